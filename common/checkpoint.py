@@ -1,0 +1,101 @@
+"""Checkpoints: named arrays and a JSON-able description, without pickle."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+
+from common import files
+
+_META = '__meta__'
+_NAME = re.compile(r'\d{12,}\.npz')
+
+
+class Checkpoints:
+  """The last `keep` checkpoints of a run, `<env_steps:012d>.npz` each.
+
+  A file is complete or absent; next to the arrays it holds their names,
+  shapes and dtypes and the caller's `meta` as JSON. It is read as a whole, so
+  the zip's checksums cover every byte that is used.
+  """
+
+  def __init__(self, directory, keep=2):
+    assert keep >= 1, keep
+    self.directory = pathlib.Path(directory)
+    self.keep = keep
+
+  def save(self, arrays, meta):
+    """Writes one checkpoint, then removes those beyond the last `keep`.
+
+    arrays: dict of name -> array (numbers, bools or strings; any name).
+    meta: JSON-able dict with an int `env_steps`.
+    Returns the path. Raises UserError when the disk is full; the older
+    checkpoints then stay as they were.
+    """
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in arrays.items():
+      assert name != _META, name
+      assert array.dtype.kind in 'biufUS', (name, array.dtype)
+    path = self.directory / f'{int(meta["env_steps"]):012d}.npz'
+    text = json.dumps({'meta': meta, 'arrays': _manifest(arrays)})
+    files.write_npz(path, {_META: np.array(text), **arrays})
+    files.remove_leftovers(self.directory)
+    for old in self._paths()[self.keep:]:
+      if old != path:
+        old.unlink(missing_ok=True)
+    return path
+
+  def load(self):
+    """The newest good checkpoint as (arrays, meta); None if there is none.
+
+    Damaged ones are moved to `damaged/` and reported as warnings.
+    """
+    for path in self._paths():
+      try:
+        return _read(path)
+      except (OSError, *files.DAMAGE) as error:
+        files.check_readable(path, error)
+        files.move_aside(path, 'damaged')
+        files.report(f'checkpoint {path} is damaged ({error}): moved to '
+                     'damaged/, the previous one is used')
+    return None
+
+  def _paths(self):
+    """Newest first."""
+    paths = self.directory.glob('*.npz')
+    paths = [x for x in paths if _NAME.fullmatch(x.name)]
+    return sorted(paths, key=lambda x: int(x.stem), reverse=True)
+
+
+def _manifest(arrays):
+  return {k: [list(v.shape), v.dtype.str] for k, v in arrays.items()}
+
+
+def _read(path):
+  arrays = files.read_npz(path)
+  content = json.loads(str(arrays.pop(_META)))
+  if content['arrays'] != _manifest(arrays):
+    raise ValueError('arrays are missing or differ from the list in the file')
+  return arrays, content['meta']
+
+
+def pack_rng(rng):
+  """State of a PCG64 np.random.Generator as uint64 [6]."""
+  state = rng.bit_generator.state
+  assert state['bit_generator'] == 'PCG64', state['bit_generator']
+  words = []
+  for value in (state['state']['state'], state['state']['inc']):
+    words += [value >> 64, value & (2 ** 64 - 1)]
+  words += [state['has_uint32'], state['uinteger']]
+  return np.array(words, np.uint64)
+
+
+def unpack_rng(rng, words):
+  """Puts a generator into a state of `pack_rng`."""
+  words = [int(x) for x in words]
+  rng.bit_generator.state = {
+      'bit_generator': 'PCG64',
+      'state': {'state': words[0] << 64 | words[1],
+                'inc': words[2] << 64 | words[3]},
+      'has_uint32': words[4], 'uinteger': words[5]}

@@ -1,0 +1,86 @@
+"""The protocol of an environment, inside and outside of its wrappers."""
+
+import numpy as np
+
+RESERVED = (
+    'action', 'reward', 'discount', 'is_first', 'is_last', 'is_terminal')
+
+
+class Env:
+  """A simulator before it is wrapped.
+
+  `reset` and `step` return everything but the image, so that frames nobody
+  sees (action repeat, replay) are never rendered; `render` returns the image
+  of the present state. Rewards are Python floats here. The outer wrappers
+  (`Frames`, `Checks`) complete this to the protocol that agents see, which
+  adds `image` to the observations and `replay(seed, actions)`.
+
+  Attributes:
+    obs_space: dict of name -> Space, `image` included.
+    act_space: ActionSpace.
+  """
+
+  obs_space = None
+  act_space = None
+
+  def reset(self, seed=None):
+    """Starts an episode; with a seed it depends on nothing before."""
+    raise NotImplementedError
+
+  def step(self, action):
+    """Advances by one environment step."""
+    raise NotImplementedError
+
+  def render(self):
+    """Returns the image of the present state, uint8 [64, 64, C]."""
+    raise NotImplementedError
+
+  def close(self):
+    """Frees what the simulator holds."""
+
+
+class Wrapper(Env):
+  """Passes everything on to the environment inside."""
+
+  def __init__(self, env):
+    self.env = env
+    self.obs_space = env.obs_space
+    self.act_space = env.act_space
+
+  def reset(self, seed=None):
+    return self.env.reset(seed)
+
+  def step(self, action):
+    return self.env.step(action)
+
+  def render(self):
+    return self.env.render()
+
+  def close(self):
+    self.env.close()
+
+
+def first(vectors):
+  """The observation that a reset returns, without image."""
+  return _entry(vectors, 0.0, 1.0, True, False, False)
+
+
+def following(vectors, reward, discount=1.0, last=False):
+  """The observation that a step returns, without image.
+
+  An episode that ends with discount 0 has terminated; with any other
+  discount it was only cut.
+  """
+  terminal = bool(last) and float(discount) == 0.0
+  return _entry(vectors, reward, discount, False, bool(last), terminal)
+
+
+def _entry(vectors, reward, discount, is_first, is_last, is_terminal):
+  return {
+      **vectors,
+      'reward': float(reward),
+      'discount': np.float32(discount),
+      'is_first': is_first,
+      'is_last': is_last,
+      'is_terminal': is_terminal,
+  }

@@ -1,0 +1,70 @@
+"""What environments show and what they take."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+  """Shape, dtype name and bounds of one entry of an observation."""
+
+  shape: tuple
+  dtype: str
+  low: float = -np.inf
+  high: float = np.inf
+
+  def describe(self):
+    """As JSON values; `Space.read` is the inverse."""
+    bounds = [_plain(self.low), _plain(self.high)]
+    return [list(self.shape), self.dtype, *bounds]
+
+  @classmethod
+  def read(cls, values):
+    shape, dtype, low, high = values
+    return cls(tuple(shape), dtype, float(low), float(high))
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionSpace:
+  """Continuous: float32 [dim] in [-1, 1]. Discrete: one-hot float32 [dim]."""
+
+  kind: str
+  dim: int
+
+  def __post_init__(self):
+    assert self.kind in ('continuous', 'discrete'), self.kind
+
+  @property
+  def discrete(self):
+    return self.kind == 'discrete'
+
+  @property
+  def shape(self):
+    return (self.dim,)
+
+  def sample(self, rng):
+    """A uniform action drawn from an np.random.Generator."""
+    if not self.discrete:
+      return rng.uniform(-1, 1, self.dim).astype(np.float32)
+    action = np.zeros(self.dim, np.float32)
+    action[rng.integers(self.dim)] = 1
+    return action
+
+
+IMAGE = Space((64, 64, 3), 'uint8', 0, 255)
+
+
+def vector_space(shape, low=-np.inf, high=np.inf):
+  """The space of a float32 entry; scalars become [1]."""
+  return Space(tuple(shape) or (1,), 'float32', low, high)
+
+
+def as_vector(value):
+  """A float32 array of at least one dimension."""
+  return np.atleast_1d(np.asarray(value, np.float32))
+
+
+def _plain(bound):
+  bound = float(bound)
+  return bound if np.isfinite(bound) else str(bound)

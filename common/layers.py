@@ -1,0 +1,264 @@
+"""Layers on tf.Variable, built in __init__ from given sizes."""
+
+import copy
+import zlib
+
+import numpy as np
+import tensorflow as tf
+
+ACTS = {'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
+        'tanh': tf.nn.tanh}
+
+
+class Module:
+  """A named tree of weights.
+
+  Variables are created in `__init__` of the leaf layers only. `map` makes a
+  copy whose weights went through a function; layers work on variables and on
+  such tensors alike:
+
+    half = module.map(lambda w: tf.cast(w, tf.bfloat16))
+    frozen = module.map(tf.stop_gradient)
+  """
+
+  def __init__(self, name):
+    self.name = name
+    self.w = {}
+
+  @property
+  def children(self):
+    for value in vars(self).values():
+      for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Module):
+          yield item
+
+  @property
+  def variables(self):
+    """Dict of full name to tf.Variable, in the order of creation."""
+    found = {f'{self.name}/{kind}': w for kind, w in self.w.items()}
+    for child in self.children:
+      found.update(child.variables)
+    return found
+
+  def add(self, kind, value):
+    value = np.asarray(value, np.float32)
+    self.w[kind] = tf.Variable(value, name=f'{self.name}/{kind}')
+
+  def map(self, fn):
+    """A copy of the tree with `fn` applied to every weight."""
+    other = copy.copy(self)
+    other.w = {kind: fn(w) for kind, w in self.w.items()}
+    for key, value in vars(self).items():
+      if isinstance(value, Module):
+        setattr(other, key, value.map(fn))
+      elif isinstance(value, list) and value and isinstance(value[0], Module):
+        setattr(other, key, [item.map(fn) for item in value])
+    return other
+
+
+class Init:
+  """Initial weights: a function of the seed and of the weight's name."""
+
+  def __init__(self, seed):
+    self.seed = seed
+
+  def rng(self, name):
+    return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+
+  def glorot(self, name, shape):
+    """Uniform of variance 2 / (fan in + fan out); shape [..., in, out]."""
+    field = np.prod(shape[:-2], dtype=np.int64)
+    limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
+    return self.rng(name).uniform(-limit, limit, shape)
+
+  def orthogonal(self, name, shape):
+    """Rows (or columns) of a random rotation; shape [in, out]."""
+    tall = self.rng(name).standard_normal((max(shape), min(shape)))
+    q, r = np.linalg.qr(tall)
+    q = q * np.sign(np.diag(r))
+    return q if shape[0] >= shape[1] else q.T
+
+
+class Dense(Module):
+  """act(x @ kernel + bias) for x [..., In]; returns [..., Out]."""
+
+  def __init__(self, name, size_in, size_out, init, act='none'):
+    super().__init__(name)
+    self.act = ACTS[act]
+    self.sizes = (size_in, size_out)
+    self.add('kernel', init.glorot(f'{name}/kernel', self.sizes))
+    self.add('bias', np.zeros(size_out))
+
+  def __call__(self, x):
+    return self.act(self.linear(x))
+
+  def linear(self, x):
+    """The layer without its activation."""
+    return matmul(x, self.w['kernel']) + self.w['bias']
+
+  def split(self, size):
+    """The kernel's rows [:size] and [size:], for an input in two parts.
+
+    concat(x, y) @ kernel = x @ rows[:size] + y @ rows[size:], so the part
+    that doesn't depend on a recurrent state can leave the recurrence.
+    """
+    return self.w['kernel'][:size], self.w['kernel'][size:]
+
+
+def matmul(x, kernel):
+  """x [..., In] @ kernel [In, Out] in the kernel's precision."""
+  x = tf.cast(x, kernel.dtype)
+  flat = tf.reshape(x, [-1, kernel.shape[0]])
+  shape = tf.concat([tf.shape(x)[:-1], kernel.shape[1:]], 0)
+  out = tf.reshape(tf.matmul(flat, kernel), shape)
+  out.set_shape(x.shape[:-1] + kernel.shape[1:])
+  return out
+
+
+class Conv(Module):
+  """Convolution, VALID, for x [N, H, W, In]; kernel [kh, kw, In, Out]."""
+
+  def __init__(self, name, size_in, size_out, kernel, stride, init, act):
+    super().__init__(name)
+    self.act = ACTS[act]
+    self.stride = stride
+    shape = (kernel, kernel, size_in, size_out)
+    self.add('kernel', init.glorot(f'{name}/kernel', shape))
+    self.add('bias', np.zeros(size_out))
+
+  def __call__(self, x):
+    kernel = self.w['kernel']
+    x = tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, self.stride, 'VALID')
+    return self.act(tf.nn.bias_add(x, self.w['bias']))
+
+
+class ConvTranspose(Module):
+  """Transposed convolution, VALID, for x [N, H, W, In].
+
+  The kernel is [kh, kw, Out, In]. Two cases that TensorFlow is slow at on
+  CPU are computed in another, equal form: a 1x1 input, and an even kernel
+  with stride 2 and few outputs (`subpixel`).
+  """
+
+  def __init__(self, name, size_in, size_out, kernel, stride, init, act,
+               subpixel=False):
+    super().__init__(name)
+    self.act = ACTS[act]
+    self.stride = stride
+    self.subpixel = subpixel
+    assert not subpixel or (stride == 2 and kernel % 2 == 0), (stride, kernel)
+    shape = (kernel, kernel, size_out, size_in)
+    self.add('kernel', init.glorot(f'{name}/kernel', shape))
+    self.add('bias', np.zeros(size_out))
+
+  def __call__(self, x):
+    x = tf.cast(x, self.w['kernel'].dtype)
+    if x.shape[1] == x.shape[2] == 1:
+      x = self._from_point(x)
+    elif self.subpixel:
+      x = self._subpixel(x)
+    else:
+      x = self._transpose(x)
+    return self.act(tf.nn.bias_add(x, self.w['bias']))
+
+  def _transpose(self, x):
+    kernel = self.w['kernel']
+    size = (x.shape[1] - 1) * self.stride + kernel.shape[0]
+    shape = tf.stack([tf.shape(x)[0], size, size, kernel.shape[2]])
+    return tf.nn.conv2d_transpose(x, kernel, shape, self.stride, 'VALID')
+
+  def _from_point(self, x):
+    """Each output pixel of a 1x1 input is a Dense layer of its own."""
+    kernel = self.w['kernel']
+    size, _, size_out, size_in = kernel.shape
+    flat = tf.reshape(kernel, [size * size * size_out, size_in])
+    x = tf.matmul(tf.reshape(x, [-1, size_in]), flat, transpose_b=True)
+    return tf.reshape(x, [-1, size, size, size_out])
+
+  def _subpixel(self, x):
+    """Output pixel 2 q + r takes input q - j through kernel row 2 j + r.
+
+    That is a stride 1 convolution over j to 4 channels per output, one for
+    each parity r of row and column, and depth_to_space.
+    """
+    kernel = self.w['kernel']
+    half = kernel.shape[0] // 2
+    size_out, size_in = kernel.shape[2:]
+    kernel = tf.reshape(kernel, [half, 2, half, 2, size_out, size_in])
+    kernel = tf.reverse(kernel, [0, 2])
+    kernel = tf.transpose(kernel, [0, 2, 5, 1, 3, 4])
+    kernel = tf.reshape(kernel, [half, half, size_in, 4 * size_out])
+    pad = [half - 1, half - 1]
+    x = tf.nn.conv2d(x, kernel, 1, [[0, 0], pad, pad, [0, 0]])
+    return tf.nn.depth_to_space(x, 2)
+
+
+class GRU(Module):
+  """Gated recurrent unit with the reset after the matmul (Keras).
+
+  Bias [2, 3U]: input and recurrent; gate order z, r, h;
+  h = z * h_prev + (1 - z) * tanh(x_h + r * (h_prev @ U_h + b_h)).
+  """
+
+  def __init__(self, name, size_in, units, init):
+    super().__init__(name)
+    self.units = units
+    shapes = (size_in, 3 * units), (units, 3 * units)
+    self.add('kernel', init.glorot(f'{name}/kernel', shapes[0]))
+    self.add('recurrent_kernel', init.orthogonal(
+        f'{name}/recurrent_kernel', shapes[1]))
+    self.add('bias', np.zeros((2, 3 * units)))
+
+  def __call__(self, x, state):
+    """x [B, In] and state [B, U] float32 to the next state [B, U]."""
+    w = self.w
+    x = tf.cast(matmul(x, w['kernel']) + w['bias'][0], tf.float32)
+    h = matmul(state, w['recurrent_kernel']) + w['bias'][1]
+    h = tf.cast(h, tf.float32)
+    gates = tf.sigmoid(x[:, :2 * self.units] + h[:, :2 * self.units])
+    update, reset = tf.split(gates, 2, -1)
+    cand = tf.tanh(x[:, 2 * self.units:] + reset * h[:, 2 * self.units:])
+    return cand + update * (state - cand)
+
+
+class BlockGRU(Module):
+  """Gated recurrent unit with the reset before the matmul (TF1).
+
+  r, u = sigmoid([x, h] W_ru + b_ru); c = tanh([x, r h] W_c + b_c);
+  h = (1 - u) c + u h_prev. Gate biases start at 1.
+  """
+
+  def __init__(self, name, size_in, units, init):
+    super().__init__(name)
+    self.gates = Dense(f'{name}/gates', size_in + units, 2 * units, init)
+    self.gates.w['bias'].assign(tf.ones(2 * units))
+    self.candidate = Dense(f'{name}/candidate', size_in + units, units, init)
+
+  def __call__(self, x, state):
+    """x [B, In] and state [B, U] float32 to the next state [B, U]."""
+    x = tf.cast(x, tf.float32)
+    gates = self.gates(tf.concat([x, state], -1))
+    reset, update = tf.split(tf.sigmoid(tf.cast(gates, tf.float32)), 2, -1)
+    cand = self.candidate(tf.concat([x, reset * state], -1))
+    cand = tf.tanh(tf.cast(cand, tf.float32))
+    return cand + update * (state - cand)
+
+
+GRUS = {'reset_after': GRU, 'reset_before': BlockGRU}
+
+
+def scan(step, inputs, initial, unroll=False):
+  """Folds `step(state, input) -> state` over the inputs' first axis.
+
+  Inputs and states are nested structures of tensors; returns the states,
+  stacked on a new first axis. `unroll` trades a longer start for a few
+  percent of speed.
+  """
+  if not unroll:
+    return tf.scan(step, inputs, initial)
+  states = []
+  length = tf.nest.flatten(inputs)[0].shape[0]
+  for index in range(length):
+    item = tf.nest.map_structure(lambda x, i=index: x[i], inputs)
+    states.append(step(states[-1] if states else initial, item))
+  return tf.nest.map_structure(lambda *xs: tf.stack(xs), *states)

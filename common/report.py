@@ -1,0 +1,107 @@
+"""What a run has reached, beside a random policy and the paper.
+
+Reads `metrics.jsonl` (training) and `eval.jsonl` (evaluations) of a logdir;
+prints a table and draws `report.png`.
+"""
+
+import argparse
+import math
+import sys
+
+from common import curves
+from common.config import UserError
+from common.files import atomic_write
+from common.results import POLICIES, Run, confidence
+
+
+def table(run):
+  """Returns the lines that `python -m common.report` prints."""
+  lines = [f'{"":<28}{"episodes":>8}{"return":>10}   95% interval']
+  for policy, name in POLICIES.items():
+    if policy in run.evals:
+      lines.append(_table_line(name, run.evals[policy]))
+  if run.paper is not None:
+    lines.append(
+        f'{"Dreamer, paper (5e6 steps)":<28}{"5 x 10":>8}{run.paper:>10.1f}')
+  trained = run.evals.get('trained')
+  head = f'{run.task or "unknown task"}'
+  if trained is None:
+    lines += ['', 'The trained agent has not been evaluated; its training '
+              'episodes:', _training_line(run)]
+    return [head, '', *lines]
+  head += f' after {int(trained["env_steps"]):,} environment steps'
+  verdict = [_compare(trained, run.evals.get('random'))]
+  if run.paper is not None:
+    verdict.insert(0, _share(trained, run.paper))
+  return [head, '', *lines, '', *verdict]
+
+
+def report_png(logdir):
+  """Draws the return curves of a run into `report.png`; returns its path."""
+  run = Run(logdir)
+  path = run.logdir / 'report.png'
+  with atomic_write(path) as file:
+    curves.draw(run).savefig(file, format='png')
+  return path
+
+
+def main(argv=None):
+  """Prints the table of a run and draws its curves."""
+  parser = argparse.ArgumentParser(
+      prog='python -m common.report', description=main.__doc__)
+  parser.add_argument('folder', nargs='?', help='the same as --logdir')
+  parser.add_argument('--logdir', help='folder of the run')
+  args = parser.parse_args(argv)
+  if bool(args.folder) == bool(args.logdir):
+    parser.error('name the folder of one run: --logdir DIR')
+  try:
+    run = Run(args.logdir or args.folder)
+    print('\n'.join(table(run)))
+    for note in run.notes:
+      print(f'note: {note}', file=sys.stderr)
+    print(f'\nCurves: {report_png(run.logdir)}')
+  except UserError as e:
+    print(f'error: {e}', file=sys.stderr)
+    sys.exit(2)
+
+
+def _table_line(name, entry):
+  return (f'{name:<28}{entry["episodes"]:>8}{entry["mean"]:>10.1f}   '
+          f'{_interval(entry["low"], entry["high"])}')
+
+
+def _interval(low, high, form='.1f'):
+  if not math.isfinite(low):
+    return 'unknown (one episode)'
+  return f'[{low:{form}}, {high:{form}}]'
+
+
+def _share(trained, paper):
+  low, high = (100 * trained[key] / paper for key in ('low', 'high'))
+  return (f'Share of the paper\'s score: {100 * trained["mean"] / paper:.1f}% '
+          f'{_interval(low, high)}')
+
+
+def _compare(trained, random):
+  if random is None:
+    return 'No random policy to compare with: evaluate it with --policy random'
+  if not math.isfinite(trained['low'] + random['high']):
+    return ('Above the random policy? Unknown: an interval needs at least 2 '
+            'episodes each')
+  if trained['low'] > random['high']:
+    return "The interval lies above the random policy's: yes"
+  return (f"The interval lies above the random policy's: no "
+          f'({trained["low"]:.1f} <= {random["high"]:.1f})')
+
+
+def _training_line(run):
+  _, values = run.series('train/return')
+  if not len(values):
+    return '  none has ended yet'
+  mean, low, high = confidence(values[-10:])
+  return (f'  return of the last {min(10, len(values))}: {mean:.1f}, '
+          f'interval {_interval(low, high)}')
+
+
+if __name__ == '__main__':
+  main()

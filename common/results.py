@@ -1,0 +1,114 @@
+"""The figures of a finished or running logdir, and the papers' scores."""
+
+import csv
+import math
+import pathlib
+
+import numpy as np
+
+from common.config import ROOT, UserError, read_yaml
+from common.jsonlines import read_lines
+
+TABLE_G = ROOT / 'scores' / 'published' / 'dmc_v1_table_g.csv'
+POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
+            'random': 'random policy'}
+
+
+def confidence(scores):
+  """Returns (mean, low, high): 95% Student-t interval of the mean.
+
+  scores: at least one finite number. One score has no spread: low and high
+  are NaN.
+  """
+  from scipy.special import stdtrit
+  scores = np.asarray(scores, np.float64).reshape(-1)
+  assert scores.size and np.isfinite(scores).all(), scores
+  mean = float(scores.mean())
+  if scores.size == 1:
+    return mean, math.nan, math.nan
+  error = scores.std(ddof=1) / math.sqrt(scores.size)
+  half = float(stdtrit(scores.size - 1, 0.975) * error)
+  return mean, mean - half, mean + half
+
+
+class Run:
+  """The figures of one logdir.
+
+  task: str or None. evals: dict of policy to a dict with env_steps, episodes,
+  mean, low, high. notes: what was left out, and why. Raises UserError where
+  there is nothing to report.
+  """
+
+  def __init__(self, logdir):
+    self.logdir = pathlib.Path(logdir)
+    if not self.logdir.is_dir():
+      raise UserError(f'logdir: {logdir} is no folder; name that of a run')
+    self.notes = []
+    self.metrics = self._read('metrics.jsonl')
+    lines = self._read('eval.jsonl')
+    if not self.metrics and not lines:
+      raise UserError(
+          f'logdir: {logdir} has neither metrics.jsonl nor eval.jsonl with '
+          'any line; train there first')
+    self.task = self._task(lines)
+    self.evals = self._evals(lines)
+
+  @property
+  def paper(self):
+    """Dreamer's score in the paper at 5e6 steps, or None."""
+    return published(self.task)
+
+  def series(self, name):
+    """Returns arrays (env steps, values) of a metric; nulls are left out."""
+    pairs = [
+        (row['step'], row[name]) for row in self.metrics
+        if _is_number(row.get('step')) and _is_number(row.get(name))]
+    pairs = np.array(pairs, np.float64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+  def _read(self, name):
+    lines, damaged = read_lines(self.logdir / name)
+    if damaged:
+      self.notes.append(f'{name}: {damaged} damaged line(s) left out')
+    return lines
+
+  def _task(self, lines):
+    path = self.logdir / 'config.yaml'
+    task = read_yaml(path).get('task') if path.exists() else None
+    if task is None:
+      task = next((x['task'] for x in reversed(lines) if 'task' in x), None)
+    return task if isinstance(task, str) else None
+
+  def _evals(self, lines):
+    evals, skipped = {}, 0
+    for line in lines:
+      returns = line.get('returns')
+      if line.get('task', self.task) != self.task or not (
+          line.get('policy') in POLICIES and isinstance(returns, list) and
+          returns and all(map(_is_number, returns))):
+        skipped += 1
+        continue
+      mean, low, high = confidence(returns)
+      steps = line.get('env_steps')
+      evals[line['policy']] = dict(
+          env_steps=steps if _is_number(steps) else 0, episodes=len(returns),
+          mean=mean, low=low, high=high)
+    if skipped:
+      self.notes.append(
+          f'eval.jsonl: {skipped} line(s) of another task or without finite '
+          'returns left out')
+    return evals
+
+
+def published(task):
+  """Returns Dreamer's score in the paper (5e6 steps), or None."""
+  name = (task or '').removeprefix('dmc_').replace('ball_in_cup_', 'cup_')
+  with open(TABLE_G, encoding='utf-8', newline='') as file:
+    for row in csv.DictReader(file):
+      if row['task'] == name:
+        return float(row['dreamer_pixels_5e6_steps'])
+  return None
+
+
+def _is_number(value):
+  return isinstance(value, (int, float)) and math.isfinite(value)

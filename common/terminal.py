@@ -1,0 +1,105 @@
+"""What a run shows on stderr while it works."""
+
+import collections
+import math
+import os
+import sys
+import time
+
+
+class Terminal:
+  """A live progress bar on a terminal, a plain line now and then elsewhere."""
+
+  def __init__(self, total, initial):
+    self._total = total
+    self._rate = _Rate(initial)
+    self._bar = None
+    self._shown = -math.inf
+    self._state = None
+    self._interval = 10.0  # seconds
+    if _is_terminal(sys.stderr):
+      from tqdm import tqdm
+      self._interval = 0.2
+      self._bar = tqdm(
+          total=total, initial=initial, file=sys.stderr, dynamic_ncols=True,
+          bar_format='{percentage:3.0f}%|{bar:10}| {desc}')
+
+  def progress(self, step, *state):
+    now = time.monotonic()
+    self._rate.add(now, step)
+    self._state = (step, *state)
+    if now - self._shown >= self._interval:
+      self._shown = now
+      self._show()
+
+  def print(self, text):
+    if self._bar is not None:
+      self._bar.write(text, file=sys.stderr)
+    else:
+      print(text, file=sys.stderr, flush=True)
+
+  def close(self):
+    if self._state:
+      self._show()
+    if self._bar is not None:
+      self._bar.close()
+    self._bar = self._state = None
+
+  def _show(self):
+    if self._bar is not None:
+      self._bar.n = self._state[0]
+      self._bar.set_description_str(self._describe())
+    else:
+      percent = 100 * self._state[0] / max(self._total, 1)
+      self.print(f'{percent:3.0f}% | {self._describe()}')
+
+  def _describe(self):
+    step, agent_steps, updates, last_return = self._state
+    rate = self._rate.value
+    left = max(0, self._total - step)
+    parts = [
+        f'{step:,}/{self._total:,} steps',
+        f'ETA {_duration(left / rate if rate else math.inf)}',
+        f'{rate:.1f} fps']
+    if last_return is not None:
+      parts.append(f'return {float(last_return):.1f}')
+    parts += [f'agent steps {agent_steps:,}', f'updates {updates:,}']
+    return ', '.join(parts)
+
+
+class _Rate:
+  """Steps per second over the last minutes: samples a second apart.
+
+  A shorter window would swing between collecting and training.
+  """
+
+  def __init__(self, step):
+    self._samples = collections.deque([(time.monotonic(), step)], 300)
+    self._now = self._samples[0]
+
+  def add(self, now, step):
+    self._now = (now, step)
+    if now - self._samples[-1][0] >= 1:
+      self._samples.append(self._now)
+
+  @property
+  def value(self):
+    (start, first), (now, step) = self._samples[0], self._now
+    return max(0.0, step - first) / max(now - start, 1e-6)
+
+
+def _is_terminal(stream):
+  try:
+    # Some pseudo-terminals have no size; tqdm would draw nothing there.
+    return stream.isatty() and min(os.get_terminal_size(stream.fileno())) > 0
+  except (OSError, ValueError, AttributeError):
+    return False
+
+
+def _duration(seconds):
+  if not seconds < 1e8:
+    return '?'
+  hours, rest = divmod(int(seconds), 3600)
+  days, hours = divmod(hours, 24)
+  clock = f'{hours:d}:{rest // 60:02d}:{rest % 60:02d}'
+  return f'{days}d {clock}' if days else clock

@@ -1,0 +1,62 @@
+"""The text of --help, from a config schema and the comments of its YAML."""
+
+import re
+import textwrap
+
+
+def text(schema, prog):
+  """Returns usage, presets, and each key with default, allowed, comment."""
+  comments = _comments(schema.path.read_text(encoding='utf-8'))
+  lines = [f'usage: {prog} [--configs PRESET ...] [--key value ...]', '',
+           'Presets, applied left to right:']
+  for name in schema.presets:
+    lines += _entry(name, comments.get(('presets', name), ''))
+  lines += ['', 'Keys with their defaults, allowed values and meaning. Counts',
+            'are environment steps unless the name says otherwise.']
+  seen = set()
+  for key, value in schema.defaults.flat.items():
+    group = key.rpartition('.')[0]
+    heads = [key] if not group or group in seen else [group, key]
+    for title in [comments.get(('title', head)) for head in heads]:
+      lines += ['', f'{title}:'] if title else []
+    if group not in seen and ('defaults', group) in comments:
+      lines += _entry(f'{group}.*', comments['defaults', group])
+    seen.add(group)
+    allowed = f'[{schema.allowed[key]}]' if key in schema.allowed else ''
+    allowed = '[true, false]' if isinstance(value, bool) else allowed
+    note = f'{allowed} {comments.get(("defaults", key), "")}'
+    lines += _entry(f'--{key} {_plain(value)}', note)
+  return '\n'.join(lines)
+
+
+def _comments(source):
+  """Returns {(part, dotted key): comment} of a schema file's source.
+
+  Under the part 'title' stand the whole-line comments above a key.
+  """
+  found, stack, title = {}, [], ''
+  for line in source.splitlines():
+    match = re.match(r'( *)([\w.]+):(?:.*?\s#\s*(.*))?', line)
+    if match:
+      indent, key, comment = match.groups()
+      stack = stack[:len(indent) // 2] + [key]
+      name = '.'.join(stack[1:])
+      if comment:
+        found[stack[0], name] = comment
+      if title and stack[0] == 'defaults':
+        found['title', name] = title
+    title = line.strip('# ') if line.startswith('  # ') else ''
+  return found
+
+
+def _entry(name, note):
+  first = f'  {name:<30} '
+  return textwrap.wrap(
+      note.strip(), 79, initial_indent=first, subsequent_indent=' ' * 33,
+      break_on_hyphens=False) or [first.rstrip()]
+
+
+def _plain(value):
+  if isinstance(value, bool):
+    return str(value).lower()
+  return repr(value) if value == '' else str(value)

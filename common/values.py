@@ -1,0 +1,118 @@
+"""Plain values of settings: their types, what is allowed, how they look."""
+
+import difflib
+import math
+import numbers
+import re
+import reprlib
+
+
+class Rule:
+  """What a setting may be: a list of values, or bounds.
+
+  spec: a list, 'LOW..HIGH' (either may be missing), or '>LOW'.
+  Raises ValueError for anything else.
+  """
+
+  def __init__(self, spec):
+    self._choices = spec if isinstance(spec, list) else None
+    self._text = str(spec)
+    if self._choices is None:
+      self._low, self._high, self._above = _bounds(self._text)
+
+  def check(self, value):
+    """Raises ValueError that says what is allowed."""
+    near = ''
+    if self._choices is not None:
+      good, near = value in self._choices, nearest(value, self._choices)
+    else:
+      good = self._low <= value <= self._high and value > self._above
+    if not good:
+      raise ValueError(f'{show(value)} is not allowed{near}; allowed: {self}')
+
+  def __str__(self):
+    if self._choices is not None:
+      return ', '.join(map(str, self._choices))
+    return self._text
+
+
+def convert(value, kind):
+  """Returns a value as bool, int, float or str; text is parsed.
+
+  Whole numbers may be written as 5e6. Raises ValueError that says what would
+  do; NaN and infinities are no numbers here.
+  """
+  try:
+    return _CONVERT[kind](value)
+  except (ValueError, OverflowError):
+    raise ValueError(f'{show(value)} is not {_KINDS[kind]}') from None
+
+
+def nearest(name, known):
+  """Returns ' (did you mean ...?)' with the most similar name, or ''."""
+  near = difflib.get_close_matches(str(name), list(map(str, known)), 1, 0.5)
+  return f' (did you mean {near[0]}?)' if near else ''
+
+
+def show(value):
+  """Returns a value for a message: one line, shortened, text in quotes."""
+  shorten = reprlib.Repr()
+  shorten.maxstring = shorten.maxother = 80
+  return shorten.repr(value)
+
+
+def _bounds(spec):
+  number = r'-?\d+(?:\.\d+)?(?:e-?\d+)?'
+  match = re.fullmatch(rf'({number})?\.\.({number})?|>({number})', spec)
+  if not match:
+    raise ValueError(
+        f"{show(spec)} is neither a list nor 'LOW..HIGH' nor '>LOW'")
+  none = (-math.inf, math.inf, -math.inf)
+  return [other if text is None else float(text)
+          for text, other in zip(match.groups(), none, strict=True)]
+
+
+def _to_bool(value):
+  if isinstance(value, str) and value.lower() in ('true', 'false'):
+    return value.lower() == 'true'
+  if isinstance(value, bool):
+    return value
+  raise ValueError
+
+
+def _to_float(value):
+  if isinstance(value, bool) or not isinstance(value, (str, numbers.Real)):
+    raise ValueError
+  value = float(value)
+  if not math.isfinite(value):
+    raise ValueError
+  return value
+
+
+def _to_int(value):
+  if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    whole = int(value)
+  elif isinstance(value, str) and re.fullmatch(r'\s*[-+]?\d+\s*', value):
+    whole = int(value)  # Exact beyond the 53 bits of a float.
+  else:
+    whole = int(value := _to_float(value))
+    if whole != value:
+      raise ValueError
+  if not -2 ** 63 <= whole < 2 ** 63:
+    raise ValueError
+  return whole
+
+
+def _to_str(value):
+  if not isinstance(value, str):
+    raise ValueError
+  return value
+
+
+_CONVERT = {bool: _to_bool, int: _to_int, float: _to_float, str: _to_str}
+_KINDS = {
+    bool: 'true or false',
+    int: 'a whole number (of 64 bits)',
+    float: 'a finite number',
+    str: 'a text',
+}

@@ -1,0 +1,75 @@
+"""Questions a schedule asks: is it time? All counts are non-negative.
+
+`state()` is a dict of small arrays, `restore(state)` its inverse.
+"""
+
+import numpy as np
+
+
+class Every:
+  """True at the first call, then once per `every` counts; never if 0.
+
+  A trigger moves the next due time by `every`, not to the count it was asked
+  at: triggers do not drift. A caller that is several periods behind catches
+  up by one trigger per call (both releases do so):
+
+    every = Every(100)
+    [every(step) for step in (0, 50, 130, 350, 360, 370)]
+    [True, False, True, True, True, False]
+  """
+
+  def __init__(self, every):
+    self.every = every
+    self._last = None
+
+  def __call__(self, count):
+    if not self.every:
+      return False
+    if self._last is None:
+      self._last = count
+      return True
+    if count < self._last + self.every:
+      return False
+    self._last += self.every
+    return True
+
+  def state(self):
+    last = -1 if self._last is None else self._last
+    return {'last': np.array(last, np.int64)}
+
+  def restore(self, state):
+    last = int(state['last'])
+    self._last = None if last < 0 else last
+
+
+class Once:
+  """True at the first call only."""
+
+  def __init__(self):
+    self._done = False
+
+  def __call__(self):
+    done, self._done = self._done, True
+    return not done
+
+  def state(self):
+    return {'done': np.array(self._done)}
+
+  def restore(self, state):
+    self._done = bool(state['done'])
+
+
+class Until:
+  """True while the count is below `until`; always if 0 (as in V2)."""
+
+  def __init__(self, until):
+    self.until = until
+
+  def __call__(self, count):
+    return not self.until or count < self.until
+
+  def state(self):
+    return {}
+
+  def restore(self, state):
+    pass

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# One entry for everything: `./run.sh help` lists the commands. Paths on the
+# command line count from the caller's folder.
+set -euo pipefail
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
+venv=${VENV:-$root/.venv}
+python=$venv/bin/python
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+
+usage() {
+  cat <<'TXT'
+usage: ./run.sh [COMMAND ...]
+
+  (none)           set up, train the laptop preset, evaluate it beside a
+                   random policy, and write the report
+  setup            create .venv, install requirements.txt, check rendering
+  train [AGENT] [--configs PRESET ...] [--key value ...] --logdir DIR
+  eval  [AGENT] --logdir DIR [--episodes N] [--policy trained|random|untrained]
+  report ...       plots and tables of finished runs
+  bench ...        speed and memory of updates, environments and replay
+  parity ...       compare with the golden numbers of the released code
+  test [--all] ... pytest; --all also runs what takes minutes
+  help             this text
+
+AGENT is dreamerv1 (default). `./run.sh train --help` lists every preset and
+key. VENV=DIR uses another folder than .venv.
+TXT
+}
+
+fail() { echo "error: $*" >&2; exit 2; }
+
+usable() {  # usable PYTHON: 3.10 to 3.12, able to create environments
+  "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+    >/dev/null 2>&1
+}
+
+find_python() {
+  local name without=
+  for name in python3.12 python3.11 python3.10 python3 python; do
+    usable "$name" || continue
+    if "$name" -c 'import venv, ensurepip' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+    without=$name
+  done
+  [[ -z $without ]] || fail "$without lacks the venv module: install" \
+    "$without-venv (Debian, Ubuntu: apt-get install python3-venv)"
+  fail 'no Python 3.10, 3.11 or 3.12 found: install one of them'
+}
+
+ensure_venv() {
+  local base stamp
+  stamp=$(sha256sum <"$root/requirements.txt")
+  if [[ $(cat "$venv/requirements.sha256" 2>/dev/null) == "$stamp" ]] &&
+      usable "$python"; then
+    return
+  fi
+  if ! usable "$python"; then
+    base=$(find_python)
+    echo "Creating $venv with $("$base" --version)." >&2
+    "$base" -m venv --clear "$venv"
+  fi
+  echo 'Installing requirements.txt (2.5 GB, a minute or two).' >&2
+  "$python" -m pip install --quiet -r "$root/requirements.txt" >&2 ||
+    fail 'pip could not install requirements.txt: see its lines above'
+  echo "$stamp" >"$venv/requirements.sha256"
+}
+
+ensure_gl() {
+  "$python" -m common.envs.gl >&2 && return
+  local packages='libegl1 libegl-mesa0 libgl1-mesa-dri libgl1'
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "Installing $packages." >&2
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+        apt-get install -qq -y --no-install-recommends $packages; } >&2 || true
+    "$python" -m common.envs.gl >&2 && return
+  fi
+  fail "MuJoCo cannot render here: install $packages" \
+    '(or libosmesa6), then run ./run.sh setup again'
+}
+
+setup() {
+  ensure_venv
+  ensure_gl
+}
+
+agent_main() {  # agent_main train|eval [AGENT] ARGS...
+  local main=$1 agent=dreamerv1
+  shift
+  if [[ ${1:-} == [a-z]* ]]; then
+    agent=$1
+    shift
+    [[ $agent == dreamerv* && -f $root/$agent/$main.py ]] ||
+      fail "unknown agent '$agent'; known:" \
+        "$(cd "$root" && ls -d dreamerv*/ | tr -d '/' | paste -sd ' ')"
+  fi
+  ensure_venv
+  exec "$python" -m "$agent.$main" "$@"
+}
+
+main_job() {
+  local logdir=$root/runs/laptop
+  setup
+  "$python" -m dreamerv1.train --configs dmc laptop --logdir "$logdir"
+  "$python" -m dreamerv1.eval --logdir "$logdir" --policy random
+  "$python" -m dreamerv1.eval --logdir "$logdir" --policy trained
+  "$python" -m common.report "$logdir"
+}
+
+run_tests() {
+  local select=(-m 'not slow')
+  if [[ ${1:-} == --all ]]; then
+    select=()
+    shift
+  fi
+  ensure_venv
+  cd "$root"
+  exec "$python" -m pytest "${select[@]}" "$@"
+}
+
+run_module() {
+  ensure_venv
+  exec "$python" -m "$@"
+}
+
+command=${1:-main}
+shift || true
+case $command in
+  main) main_job ;;
+  setup) setup ;;
+  train | eval) agent_main "$command" "$@" ;;
+  report | bench) run_module "common.$command" "$@" ;;
+  parity) run_module tests.parity "$@" ;;
+  test) run_tests "$@" ;;
+  help | -h | --help) usage ;;
+  *) fail "unknown command '$command'; commands: setup train eval report" \
+    'bench parity test help (none: the laptop run)' ;;
+esac
