@@ -80,7 +80,7 @@ def _point(axes, entry):
 def _decorate(figure, axes, run):
   axes.set_xlabel('environment steps')
   axes.set_ylabel('episode return')
-  axes.set_title(run.task or str(run.logdir), fontsize=11)
+  axes.set_title(run.task or run.logdir.name, fontsize=11)
   axes.set_xlim(left=0)
   if (run.task or '').startswith('dmc_'):
     axes.set_ylim(bottom=0)

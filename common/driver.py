@@ -66,7 +66,7 @@ class Driver:
     actions, self._state = policy(obs, self._state)
     actions = np.array(actions, np.float32)
     assert actions.shape == self._act_shape, (actions.shape, self._act_shape)
-    for slot, action in zip(self._slots, actions):
+    for slot, action in zip(self._slots, actions, strict=True):
       slot.send_step(action)
     self._sent = True
 
@@ -124,9 +124,7 @@ class Driver:
     live = [x for x in self._slots if x.rows]
     for slot in live:
       slot.send_replay()
-    lost = [x for x in live if not x.receive_replay()]
-    self.dropped += len(lost)
-    self._begin(lost)
+    self.dropped += sum(not x.receive_replay() for x in live)
 
   def _begin(self, slots):
     while slots:
@@ -189,17 +187,24 @@ class _Slot:
 
   def receive_replay(self):
     last = self.rows[-1]
-    obs = self._receive()
+    try:
+      obs = self._receive()
+    except WorkerError:
+      raise
+    except UserError as error:  # say, steps beyond an end that came earlier
+      return self._lost(error)
     if obs is None:
       return False
-    keys = [x for x in ('image', 'reward') if x in last]
+    keys = [x for x in ('image', 'reward', 'is_last') if x in last]
     wrong = [k for k in keys if not np.array_equal(_stored(obs[k]), last[k])]
-    if wrong:
-      files.report(
-          f'environment {self.index} did not return to where it was saved '
-          f'({", ".join(wrong)} differ): its episode is dropped')
-      self.rows = []
-    return not wrong
+    return not wrong or self._lost(f'{", ".join(wrong)} differ')
+
+  def _lost(self, why):
+    files.report(
+        f'environment {self.index} did not return to where it was saved, its '
+        f'episode is dropped: {why}')
+    self.rows = []
+    return False
 
   def episode(self):
     return {k: np.stack([x[k] for x in self.rows]) for k in self.rows[0]}

@@ -1,10 +1,21 @@
 """Episodes by a fixed policy: for the score, and for videos."""
 
+import contextlib
+import math
+import os
+import pathlib
 import typing
 
 import numpy as np
 
-from common.driver import Driver
+from common import cli, resume
+from common.config import UserError
+from common.driver import Driver, RandomPolicy
+from common.jsonlines import to_line
+from common.results import POLICIES, confidence
+from common.video import write_gif
+
+OWN = 'own_'  # start of the task of runs in a user's environment
 
 
 class Result(typing.NamedTuple):
@@ -47,3 +58,101 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   results = [found[i % len(envs)][i // len(envs)] for i in range(episodes)]
   returns, lengths = map(list, zip(*results, strict=True))
   return Result(returns, lengths, frames[0] if frames else None)
+
+
+def evaluate_run(schema, name, make_agent, make_envs, logdir, episodes=10,
+                 policy='trained', seed=0, amount=None, video=False):
+  """Evaluates the newest checkpoint of a run.
+
+  policy: trained, untrained (new weights) or random (uniform actions).
+  amount: environments in parallel, by default as many as in training.
+  Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
+  """
+  config, arrays, meta = resume.load_run(schema, logdir, name)
+  config = config.update({'envs.amount': amount or config.envs.amount})
+  with contextlib.ExitStack() as stack:
+    envs = make_envs(config, 'eval', min(config.envs.amount, episodes))
+    for env in envs:
+      stack.callback(env.close)
+    act, steps = _make_policy(
+        policy, config, make_agent, envs[0], arrays, meta, seed)
+    result = evaluate(
+        act, envs, envs[0].act_space, seed, 'test', episodes, video,
+        config.envs.restarts)
+  return _line(policy, config, seed, steps, result, len(envs)), result
+
+
+def main(schema, name, make_agent, make_envs, argv):
+  """The command line of an agent's evaluation."""
+  args = _parse(name, argv)
+  line, result = evaluate_run(
+      schema, name, make_agent, make_envs, args.logdir, args.episodes,
+      args.policy, args.seed, args.amount, bool(args.video))
+  if args.video:
+    write_gif(args.video, result.video, fps=20)
+  print(to_line(line), end='', flush=True)
+  _append(pathlib.Path(args.logdir) / 'eval.jsonl', to_line(line))
+
+
+def _parse(name, argv):
+  parser = cli.Parser(
+      prog=f'python -m {name}.eval',
+      description='Evaluates the newest checkpoint of a run; prints one line '
+      'of JSON and appends it to eval.jsonl in the logdir.')
+  parser.add_argument('--logdir', required=True, help='folder of the run')
+  parser.add_argument('--episodes', type=int, default=10)
+  parser.add_argument('--policy', choices=POLICIES, default='trained')
+  parser.add_argument('--seed', type=int, default=0, help='of the episodes')
+  parser.add_argument('--video', help='GIF of the first episode')
+  parser.add_argument(
+      '--envs.amount', dest='amount', type=int,
+      help='environments in parallel; default: as in training')
+  args = parser.parse_args(argv)
+  for key, least in (('episodes', 1), ('seed', 0), ('amount', 1)):
+    value = getattr(args, key)
+    if value is not None and not least <= value < 2 ** 31:
+      raise UserError(f'--{key}: {value} is not allowed; allowed: {least}..')
+  if args.video and not args.video.endswith('.gif'):
+    raise UserError(f'--video: {args.video} has to end with .gif')
+  return args
+
+
+def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
+  """Returns (function for Driver.send, environment steps it learned from)."""
+  if policy == 'random':
+    return RandomPolicy(env.act_space, seed), 0
+  agent = make_agent(config, env.obs_space, env.act_space)
+  steps = 0
+  if policy == 'trained':
+    agent.restore(resume.below(arrays, 'agent/'))
+    steps = meta['env_steps']
+  return lambda obs, state: agent.policy(obs, state, 'eval', steps), steps
+
+
+def _line(policy, config, seed, steps, result, amount):
+  mean, low, high = confidence(result.returns)
+  learned = policy != 'random'
+  protocol = {
+      'action_repeat': config.action_repeat, 'time_limit': config.time_limit,
+      'mode': 'eval' if learned else 'random',
+      'noise': config.expl.eval_amount if learned else None, 'envs': amount,
+      'lengths': [x * config.action_repeat for x in result.lengths]}
+  if config.task.startswith('dmc_'):
+    protocol['dmc'] = config.dmc.flat
+  return {
+      'policy': policy, 'task': config.task, 'seed': seed, 'env_steps': steps,
+      'episodes': len(result.returns), 'returns': result.returns,
+      'mean': mean, 'low': low if math.isfinite(low) else None,
+      'high': high if math.isfinite(high) else None, 'protocol': protocol}
+
+
+def _append(path, line):
+  """Adds a whole line, also behind one that a crash has cut."""
+  try:
+    cut = path.exists() and path.read_bytes()[-1:] not in (b'', b'\n')
+    with open(path, 'a', encoding='utf-8') as file:
+      file.write('\n' * cut + line)
+      file.flush()
+      os.fsync(file.fileno())
+  except OSError as e:
+    raise UserError(f'can not write {path}: {e.strerror or e}') from e

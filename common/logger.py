@@ -130,23 +130,26 @@ class _JsonLines:
 
   def __init__(self, logdir, initial):
     path = logdir / METRICS
-    rows, damaged = read_lines(path)
-    good = [row for row in rows if isinstance(row.get('step'), (int, float))]
-    kept = [row for row in good if row['step'] <= initial]
-    later = [row for row in good if row['step'] > initial]
-    self.repaired = damaged + len(rows) - len(good)
-    self.seconds = max([row.get('time') or 0 for row in kept], default=0)
     try:
       logdir.mkdir(parents=True, exist_ok=True)
+      kept, later = self._read(path, initial)
       if later:
         with open(logdir / ORPHANS, 'a', encoding='utf-8') as file:
           file.writelines(map(to_line, later))
-      if rows or damaged:
+      if kept or later or self.repaired:
         with atomic_write(path, 'w') as file:
           file.writelines(map(to_line, kept))
       self._file = open(path, 'a', encoding='utf-8')
     except OSError as e:
       raise UserError(_refused(path, e)) from None
+
+  def _read(self, path, initial):
+    rows, damaged = read_lines(path)
+    good = [row for row in rows if isinstance(row.get('step'), (int, float))]
+    kept = [row for row in good if row['step'] <= initial]
+    self.repaired = damaged + len(rows) - len(good)
+    self.seconds = max([row.get('time') or 0 for row in kept], default=0)
+    return kept, [row for row in good if row['step'] > initial]
 
   def write(self, row):
     try:

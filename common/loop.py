@@ -20,65 +20,21 @@ and a_t comes from the weights before it. So a run is a function of its
 config, and nothing is in flight where it can stop.
 """
 
-import contextlib
 import math
 import pathlib
 
 import numpy as np
 
-from common import evaluate
 from common import resume
 from common.config import UserError
 from common.driver import Driver, RandomPolicy
-from common.logger import Logger
+from common.evaluate import evaluate
+from common.means import Means
 from common.replay import Replay
 from common.stop import Stopped
 from common.when import Every, Once
 
 NONFINITE = 10  # updates in a row that end a run
-
-
-def train(config, name, make_agent, make_envs, stop):
-  """Starts the run of a config in its logdir, or continues it.
-
-  name: the agent's, kept in checkpoints. make_agent(config, env) returns the
-  agent for the spaces of an environment; it is called when the environments
-  are starting already. make_envs(config, mode, amount) returns environments.
-  stop: a common.stop.Stop. Raises UserError, or Stopped after a checkpoint.
-  """
-  check(config)
-  arrays, meta = resume.open_logdir(config, name) or (None, {'env_steps': 0})
-  with contextlib.ExitStack() as stack:
-    envs = open_envs(stack, make_envs, config, 'train', config.envs.amount)
-    amount = min(config.envs.amount, config.eval_episodes)
-    eval_envs = open_envs(
-        stack, make_envs, config, 'eval', amount if config.eval_every else 0)
-    agent = make_agent(config, envs[0])
-    logger = stack.enter_context(
-        Logger(config.logdir, config.steps, meta['env_steps']))
-    loop = Loop(config, name, agent, envs, eval_envs, logger, stop)
-    if arrays is not None:
-      loop.restore(arrays)
-    loop.run()
-
-
-def check(config):
-  """Raises UserError for settings that would only fail later."""
-  rows = math.ceil(config.time_limit / config.action_repeat) + 1
-  least = config.batch_length + (config.replay.starts == 'exclusive')
-  if rows < least:
-    raise UserError(
-        f'batch_length: {config.batch_length} is longer than an episode '
-        f'({rows} rows by time_limit {config.time_limit} and action_repeat '
-        f'{config.action_repeat}); lower it')
-
-
-def open_envs(stack, make_envs, config, mode, amount):
-  """Makes environments that are closed when the stack unwinds."""
-  envs = make_envs(config, mode, amount) if amount else []
-  for env in envs:
-    stack.callback(env.close)
-  return envs
 
 
 class Loop:
@@ -128,18 +84,14 @@ class Loop:
 
   def run(self):
     """Goes on to config.steps. Raises Stopped after saving."""
-    if self.ended and self.done['run'] == self.env_steps:
-      self.logger.info(
-          f'{self.config.logdir} has its {self.env_steps} steps already; '
-          'raise --steps to continue')
-      return
     self.done['run'] = -1
     try:
       self._between_steps()
       while not self.ended:
         self._step()
         self._between_steps()
-      self._finish()
+      self.done['run'] = self.env_steps
+      self.save()
     except Stopped:
       self.save()
       raise
@@ -150,8 +102,7 @@ class Loop:
     if not self.prefilling:
       self._schedule()
       self._updates('first')
-      self._evaluations()
-    wrote = self.done['eval'] == self.env_steps
+    wrote = self._evaluations()
     if self._is_due('log') and self.env_steps and not wrote:
       self._write()
     if self._is_due('save'):
@@ -186,25 +137,6 @@ class Loop:
         self._update('updates')
     self.driver.receive()
     self._progress()
-
-  def _finish(self):
-    """Saves, then adds what is still missing at the last step.
-
-    The agent goes back to where it was: raising `steps` later continues as
-    if the run had not ended here.
-    """
-    self.save()
-    before = self.agent.state()
-    try:
-      if self.eval_envs and self.done['eval'] != self.env_steps:
-        self._evaluate(video=True)
-      if not self.prefilling and self.done['video'] != self.env_steps:
-        self._open_loop()
-    finally:
-      self.agent.restore(before)
-    self._write()
-    self.done['run'] = self.env_steps
-    self.save()
 
   def _policy(self, obs, state):
     return self.agent.policy(obs, state, 'train', self.env_steps)
@@ -252,17 +184,50 @@ class Loop:
   # Evaluation and pictures
 
   def _evaluations(self):
-    """Scores when due, videos with the first score after they are due."""
+    """Scores and videos, if due or at the end; is a line written?"""
+    found = self._due_evaluations()
+    if self.ended:
+      try:
+        found = self._missing_evaluations() or found
+      except Stopped:
+        if found:
+          self._write()
+        raise
+    if found:
+      self._write()
+    return found
+
+  def _due_evaluations(self):
+    """Scores when due; videos with the first score after they are due."""
+    if not self.todo['eval'] and (self.eval_envs or not self.todo['video']):
+      return False
     if self.todo['eval']:
       self._evaluate(self.todo['video'] or self.ended)
       self.todo['eval'] = 0
       self.done['eval'] = self.env_steps
-    if self.todo['video'] and (
-        not self.eval_envs or self.done['eval'] == self.env_steps):
+    if self.todo['video']:
       self._open_loop()
       self.todo['video'] = 0
       self.done['video'] = self.env_steps
-      self._write()
+    return True
+
+  def _missing_evaluations(self):
+    """What the last step lacks of a score and videos.
+
+    The agent goes back to where it was: raising `steps` later continues as
+    if the run had not ended here.
+    """
+    score = self.eval_envs and self.done['eval'] != self.env_steps
+    video = not self.prefilling and self.done['video'] != self.env_steps
+    before = self.agent.state()
+    try:
+      if score:
+        self._evaluate(video=True)
+      if video:
+        self._open_loop()
+    finally:
+      self.agent.restore(before)
+    return bool(score or video)
 
   def _evaluate(self, video):
     """Scores the agent in eval mode; seeds depend on the step only.
@@ -276,7 +241,7 @@ class Loop:
 
     before = self.agent.state()
     try:
-      result = evaluate.evaluate(
+      result = evaluate(
           policy, self.eval_envs, self.act_space, self.config.seed,
           f'eval{self.env_steps}', self.config.eval_episodes, video,
           self.config.envs.restarts)
@@ -336,9 +301,9 @@ class Loop:
   def restore(self, state):
     """Continues from `state()`, bit for bit."""
     for name, part in self._parts.items():
-      part.restore(_below(state, f'{name}/'))
+      part.restore(resume.below(state, f'{name}/'))
     for name in ('todo', 'done'):
-      for key, value in _below(state, f'{name}/').items():
+      for key, value in resume.below(state, f'{name}/').items():
         getattr(self, name)[key] = int(value)
     self.nonfinite = int(state['nonfinite'])
 
@@ -349,40 +314,3 @@ class Loop:
         'agent': self.agent, 'replay': self.replay, 'driver': self.driver,
         'random': self.random, 'means': self.means,
         **{f'when/{key}': part for key, part in self.when.items()}}
-
-
-class Means:
-  """Means of metrics between two lines; non-finite values are left out."""
-
-  def __init__(self):
-    self._sums = {}  # name -> [sum, count]
-
-  def add(self, metrics):
-    for name, value in metrics.items():
-      entry = self._sums.setdefault(name, [0.0, 0])
-      if math.isfinite(value):
-        entry[0] += value
-        entry[1] += 1
-
-  def pop(self):
-    """Returns name -> mean, NaN where no value was finite; starts anew."""
-    sums, self._sums = self._sums, {}
-    return {name: total / count if count else math.nan
-            for name, (total, count) in sums.items()}
-
-  def state(self):
-    return {
-        'names': np.array(list(self._sums), np.str_),
-        'sums': np.array([x[0] for x in self._sums.values()], np.float64),
-        'counts': np.array([x[1] for x in self._sums.values()], np.int64)}
-
-  def restore(self, state):
-    lists = (state[key].tolist() for key in ('names', 'sums', 'counts'))
-    self._sums = {
-        name: [total, count]
-        for name, total, count in zip(*lists, strict=True)}
-
-
-def _below(state, prefix):
-  return {key.removeprefix(prefix): value for key, value in state.items()
-          if key.startswith(prefix)}

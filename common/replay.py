@@ -154,7 +154,7 @@ class Replay:
     self._counter = int(state['counter'])
     names = [x.decode() for x in state['names']]
     found = {x.path.name: x for x in self._index}
-    later = [x for name, x in found.items() if name not in set(names)]
+    later = [found[x] for x in found.keys() - set(names)]
     for episode in later:
       files.move_aside(episode.path, 'after_checkpoint')
       self._memory.remove(episode.path.name)
@@ -243,7 +243,8 @@ class Replay:
     try:
       self.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-      raise UserError(f'can not create {self.directory}: {error.strerror}')
+      raise UserError(
+          f'can not create {self.directory}: {error.strerror}') from error
     files.remove_leftovers(self.directory)
     index = []
     for path in sorted(self.directory.glob('*.npz')):

@@ -4,11 +4,10 @@ Reads `metrics.jsonl` (training) and `eval.jsonl` (evaluations) of a logdir;
 prints a table and draws `report.png`.
 """
 
-import argparse
 import math
 import sys
 
-from common import curves
+from common import cli, curves
 from common.config import UserError
 from common.files import atomic_write
 from common.results import POLICIES, Run, confidence
@@ -16,7 +15,9 @@ from common.results import POLICIES, Run, confidence
 
 def table(run):
   """Returns the lines that `python -m common.report` prints."""
-  lines = [f'{"":<28}{"episodes":>8}{"return":>10}   95% interval']
+  lines = []
+  if run.evals or run.paper is not None:
+    lines = [f'{"":<28}{"episodes":>8}{"return":>10}   95% interval']
   for policy, name in POLICIES.items():
     if policy in run.evals:
       lines.append(_table_line(name, run.evals[policy]))
@@ -26,9 +27,9 @@ def table(run):
   trained = run.evals.get('trained')
   head = f'{run.task or "unknown task"}'
   if trained is None:
-    lines += ['', 'The trained agent has not been evaluated; its training '
-              'episodes:', _training_line(run)]
-    return [head, '', *lines]
+    lines += [''] if lines else []
+    return [head, '', *lines, 'The trained agent has not been evaluated.',
+            _training_line(run)]
   head += f' after {int(trained["env_steps"]):,} environment steps'
   verdict = [_compare(trained, run.evals.get('random'))]
   if run.paper is not None:
@@ -47,22 +48,18 @@ def report_png(logdir):
 
 def main(argv=None):
   """Prints the table of a run and draws its curves."""
-  parser = argparse.ArgumentParser(
+  parser = cli.Parser(
       prog='python -m common.report', description=main.__doc__)
   parser.add_argument('folder', nargs='?', help='the same as --logdir')
   parser.add_argument('--logdir', help='folder of the run')
   args = parser.parse_args(argv)
   if bool(args.folder) == bool(args.logdir):
-    parser.error('name the folder of one run: --logdir DIR')
-  try:
-    run = Run(args.logdir or args.folder)
-    print('\n'.join(table(run)))
-    for note in run.notes:
-      print(f'note: {note}', file=sys.stderr)
-    print(f'\nCurves: {report_png(run.logdir)}')
-  except UserError as e:
-    print(f'error: {e}', file=sys.stderr)
-    sys.exit(2)
+    raise UserError('--logdir: name the folder of one run')
+  run = Run(args.logdir or args.folder)
+  print('\n'.join(table(run)))
+  for note in run.notes:
+    print(f'note: {note}', file=sys.stderr)
+  print(f'\nCurves: {report_png(run.logdir)}')
 
 
 def _table_line(name, entry):
@@ -78,7 +75,8 @@ def _interval(low, high, form='.1f'):
 
 def _share(trained, paper):
   low, high = (100 * trained[key] / paper for key in ('low', 'high'))
-  return (f'Share of the paper\'s score: {100 * trained["mean"] / paper:.1f}% '
+  share = 100 * trained['mean'] / paper
+  return (f"Share of the paper's score (5e6 steps): {share:.1f}% "
           f'{_interval(low, high)}')
 
 
@@ -97,11 +95,11 @@ def _compare(trained, random):
 def _training_line(run):
   _, values = run.series('train/return')
   if not len(values):
-    return '  none has ended yet'
+    return 'No training episode has ended yet.'
   mean, low, high = confidence(values[-10:])
-  return (f'  return of the last {min(10, len(values))}: {mean:.1f}, '
-          f'interval {_interval(low, high)}')
+  return (f'Return of its last {min(10, len(values))} training episode(s): '
+          f'{mean:.1f} {_interval(low, high)}')
 
 
 if __name__ == '__main__':
-  main()
+  cli.guard(main)

@@ -10,6 +10,7 @@ from common.config import ConfigError, UserError
 HARMLESS = (
     'logdir', 'steps', 'threads', 'log_every', 'save_every', 'eval_every',
     'video_every', 'envs.timeout', 'envs.restarts', 'replay.memory_gb')
+OWN = ('config.yaml', 'checkpoints', 'episodes', 'metrics.jsonl', 'videos')
 
 
 def checkpoints(logdir):
@@ -19,8 +20,8 @@ def checkpoints(logdir):
 def open_logdir(config, agent):
   """Returns the newest checkpoint (arrays, meta), or None for a new run.
 
-  Writes `config.yaml`. Raises UserError for a folder that holds something
-  else: another agent or task, other settings, foreign files.
+  Writes `config.yaml`, for readers. Raises UserError for a folder that holds
+  something else: another agent or task, other settings, foreign files.
   """
   if not config.logdir:
     raise ConfigError('logdir: is missing; write --logdir FOLDER')
@@ -28,31 +29,35 @@ def open_logdir(config, agent):
   if logdir.exists() and not logdir.is_dir():
     raise ConfigError(f'logdir: {logdir} is a file; name a folder')
   saved = checkpoints(logdir).load()
-  if saved is not None:
-    check_meta(saved[1], config, agent)
+  if saved is None:
+    _check_new(logdir)
+  elif saved[1]['env_steps'] == 0:
+    saved = None  # Nothing would be lost, whatever it was.
   else:
-    _check_new(logdir, config)
+    check_meta(saved[1], config, agent)
   try:
     logdir.mkdir(parents=True, exist_ok=True)
   except OSError as e:
-    raise ConfigError(f'logdir: cannot create {logdir}: {e.strerror}') from e
+    raise ConfigError(f'logdir: can not create {logdir}: {e.strerror}') from e
   config.save(logdir / 'config.yaml')
   return saved
 
 
 def load_run(schema, logdir, agent):
   """Returns (config, arrays, meta) of a run's newest checkpoint."""
-  logdir = pathlib.Path(logdir)
-  if not logdir.is_dir():
-    raise UserError(f'logdir: {logdir} is no folder')
+  if not pathlib.Path(logdir).is_dir():
+    raise UserError(f'logdir: {logdir} is no folder; name that of a run')
   saved = checkpoints(logdir).load()
   if saved is None:
+    raise UserError(f'logdir: {logdir} has no checkpoint; train there first')
+  arrays, meta = saved
+  check_agent(meta, logdir, agent)
+  try:
+    config = schema.config(overrides=meta['config'])
+  except ConfigError as e:
     raise UserError(
-        f'logdir: {logdir} holds no checkpoint; train there first')
-  check_agent(saved[1], logdir, agent)
-  config = schema.read(logdir / 'config.yaml')
-  check_meta(saved[1], config, agent)
-  return config, *saved
+        f'logdir: {logdir} is of another version of {agent}: {e}') from None
+  return config.update({'logdir': str(logdir)}), arrays, meta
 
 
 def check_agent(meta, logdir, agent):
@@ -76,30 +81,22 @@ def check_meta(meta, config, agent):
         'another --logdir')
 
 
-def _check_new(logdir, config):
-  """Without a checkpoint only what a run writes before its first is fine."""
-  present = sorted(x.name for x in logdir.iterdir()) if logdir.exists() else []
-  if not set(present) - {'episodes'}:
+def _check_new(logdir):
+  """Without a checkpoint there is only what a run makes before its first."""
+  if not logdir.exists():
     return
-  if 'config.yaml' not in present:
-    name = (set(present) - {'episodes'}).pop()
+  foreign = sorted(x.name for x in logdir.iterdir() if x.name not in OWN
+                   and not x.name.startswith('events.out.tfevents'))
+  if foreign:
     raise UserError(
-        f'logdir: {logdir} holds {name} but no run; name an empty folder')
+        f'logdir: {logdir} holds {foreign[0]}, which is of no run; name a '
+        'new or an empty folder')
   metrics = logdir / 'metrics.jsonl'
   if (logdir / 'checkpoints' / 'damaged').exists() or (
       metrics.exists() and metrics.stat().st_size):
     raise UserError(
         f'logdir: {logdir} holds a run without a usable checkpoint; name '
         'another folder, or delete this one')
-  try:
-    old = config.schema.read(logdir / 'config.yaml').flat
-  except ConfigError as e:
-    raise UserError(f'logdir: {logdir} holds another run: {e}') from None
-  if _differences(old, config.flat):
-    key = _differences(old, config.flat)[0][0]
-    raise UserError(
-        f'logdir: {logdir} holds the config of another run (differs in '
-        f'{key}); name another folder, or delete this one')
 
 
 def _differences(old, new):
@@ -111,3 +108,9 @@ def _differences(old, new):
 
 def _show(value):
   return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def below(state, prefix):
+  """The entries of a flat dict whose keys start with `prefix`, without it."""
+  return {key.removeprefix(prefix): value for key, value in state.items()
+          if key.startswith(prefix)}

@@ -1,9 +1,11 @@
 """Ctrl-C and SIGTERM as a request that a loop answers when it is ready."""
 
+import contextlib
 import os
 import signal
-import sys
 import threading
+
+NOTICE = b'\nStopping after this step; once more to stop at once.\n'
 
 
 class Stopped(Exception):
@@ -45,5 +47,5 @@ class Stop:
     if self.signum is not None:
       os._exit(128 + signum)  # Workers end when their pipe closes.
     self.signum = signum
-    os.write(sys.__stderr__.fileno(), (
-        b'\nStopping after this step; once more to stop at once.\n'))
+    with contextlib.suppress(OSError):
+      os.write(2, NOTICE)

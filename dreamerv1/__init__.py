@@ -1,0 +1,53 @@
+"""DreamerV1: Dream to Control, arXiv 1912.01603.
+
+    import dreamerv1
+    config = dreamerv1.configure(['dmc', 'laptop'], logdir='runs/mine')
+    dreamerv1.train(make_my_env, config)
+    dreamerv1.evaluate(make_my_env, 'runs/mine', episodes=10)
+"""
+
+import importlib
+
+NAME = 'dreamerv1'
+CONFIGS = 'configs/dreamerv1.yaml'
+
+
+def configure(presets=(), **overrides):
+  """Returns the Config of presets, left to right, and overrides.
+
+  Overrides are nested, `rssm={'deter': 16}`, or dotted, `**{'rssm.deter':
+  16}`. Raises ConfigError.
+  """
+  return schema().config(presets, overrides)
+
+
+def schema():
+  """Defaults, presets and allowed values of every key."""
+  from common.config import Schema
+  return Schema.load(CONFIGS)
+
+
+def make_agent(config, obs_space, act_space):
+  """Returns the Agent; imports and sets up TensorFlow."""
+  from common import device
+  device.setup(config)
+  from dreamerv1.agent import Agent
+  return Agent(config, obs_space, act_space)
+
+
+def evaluate(env, logdir, **options):
+  """Evaluates a trained agent; see common.evaluate.evaluate_run."""
+  import functools
+
+  from common.envs import make_envs
+  from common.evaluate import evaluate_run
+  return evaluate_run(
+      schema(), NAME, make_agent, functools.partial(make_envs, factory=env),
+      logdir, **options)
+
+
+def __getattr__(name):
+  # `dreamerv1.train` is a module that can be called: train(env, config).
+  if name == 'train':
+    return importlib.import_module('dreamerv1.train')
+  raise AttributeError(f'module dreamerv1 has no attribute {name}')

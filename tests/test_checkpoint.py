@@ -60,6 +60,12 @@ def test_keeps_the_last_two(tmp_path):
   assert Checkpoints(tmp_path).load()[1]['env_steps'] == 300
 
 
+def test_never_removes_what_it_just_saved(tmp_path):
+  for steps in (20, 300, 1):
+    path = save(tmp_path, steps)
+  assert path.exists()
+
+
 def test_same_arrays_same_bytes(tmp_path):
   one, two = save(tmp_path / 'a', 7), save(tmp_path / 'b', 7)
   assert one.read_bytes() == two.read_bytes()

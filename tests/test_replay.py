@@ -149,10 +149,14 @@ def check_rows(batch, full, keys):
           {k: source[k][start: start + length] for k in keys})
 
 
-def test_reopened_from_disk(tmp_path):
-  fill(tmp_path, [10, 20, 30])
+def test_reopened_from_disk(tmp_path, monkeypatch):
+  names = fill(tmp_path, [10, 20, 30]).state()['names']
+  glob = pathlib.Path.glob
+  monkeypatch.setattr(
+      pathlib.Path, 'glob', lambda *x: sorted(glob(*x), reverse=True))
   replay = Replay(tmp_path, 0)
   assert (replay.episodes, replay.steps) == (3, 57)
+  np.testing.assert_array_equal(replay.state()['names'], names)
 
 
 def test_disk_full_adds_nothing(tmp_path, monkeypatch):
@@ -504,12 +508,12 @@ def test_leftovers_are_removed(tmp_path):
 
 @pytest.mark.parametrize('draw', replay_module.EPISODES)
 @pytest.mark.parametrize('memory', [1.0, 1e-9])
-@pytest.mark.parametrize('before', [0, 3, 350])
+@pytest.mark.parametrize('before', [0, 3, 325])
 def test_resume_is_exact(tmp_path, draw, memory, before):
   def after(replay):
     result = []
     for tag in range(6, 9):
-      result.append(replay.sample(7, 8))
+      result.append(replay.sample(12, 8))
       result.append(replay.add(episode(15, tag)).name.split('-')[1])
     return result
 
@@ -530,6 +534,15 @@ def test_resume_is_exact(tmp_path, draw, memory, before):
       assert left == right
     else:
       equal(left, right)
+
+
+def test_resume_frees_memory(tmp_path):
+  replay = fill(tmp_path, [20])
+  state, before = replay.state(), replay.stats()
+  replay.add(episode(20, 1))
+  with pytest.warns(UserWarning):
+    replay.restore(state)
+  assert replay.stats() == before
 
 
 def test_resume_without_new_episodes_is_silent(tmp_path, recwarn):

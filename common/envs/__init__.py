@@ -86,7 +86,8 @@ def split_task(task):
 
 def _user_envs(config, mode, amount, factory):
   from common.envs import remote
-  if not callable(factory) or hasattr(factory, 'step'):
+  is_class = isinstance(factory, type)
+  if not is_class and hasattr(factory, 'step'):
     if amount > 1:
       raise UserError(
           f'envs.amount={amount}: one environment object can only be stepped '
@@ -99,8 +100,8 @@ def _user_envs(config, mode, amount, factory):
 
 
 def _inline(config, mode, index, factory=None, shared=None):
-  from common.envs import remote
-  return remote.InlineEnv(
+  from common.envs.inline import InlineEnv
+  return InlineEnv(
       lambda: make_env(config, mode, index, factory), shared)
 
 

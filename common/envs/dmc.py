@@ -3,14 +3,8 @@
 import contextlib
 import logging
 
-import numpy as np
-
 from common.config import UserError
-from common.envs import base
-from common.envs import gl
-from common.envs import names
-from common.envs import spaces
-from common.envs import wrappers
+from common.envs import base, gl, names, spaces, wrappers
 
 # The 20 tasks of the paper (arXiv 1912.01603, figure 10).
 TASKS = (

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from common.envs import base
-from common.envs import names
-from common.envs import spaces
+from common.envs import base, names, spaces
 
 TARGET = np.array([0.5, -0.5])
 SPEED = 0.25

@@ -4,14 +4,12 @@ import contextlib
 import importlib
 import io
 import sys
+import warnings
 
 import numpy as np
 
 from common.config import UserError
-from common.envs import adapters
-from common.envs import base
-from common.envs import names
-from common.envs import spaces
+from common.envs import adapters, base, names, spaces
 
 SIZE = (64, 64)
 NOTICE = ('Gym has been unmaintained', 'Please upgrade to Gymnasium',
@@ -188,14 +186,21 @@ def _import_registering(name):
 
 def _make(module, name):
   try:
-    # The checker of gym 0.26 uses np.bool8, which NumPy 2 lacks.
-    try:
-      return module.make(
-          name, render_mode='rgb_array', disable_env_checker=True)
-    except TypeError:  # It takes no render_mode; its observation may do.
-      return module.make(name, disable_env_checker=True)
+    with warnings.catch_warnings():
+      # Without a rendering mode the observation must have the image.
+      warnings.filterwarnings('ignore', '.*not in the possible render_modes')
+      return _make_rendering(module, name)
   except (ImportError, module.error.Error) as error:
     raise UserError(f'task=gym_{name}: {_line(error)}') from error
+
+
+def _make_rendering(module, name):
+  # The checker of gym 0.26 uses np.bool8, which NumPy 2 lacks.
+  try:
+    return module.make(
+        name, render_mode='rgb_array', disable_env_checker=True)
+  except TypeError:  # It takes no render_mode.
+    return module.make(name, disable_env_checker=True)
 
 
 def _line(error):

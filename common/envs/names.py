@@ -7,7 +7,7 @@ from common.config import UserError
 
 def unknown(key, name, known):
   """A UserError that names the nearest known names."""
-  known = list(known)
+  known = list(dict.fromkeys(known))
   near = difflib.get_close_matches(name, known, 3, 0.5)
   if near:
     return UserError(f'{key}={name}: unknown; did you mean {join(near)}?')

@@ -1,22 +1,20 @@
-"""Environments behind two half calls: in a worker process, or inline."""
+"""The client of an environment in a worker process."""
 
 import atexit
 import collections
 import collections.abc
+import contextlib
 import os
-import queue
+import signal
 import socket
 import subprocess
 import sys
-import threading
 import weakref
 
 import numpy as np
 
 from common.config import UserError
-from common.envs import gl
-from common.envs import spaces
-from common.envs import wire
+from common.envs import process, spaces, wire
 
 FLAGS = ('is_first', 'is_last', 'is_terminal')
 CLOSE_SECONDS = 2.0
@@ -41,65 +39,6 @@ class HalfCalls:
   def replay(self, seed, actions):
     self.send_replay(seed, actions)
     return self.receive()
-
-
-class InlineEnv(HalfCalls):
-  """An environment in this process; the work is done by `receive`.
-
-  Args:
-    make: Returns the wrapped environment.
-    shared: The user's own object, if there is only this one. Whoever resets
-      it owns it; the others learn by a WorkerError that their episode is
-      lost.
-  """
-
-  def __init__(self, make, shared=None):
-    self._make = make
-    self._env = make()
-    self._shared = shared
-    self._call = None
-    self.obs_space = self._env.obs_space
-    self.act_space = self._env.act_space
-
-  def send_reset(self, seed=None):
-    self._send('reset', seed)
-
-  def send_step(self, action):
-    self._send('step', action)
-
-  def send_replay(self, seed, actions):
-    self._send('replay', seed, actions)
-
-  def receive(self):
-    """Does what was sent and returns the observation."""
-    assert self._call, 'receive() without send'
-    (name, *args), self._call = self._call, None
-    if self._shared is not None:
-      self._own(name)
-    return getattr(self._env, name)(*args)
-
-  def restart(self):
-    """Makes the environment anew; a user's object is only wrapped anew."""
-    self._call = None
-    if self._shared is None:
-      self._env.close()
-    self._env = self._make()
-
-  def close(self):
-    if self._shared is None:
-      self._env.close()
-
-  def _send(self, *call):
-    assert not self._call, 'receive() the last answer first'
-    self._call = call
-
-  def _own(self, name):
-    if name in ('reset', 'replay'):
-      _OWNERS[id(self._shared)] = self
-    elif _OWNERS.get(id(self._shared)) is not self:
-      raise WorkerError(
-          'this episode was cut by an evaluation in the same environment '
-          'object; pass a function that makes environments')
 
 
 class RemoteEnv(HalfCalls):
@@ -127,6 +66,7 @@ class RemoteEnv(HalfCalls):
     self._name = f'{mode} environment {index} ({factory or config.task})'
     self._process = None
     self._spaces = None
+    self.owner = os.getpid()
     self._start()
 
   @property
@@ -187,15 +127,23 @@ class RemoteEnv(HalfCalls):
     self._tail = collections.deque(maxlen=TAIL_LINES)
     self._socket, theirs = socket.socketpair()
     with theirs:
-      self._process = _spawn(theirs.fileno(), _environ(self._config))
-    self._printer = threading.Thread(
-        target=_forward, args=(self._process.stdout, self._tail), daemon=True)
-    self._printer.start()
-    _LIVE.add(self)
+      try:
+        self._process = process.spawn(theirs.fileno())
+      except OSError as error:
+        self._failure = WorkerError(f'{self._name} cannot start: {error}')
+        raise self._failure from error
+    self._printer = process.forward(self._process.stdout, self._tail)
+    self._remember()
     self._write(
         'make', config=_plain(self._config), mode=self._mode,
         index=self._index, factory=self._factory, path=_search_path(),
         folder=os.getcwd())
+
+  def _remember(self):
+    """For the end of this process."""
+    _LIVE.add(self)
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
 
   def _ready(self):
     if not self._is_ready:
@@ -271,7 +219,8 @@ class RemoteEnv(HalfCalls):
     if self._process is None:
       return
     if self._process.poll() is None:
-      self._process.kill()
+      with contextlib.suppress(ProcessLookupError):
+        os.killpg(self._process.pid, signal.SIGKILL)  # It leads its group.
     self._process.wait()
     self._socket.close()
     self._process = None
@@ -280,70 +229,15 @@ class RemoteEnv(HalfCalls):
 
 
 _LIVE = weakref.WeakSet()
-_OWNERS = weakref.WeakValueDictionary()
-_SPAWNERS = {}
 
 
-@atexit.register
 def _close_all():
-  live = list(_LIVE)
+  """At exit; a forked child leaves its parent's workers alone."""
+  live = [env for env in _LIVE if env.owner == os.getpid()]
   for env in live:
     env._ask_to_close()
   for env in live:
     env._finish()
-
-
-def _spawn(fd, environ):
-  """Starts a worker from a thread that lives as long as this process.
-
-  The kernel ends a worker together with the thread that started it.
-  """
-  if os.getpid() not in _SPAWNERS:
-    jobs = queue.SimpleQueue()
-    threading.Thread(target=_spawner, args=(jobs,), daemon=True).start()
-    _SPAWNERS[os.getpid()] = jobs
-  answer = queue.SimpleQueue()
-  _SPAWNERS[os.getpid()].put((fd, environ, answer))
-  result = answer.get()
-  if isinstance(result, OSError):
-    raise WorkerError(f'cannot start a worker: {result}')
-  return result
-
-
-def _spawner(jobs):
-  while True:
-    fd, environ, answer = jobs.get()
-    command = [
-        sys.executable, '-u', '-m', 'common.envs.worker', str(fd),
-        str(os.getpid())]
-    try:
-      answer.put(subprocess.Popen(
-          command, cwd=gl.ROOT, env=environ, pass_fds=[fd],
-          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-          stderr=subprocess.STDOUT, start_new_session=True))
-    except OSError as error:
-      answer.put(error)
-
-
-def _forward(stream, tail):
-  """Copies a worker's output to standard error and keeps its end."""
-  with stream:
-    for line in stream:
-      try:
-        os.write(2, line)
-      except OSError:
-        pass
-      text = line.decode(errors='replace').strip()
-      if text:
-        tail.append(text)
-
-
-def _environ(config):
-  """Few threads: the learner needs the cores."""
-  environ = dict(os.environ)
-  environ.setdefault('OMP_NUM_THREADS', '1')
-  environ.setdefault('OPENBLAS_NUM_THREADS', '1')
-  return environ
 
 
 def _plain(config):

@@ -15,10 +15,8 @@ import sys
 import threading
 import traceback
 
-from common.config import Section
-from common.config import UserError
-from common.envs import make_env
-from common.envs import wire
+from common.config import Section, UserError
+from common.envs import make_env, wire
 
 PR_SET_PDEATHSIG = 1
 
@@ -41,6 +39,8 @@ class Server:
         wire.send(self._sock, reply[0], reply[1], **reply[2])
       except UserError as error:
         wire.send(self._sock, 'error', text=str(error))
+        if self._env is None:
+          break
     if self._env:
       self._env.close()
 

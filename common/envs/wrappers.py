@@ -68,9 +68,17 @@ class Frames(base.Wrapper):
     return self._complete(self.env.step(action))
 
   def replay(self, seed, actions):
-    """Resets and repeats actions [n, A]; renders the last state only."""
+    """Resets and repeats actions [n, A]; renders the last state only.
+
+    Raises:
+      UserError: the episode ends before its actions do.
+    """
     obs = self.env.reset(seed)
-    for action in actions:
+    for index, action in enumerate(actions):
+      if obs['is_last']:
+        raise UserError(
+            f'replay: the episode ended after {index} of {len(actions)} '
+            'actions; the environment is not a function of its seed')
       obs = self.env.step(action)
     return self._complete(obs)
 

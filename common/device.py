@@ -1,0 +1,61 @@
+"""TensorFlow's settings for the whole process, before its first use."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+from common.config import UserError
+
+# Lines about what a CPU does not have, printed before any log level counts.
+NOISE = (
+    'All log messages before absl::InitializeLog()', 'cudart_stub.cc',
+    'failed call to cuInit', 'oneDNN custom operations are on',
+    'This TensorFlow binary is optimized', 'To enable the following instr')
+
+
+def setup(config):
+  """Imports TensorFlow and sets its threads, memory and determinism.
+
+  Raises UserError where it runs already with another number of threads.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  with _without(NOISE):
+    import tensorflow as tf
+    gpus = tf.config.list_physical_devices('GPU')
+    _set_threads(tf.config.threading, config.threads)
+    for gpu in gpus:
+      with contextlib.suppress(RuntimeError):  # Its user has set it up.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if gpus:  # Same seed, same bits; CPUs do not need it.
+      tf.config.experimental.enable_op_determinism()
+    tf.zeros([])  # Starts what prints.
+
+
+def _set_threads(threading, amount):
+  if amount == threading.get_intra_op_parallelism_threads():
+    return
+  try:
+    threading.set_intra_op_parallelism_threads(amount)
+    threading.set_inter_op_parallelism_threads(amount)
+  except RuntimeError:
+    raise UserError(
+        f'threads: TensorFlow runs already, not with {amount} threads; set '
+        'threads before anything else uses TensorFlow') from None
+
+
+@contextlib.contextmanager
+def _without(noise):
+  """Holds back standard error, also that of C++, and drops known lines."""
+  sys.stderr.flush()
+  with tempfile.TemporaryFile() as file, os.fdopen(os.dup(2), 'wb') as real:
+    os.dup2(file.fileno(), 2)
+    try:
+      yield
+    finally:
+      sys.stderr.flush()
+      os.dup2(real.fileno(), 2)
+      file.seek(0)
+      for line in file:
+        if not any(text.encode() in line for text in noise):
+          real.write(line)

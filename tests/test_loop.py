@@ -1,0 +1,490 @@
+"""The schedule, resuming and stopping, with an agent of a few numbers."""
+
+import functools
+import json
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from common import checkpoint, evaluate, files, resume, training
+from common.config import UserError
+from common.envs import make_envs
+from common.envs.remote import RemoteEnv
+from common.stop import Stop, Stopped
+from tests.fakes import FakeAgent
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class StopAt(Stop):
+  """Somebody asks to stop at a certain check."""
+
+  def __init__(self, checks):
+    super().__init__()
+    self.checks = checks
+
+  def check(self):
+    self.checks -= 1
+    if self.checks == 0:
+      raise Stopped(signal.SIGINT)
+
+
+def run(config, stop=None, make=make_envs, name='fake', **agent):
+  """Trains a FakeAgent; returns its events."""
+  events = []
+  agent = functools.partial(FakeAgent, events=events, **agent)
+  training.train(config, name, agent, make, stop or Stop())
+  return events
+
+
+def saved(config):
+  """The newest checkpoint, but for the clock in the names of episodes."""
+  arrays, meta = resume.checkpoints(config.logdir).load()
+  arrays['replay/names'] = np.array(
+      [x.split(b'-', 1)[1] for x in arrays['replay/names']])
+  return arrays, meta
+
+
+def metrics(config, without=('time', 'fps')):
+  """The lines of metrics.jsonl, but for what depends on the clock."""
+  text = (pathlib.Path(config.logdir) / 'metrics.jsonl').read_text()
+  rows = [json.loads(line) for line in text.splitlines()]
+  return [{k: v for k, v in row.items() if k not in without} for row in rows]
+
+
+def assert_same(a, b):
+  (arrays, meta), (others, _) = a, b
+  assert set(arrays) == set(others)
+  for key in arrays:
+    np.testing.assert_array_equal(arrays[key], others[key], key)
+
+
+class TestSchedule:
+
+  @pytest.mark.parametrize('pretrain, first', [(0, 3), (7, 7)])
+  def test_updates_per_steps(self, debug_config, pretrain, first):
+    config = debug_config(
+        steps=700, prefill=200, train_every=100, train_updates=3,
+        pretrain_updates=pretrain, eval_every=0)
+    run(config)
+    # A block before the first policy step, then at 300, 400, 500 and 600.
+    arrays, meta = saved(config)
+    assert meta['updates'] == first + 4 * 3
+    assert meta['env_steps'] == 700
+    assert meta['agent_steps'] == 350
+
+  def test_train_every_below_the_action_repeat(self, debug_config):
+    config = debug_config(
+        steps=300, prefill=200, train_every=1, train_updates=1,
+        pretrain_updates=5, eval_every=0)
+    run(config)
+    # 5, then two at each of the 49 later policy steps.
+    assert saved(config)[1]['updates'] == 5 + 2 * 49
+
+  def test_several_environments(self, debug_config):
+    config = debug_config(steps=800, eval_every=0, **{'envs.amount': 4})
+    run(config)
+    arrays, meta = saved(config)
+    # 4 environments times 2 steps: prefill ends with their first episodes.
+    assert meta['env_steps'] == 800
+    assert arrays['replay/names'].shape == (8,)
+    assert meta['updates'] == 2 + 2 * 3  # at 400; 500, 600, 700
+
+  def test_prefill_lasts_until_an_episode_has_ended(self, debug_config):
+    config = debug_config(steps=200, prefill=0, eval_every=0)
+    events = run(config)
+    assert len([x for x in events if x[0] == 'train']) == 100 // 2
+
+  def test_order(self, debug_config):
+    config = debug_config(steps=410, eval_every=200, train_updates=2)
+    events = run(config)
+    blocks = []
+    for what, updates in events:
+      if not blocks or blocks[-1][0] != what or what == 'update':
+        blocks.append([what, updates, 0])
+      blocks[-1][2] += 1
+    assert blocks == [
+        # Prefill by the random policy, pretraining, the first evaluation.
+        ['update', 0, 1], ['update', 1, 1], ['eval', 2, 50],
+        # Steps 200 to 300; then all of a block but its last update, the
+        # first step of the environment, and beside it the last update.
+        ['train', 2, 50], ['update', 2, 1], ['train', 3, 1],
+        ['update', 3, 1], ['train', 4, 49],
+        ['eval', 4, 50],
+        ['update', 4, 1], ['train', 5, 1], ['update', 5, 1],
+        ['train', 6, 4],
+        ['eval', 6, 50]]
+
+  def test_environments_step_during_an_update(self, debug_config):
+    order = []
+
+    class Recorder:
+
+      def __init__(self, env):
+        self.env = env
+
+      def __getattr__(self, name):
+        return getattr(self.env, name)
+
+      def send_step(self, action):
+        order.append('send')
+        self.env.send_step(action)
+
+      def receive(self):
+        order.append('receive')
+        return self.env.receive()
+
+    class Agent(FakeAgent):
+
+      def train(self, batch):
+        order.append('update')
+        return super().train(batch)
+
+    config = debug_config(
+        steps=220, train_every=2, train_updates=1, pretrain_updates=1,
+        eval_every=0)
+    make = lambda *args: [Recorder(env) for env in make_envs(*args)]
+    training.train(config, 'fake', Agent, make, Stop())
+    learning = order[order.index('update') + 1:]
+    assert learning[:2] == ['send', 'receive']
+    assert learning[2:] == ['send', 'update', 'receive'] * 9
+
+  def test_updates_see_finished_steps_only(self, debug_config, monkeypatch):
+    """At an episode's last step its update must not see that episode."""
+    seen = []
+
+    class Agent(FakeAgent):
+
+      def train(self, batch):
+        seen.append(loops[0].replay.episodes)
+        return super().train(batch)
+
+    loops = []
+    before = training.Loop.__init__
+    monkeypatch.setattr(training.Loop, '__init__', lambda self, *args: (
+        loops.append(self), before(self, *args))[0])
+    config = debug_config(
+        steps=310, train_every=2, train_updates=1, pretrain_updates=1,
+        eval_every=0)
+    training.train(config, 'fake', Agent, make_envs, Stop())
+    # The update due at step 298 runs beside the step to 300.
+    assert seen == [2] * 50 + [3] * 5
+
+  def test_evaluations(self, debug_config):
+    config = debug_config(steps=700, eval_every=200, eval_episodes=2)
+    run(config)
+    rows = [x for x in metrics(config) if 'eval/return' in x]
+    assert [x['step'] for x in rows] == [200, 400, 600, 700]
+    assert all(x['eval/length'] == 100 for x in rows)
+
+  def test_no_evaluations(self, debug_config):
+    def make(config, mode, amount):
+      assert mode == 'train'
+      return make_envs(config, mode, amount)
+    config = debug_config(eval_every=0)
+    run(config, make=make)
+    assert not any('eval/return' in x for x in metrics(config))
+
+  def test_evaluations_and_videos_leave_training_alone(self, debug_config):
+    first = debug_config(eval_every=0, video_every=0)
+    run(first)
+    other = debug_config(
+        eval_every=100, video_every=100, logdir=first.logdir + '2')
+    run(other)
+    keys = [k for k in saved(first)[0] if k.startswith(('agent/w', 'driver'))]
+    assert keys
+    for key in keys:
+      np.testing.assert_array_equal(saved(first)[0][key], saved(other)[0][key])
+
+  def test_videos(self, debug_config):
+    config = debug_config(steps=700, eval_every=200, video_every=300)
+    run(config)
+    found = {x.name for x in (pathlib.Path(config.logdir) / 'videos').iterdir()}
+    # Due at 200, 500 and the end; 500 waits for the evaluation at 600.
+    assert found == {
+        f'{step:012d}_{name}.gif' for step in (200, 600, 700)
+        for name in ('policy', 'openloop')}
+
+  def test_lines_carry_all_counts(self, debug_config):
+    config = debug_config()
+    run(config)
+    rows = metrics(config)
+    assert [x['step'] for x in rows] == [100, 200, 300, 400, 500, 600]
+    assert [x['agent_steps'] for x in rows] == [50, 100, 150, 200, 250, 300]
+    assert [x['updates'] for x in rows] == [0, 2, 2, 4, 6, 8]
+    assert all(x['train/length'] == 100 for x in rows)
+    assert rows[-1]['replay/episodes'] == 6
+    assert rows[-1]['envs/dropped'] == 0
+    assert 'loss/model' in rows[-1]
+
+
+class TestResume:
+
+  @pytest.fixture
+  def config(self, debug_config):
+    # Blocks of 3 updates, and a last step between saves and evaluations.
+    return debug_config(
+        steps=450, train_updates=3, video_every=200, save_every=70,
+        eval_every=150, time_limit=90, eval_episodes=2,
+        **{'envs.amount': 2})
+
+  @pytest.fixture
+  def whole(self, config):
+    other = config.update({'logdir': config.logdir + '_whole'})
+    run(other)
+    return other
+
+  # Checks: each step; each update and each step of evaluations.
+  @pytest.mark.parametrize('every', [1, 2, 7, 40, 150])
+  def test_stopping_changes_nothing(self, config, whole, every):
+    count = 0
+    while True:
+      try:
+        run(config, StopAt(every + 1))
+        break
+      except Stopped:
+        count += 1
+        # Where a stop comes at each check, nothing would ever get done.
+        every = every + 1 if every < 40 else every
+    assert count > 2
+    assert_same(saved(config), saved(whole))
+    assert metrics(config) == metrics(whole)
+
+  def test_raising_steps_continues_as_one_run(self, config, whole):
+    for steps in (100, 180, 290, 450):
+      run(config.update({'steps': steps}))
+    assert_same(saved(config), saved(whole))
+
+  def test_finished_runs_do_nothing(self, config, whole, capsys):
+    rows = metrics(whole)
+    assert run(whole) == []
+    assert 'raise --steps' in capsys.readouterr().err
+    assert metrics(whole) == rows
+
+  def test_after_a_crash(self, config, whole):
+    """What was written after the checkpoint is not counted twice."""
+    class Crash(Exception):
+      pass
+
+    class Agent(FakeAgent):
+
+      def train(self, batch):
+        if self.updates == 8:
+          raise Crash
+        return super().train(batch)
+
+    with pytest.raises(Crash):
+      training.train(config, 'fake', Agent, make_envs, Stop())
+    run(config)
+    assert_same(saved(config), saved(whole))
+    assert metrics(config) == metrics(whole)
+
+  def test_another_agent(self, config, whole):
+    with pytest.raises(UserError, match='holds a run of fake, not dreamerv1'):
+      run(whole, name='dreamerv1')
+
+  @pytest.mark.parametrize('key, value, old', [
+      ('task', 'dummy_discrete', 'dummy_continuous'),
+      ('rssm.deter', 17, '16'), ('image_noise', False, 'true'),
+      ('seed', 3, '0')])
+  def test_other_settings(self, whole, key, value, old):
+    with pytest.raises(UserError) as e:
+      run(whole.update({key: value, 'steps': 500}))
+    assert str(e.value).startswith(f'{key}: ')
+    assert f'--{key} {old} ' in str(e.value)
+
+  def test_harmless_settings(self, whole):
+    before = saved(whole)[1]['env_steps']
+    run(whole.update({
+        'steps': 500, 'log_every': 7, 'eval_every': 90, 'save_every': 33,
+        'threads': 3, 'envs.timeout': 33.0, 'replay.memory_gb': 0.001}))
+    assert saved(whole)[1]['env_steps'] == 500 > before
+
+  def test_a_folder_with_other_things(self, config):
+    folder = pathlib.Path(config.logdir)
+    folder.mkdir()
+    (folder / 'thesis.tex').write_text('')
+    with pytest.raises(UserError, match='holds thesis.tex'):
+      run(config)
+    assert [x.name for x in folder.iterdir()] == ['thesis.tex']
+
+  def test_a_wrong_task_can_be_mended_in_the_same_folder(self, config):
+    with pytest.raises(UserError, match='dummy_continuos'):
+      run(config.update({'task': 'dummy_continuos'}))
+    run(config)
+
+  def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+      self, config, whole):
+    paths = sorted(pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'))
+    assert len(paths) == 2
+    content = bytearray(paths[-1].read_bytes())
+    content[len(content) // 2] ^= 255
+    paths[-1].write_bytes(content)
+    expected = saved(run_copy(config))
+    run(whole)
+    assert_same(saved(whole), expected)
+
+  def test_no_usable_checkpoint(self, whole):
+    for path in pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'):
+      path.write_bytes(b'')
+    with pytest.raises(UserError, match='without a usable checkpoint'):
+      run(whole)
+
+
+def run_copy(config):
+  run(config)
+  return config
+
+
+class TestErrors:
+
+  def test_losses_that_stay_nan(self, debug_config):
+    config = debug_config(train_updates=6)
+    with pytest.raises(UserError, match='loss/model: not finite in 10 upd'):
+      run(config, nan_from=5)
+
+  def test_float16_may_overflow(self, debug_config):
+    run(debug_config(train_updates=6, precision='float16'), nan_from=5)
+
+  def test_single_nans_are_left_out_of_means(self, debug_config):
+    config = debug_config(steps=400, train_updates=4)
+
+    class Agent(FakeAgent):
+
+      def train(self, batch):
+        metrics = super().train(batch)
+        bad = self.updates % 2
+        return {**metrics, 'loss/model': math.nan if bad else 2.0}
+
+    training.train(config, 'fake', Agent, make_envs, Stop())
+    assert [x['loss/model'] for x in metrics(config) if 'loss/model' in x] == [
+        2.0, 2.0]
+
+  def test_batches_longer_than_episodes(self, debug_config):
+    with pytest.raises(UserError, match='batch_length: 60 is longer than an'):
+      run(debug_config(batch_length=60))
+
+  def test_disk_full(self, debug_config, monkeypatch):
+    """The last good checkpoint stays, and workers end."""
+    config = debug_config(**{'envs.worker': 'process'})
+    opened = []
+    before = files.write_npz
+
+    def make(*args):
+      opened.extend(make_envs(*args))
+      return opened[-1:]
+
+    def write(path, arrays):
+      if path.parent.name == 'checkpoints' and '400' in path.name:
+        raise UserError(f'disk full: {path} was not written')
+      before(path, arrays)
+
+    monkeypatch.setattr(checkpoint.files, 'write_npz', write)
+    with pytest.raises(UserError, match='disk full'):
+      run(config, make=make)
+    assert saved(config)[1]['env_steps'] == 200
+    assert len(opened) == 2
+    assert all(isinstance(x, RemoteEnv) for x in opened)
+    assert all(x._process is None for x in opened)
+    monkeypatch.undo()
+    run(config)
+    assert saved(config)[1]['env_steps'] == 600
+
+
+class TestSignals:
+
+  @pytest.mark.parametrize('signum, code', [
+      (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+  def test_the_first_signal_saves(self, tmp_path, signum, code):
+    argv = self.command(tmp_path)
+    process = self.start(argv)
+    self.wait_for_updates(tmp_path)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert 'Traceback' not in err
+    assert err.splitlines()[-1].startswith('Stopped, with a checkpoint; ')
+    arrays, meta = resume.checkpoints(tmp_path / 'run').load()
+    assert meta['updates'] > 0
+    # In the middle of a block of a thousand.
+    assert arrays['todo/updates'] + arrays['todo/first'] > 0
+
+  def test_the_second_signal_ends_at_once(self, tmp_path):
+    process = self.start(self.command(tmp_path, '--envs.worker', 'process'))
+    self.wait_for_updates(tmp_path)
+    workers = children(process.pid)
+    assert workers
+    os.kill(process.pid, signal.SIGSTOP)  # Both come before it can answer.
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode in (130, 143)
+    assert 'Traceback' not in err
+    end = time.monotonic() + 10
+    while any(map(alive, workers)) and time.monotonic() < end:
+      time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+  def command(self, tmp_path, *more):
+    return [
+        sys.executable, '-m', 'tests.fakes', '--configs', 'debug',
+        '--task', 'dummy_continuous', '--logdir', str(tmp_path / 'run'),
+        '--envs.worker', 'inline', '--pretrain_updates', '1000', *more]
+
+  def start(self, argv):
+    return subprocess.Popen(
+        argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True)
+
+  def wait_for_updates(self, tmp_path):
+    """Until prefill has ended: its 200 steps are two episodes."""
+    end = time.monotonic() + 30
+    while len(list(tmp_path.glob('run/episodes/*.npz'))) < 2:
+      assert time.monotonic() < end
+      time.sleep(0.05)
+    time.sleep(0.3)
+
+
+def children(pid):
+  text = pathlib.Path(f'/proc/{pid}/task').glob('*/children')
+  return [int(x) for path in text for x in path.read_text().split()]
+
+
+def alive(pid):
+  try:
+    state = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')')[1]
+  except OSError:
+    return False
+  return state.split()[0] != 'Z'
+
+
+class TestEvaluate:
+
+  def test_exact_numbers_without_bias(self, debug_config):
+    """Environment 0 has shorter episodes, and still runs only its share."""
+    config = debug_config()
+    envs = [
+        *make_envs(config.update({'time_limit': 10}), 'eval', 1),
+        *make_envs(config.update({'time_limit': 40}), 'eval', 1)]
+    agent = FakeAgent(config, None, envs[0].act_space)
+    result = evaluate.evaluate(
+        agent.policy, envs, envs[0].act_space, 0, 'test', 5, video=True)
+    assert result.lengths == [5, 20, 5, 20, 5]
+    assert len(result.returns) == 5
+    assert result.video.shape == (6, 64, 64, 3)
+
+  def test_fewer_episodes_than_environments(self, debug_config):
+    envs = make_envs(debug_config(), 'eval', 3)
+    agent = FakeAgent(None, None, envs[0].act_space)
+    result = evaluate.evaluate(
+        agent.policy, envs, envs[0].act_space, 0, 'test', 1)
+    assert len(result.returns) == 1
+    assert result.video is None
