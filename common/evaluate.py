@@ -84,9 +84,16 @@ def evaluate_run(schema, name, make_agent, make_envs, logdir, episodes=10,
 
 def main(schema, name, make_agent, make_envs, argv):
   """The command line of an agent's evaluation."""
+  def make(config, mode, amount):
+    if config.task.startswith(OWN):
+      raise UserError(
+          f'task: {config.task} is an environment of your own; evaluate it '
+          f'from Python by {name}.evaluate(env, logdir)')
+    return make_envs(config, mode, amount)
+
   args = _parse(name, argv)
   line, result = evaluate_run(
-      schema, name, make_agent, make_envs, args.logdir, args.episodes,
+      schema, name, make_agent, make, args.logdir, args.episodes,
       args.policy, args.seed, args.amount, bool(args.video))
   if args.video:
     write_gif(args.video, result.video, fps=20)

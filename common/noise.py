@@ -2,6 +2,7 @@
 
 import zlib
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -31,7 +32,7 @@ class Noise:
 
   def gumbel(self, name, shape):
     """Standard Gumbel [*shape] float32: argmax(logits + it) is a sample."""
-    tiny = tf.float32.tiny
+    tiny = np.finfo(np.float32).tiny
     uniform = tf.random.stateless_uniform(shape, self._seed(name), tiny, 1.0)
     return -tf.math.log(-tf.math.log(uniform))
 

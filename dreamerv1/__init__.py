@@ -36,7 +36,12 @@ def make_agent(config, obs_space, act_space):
 
 
 def evaluate(env, logdir, **options):
-  """Evaluates a trained agent; see common.evaluate.evaluate_run."""
+  """Evaluates a run of `dreamerv1.train(env, config)`.
+
+  Options are episodes, policy, seed, amount and video; see
+  common.evaluate.evaluate_run. Returns a dict with returns, mean, low, high
+  and how they were measured, and the Result with the video.
+  """
   import functools
 
   from common.envs import make_envs

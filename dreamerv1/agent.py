@@ -61,17 +61,21 @@ class Agent:
     self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
         'updates', 'acts_train', 'acts_eval', 'reports')}
     self._expl = _exploration_kind(config.expl.kind, act_space)
-    self._train = tf.function(self._train_step)
-    self._policy = tf.function(self._policy_step)
-    self._report = tf.function(self._report_step)
+    self._train = tf.function(self._train_step, autograph=False)
+    self._policy = tf.function(self._policy_step, autograph=False)
+    self._report = tf.function(self._report_step, autograph=False)
 
   # Learning
 
   def train(self, batch):
-    """One update of all parameters; metrics by name, scalar tensors."""
-    keys = 'image', 'action', 'reward', 'discount'
-    batch = {key: tf.convert_to_tensor(batch[key]) for key in keys}
-    return self._train(batch)
+    """One update of all parameters; metrics by name, scalar tensors.
+
+    The batch holds image, action, reward, discount [B, T, ...] and perhaps
+    `reward_mask` [B, T]: 0 where the reward is unknown.
+    """
+    keys = 'image', 'action', 'reward', 'discount', 'reward_mask'
+    return self._train({key: tf.convert_to_tensor(batch[key])
+                        for key in keys if key in batch})
 
   def losses(self, data, noise):
     """Losses and tensors of preprocessed sequences, with gradients by group.

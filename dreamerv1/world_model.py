@@ -102,8 +102,10 @@ class WorldModel(Module):
       losses['image'], tensors['recon'] = self._image_loss(
           inputs, data['image'])
     pred = tensors['reward_pred'] = self.reward(feat)
-    losses['reward'] = -tf.reduce_mean(
-        dists.unit_normal_log_prob(data['reward'], pred, 0))
+    log_prob = dists.unit_normal_log_prob(data['reward'], pred, 0)
+    if 'reward_mask' in data:  # 0 where no reward is known
+      log_prob *= data['reward_mask']
+    losses['reward'] = -tf.reduce_mean(log_prob)
     if self.config.pcont.mode != 'off':
       inputs = stopped if self.config.pcont.mode == 'diagnostic' else feat
       logit = self.pcont(inputs)

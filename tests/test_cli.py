@@ -1,0 +1,212 @@
+"""Mistakes on the command line: one line, status 2, and no TensorFlow."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import dreamerv1
+from common import training
+from common.stop import Stop
+from tests.fakes import FakeAgent
+from tests.strange_envs import NewStyle
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DEBUG = ('--configs', 'debug', '--task', 'dummy_continuous')
+
+
+def call(*command):
+  """Runs a Python command in the project; TensorFlow can't be imported."""
+  code = (
+      'import runpy, sys; sys.modules["tensorflow"] = None; '
+      f'sys.argv = {list(command)!r}; '
+      f'runpy.run_module({command[0]!r}, run_name="__main__")')
+  return subprocess.run(
+      [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+      timeout=60)
+
+
+def error(*command):
+  """Returns the one line that a wrong command prints."""
+  done = call(*command)
+  assert done.returncode == 2, done.stderr
+  assert done.stdout == ''
+  assert done.stderr.count('\n') == 1, done.stderr
+  assert done.stderr.startswith('error: ')
+  return done.stderr
+
+
+@pytest.fixture(scope='module')
+def logdir(tmp_path_factory):
+  """A finished run of an agent that calls itself dreamerv1."""
+  path = tmp_path_factory.mktemp('cli') / 'run'
+  config = dreamerv1.configure(['debug'], **{
+      'task': 'dummy_continuous', 'logdir': str(path), 'steps': 200,
+      'envs.worker': 'inline', 'eval_every': 0})
+  from common.envs import make_envs
+  training.train(config, 'dreamerv1', FakeAgent, make_envs, Stop())
+  return path
+
+
+class TestTrain:
+
+  @pytest.mark.parametrize('argv, words', [
+      ((), ['logdir', '--logdir FOLDER']),
+      (('--configs', 'debgu'), ['debgu', 'did you mean debug']),
+      (('--rssm.detr', '3'), ['rssm.detr', 'did you mean rssm.deter']),
+      (('--rssm.deter', 'big'), ['rssm.deter', 'big', 'whole number']),
+      (('--horizon', '1'), ['horizon', '1', '2..']),
+      (('--precision', 'float8'), ['precision', 'float8', 'float16']),
+      (('--steps',), ['steps', 'value is missing']),
+      (('stray',), ['stray', '--key value']),
+      (('--rssm', '3'), ['rssm', 'group', 'rssm.deter']),
+      (('--configs', 'debug', '--batch_length', '60', '--logdir', 'x'),
+       ['batch_length', '60', '51', 'time_limit 100'])])
+  def test_wrong_settings(self, argv, words):
+    line = error('dreamerv1.train', *argv)
+    assert all(word in line for word in words), line
+
+  @pytest.mark.parametrize('task, words', [
+      ('walker_walk', ['walker_walk', 'dmc_walker_walk']),
+      ('dummy_continuos', ['dummy_continuos', 'dummy_continuous']),
+      ('dmc_walker_wlak', ['dmc_walker_wlak', 'dmc_walker_walk'])])
+  def test_wrong_task(self, tmp_path, task, words):
+    line = error(
+        'dreamerv1.train', *DEBUG, '--logdir', str(tmp_path), '--task', task)
+    assert all(word in line for word in words), line
+
+  def test_logdir_is_a_file(self, tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('')
+    line = error('dreamerv1.train', *DEBUG, '--logdir', str(path))
+    assert 'is a file' in line
+
+  def test_logdir_can_not_be_created(self):
+    line = error('dreamerv1.train', *DEBUG, '--logdir', '/proc/mine')
+    assert '/proc/mine' in line
+
+  def test_other_settings_than_the_run(self, logdir):
+    line = error(
+        'dreamerv1.train', *DEBUG, '--logdir', str(logdir), '--steps', '300',
+        '--eval_every', '0', '--envs.worker', 'inline', '--horizon', '7')
+    assert 'horizon: ' in line and '--horizon 5' in line
+
+  def test_help(self):
+    done = call('dreamerv1.train', '--help')
+    assert done.returncode == 0
+    assert done.stderr == ''
+    assert '--rssm.deter 200' in done.stdout
+    assert 'paper_code' in done.stdout
+
+
+class TestEval:
+
+  @pytest.mark.parametrize('argv, words', [
+      ((), ['--logdir']),
+      (('--logdir', '/nowhere'), ['/nowhere', 'no folder']),
+      (('--logdir', str(ROOT / 'tests')), ['no checkpoint', 'train']),
+      (('--logdir', 'x', '--episodes', '0'), ['episodes', '0', '1..']),
+      (('--logdir', 'x', '--episodes', 'ten'), ['episodes', 'ten']),
+      (('--logdir', 'x', '--seed', '-1'), ['seed', '-1', '0..']),
+      (('--logdir', 'x', '--policy', 'best'), ['best', 'random', 'trained']),
+      (('--logdir', 'x', '--video', 'a.mp4'), ['a.mp4', '.gif']),
+      (('--logdir', 'x', '--polcy', 'random'), ['--polcy'])])
+  def test_wrong_options(self, argv, words):
+    line = error('dreamerv1.eval', *argv)
+    assert all(word in line for word in words), line
+
+  def test_another_agent(self, tmp_path):
+    config = dreamerv1.configure(['debug'], **{
+        'task': 'dummy_continuous', 'logdir': str(tmp_path), 'steps': 100,
+        'envs.worker': 'inline', 'eval_every': 0})
+    from common.envs import make_envs
+    training.train(config, 'dreamerv2', FakeAgent, make_envs, Stop())
+    line = error('dreamerv1.eval', '--logdir', str(tmp_path))
+    assert 'holds a run of dreamerv2, not dreamerv1' in line
+
+  def test_random_policy(self, logdir, tmp_path):
+    """One line of JSON, the same in eval.jsonl, by seed."""
+    lines = []
+    for seed in (3, 3, 4):
+      done = call(
+          'dreamerv1.eval', '--logdir', str(logdir), '--policy', 'random',
+          '--episodes', '3', '--envs.amount', '2', '--seed', str(seed),
+          '--video', str(tmp_path / 'video.gif'))
+      assert done.returncode == 0, done.stderr
+      assert done.stdout.count('\n') == 1
+      lines.append(json.loads(done.stdout))
+    assert lines[0] == lines[1] != lines[2]
+    stored = (logdir / 'eval.jsonl').read_text().splitlines()
+    assert [json.loads(x) for x in stored] == lines
+    assert lines[0]['episodes'] == len(lines[0]['returns']) == 3
+    assert lines[0]['low'] < lines[0]['mean'] < lines[0]['high']
+    assert lines[0]['env_steps'] == 0
+    assert lines[0]['protocol']['lengths'] == [100, 100, 100]
+    assert (tmp_path / 'video.gif').read_bytes()[:3] == b'GIF'
+
+
+class TestRun:
+
+  @pytest.mark.parametrize('argv, words', [
+      (('trian',), ["unknown command 'trian'", 'train', 'eval', 'test']),
+      (('train', 'dreamerv9'), ["unknown agent 'dreamerv9'", 'dreamerv1'])])
+  def test_mistakes(self, tmp_path, argv, words):
+    done = self.run(tmp_path, *argv)
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1
+    assert all(word in done.stderr for word in words), done.stderr
+
+  def test_help_names_each_command(self, tmp_path):
+    done = self.run(tmp_path, 'help')
+    assert done.returncode == 0
+    for command in ('setup', 'train', 'eval', 'report', 'test'):
+      assert f'\n  {command}' in done.stdout
+
+  def run(self, cwd, *argv):
+    return subprocess.run(
+        [ROOT / 'run.sh', *argv], cwd=cwd, capture_output=True, text=True,
+        timeout=60)
+
+
+@pytest.mark.parametrize('code', [
+    'import dreamerv1; train = dreamerv1.train',
+    'import dreamerv1.train; train = dreamerv1.train',
+    'from dreamerv1 import train',
+    'from dreamerv1 import train; import dreamerv1.train',
+    'import dreamerv1; dreamerv1.train.main; train = dreamerv1.train'])
+def test_train_is_a_function_however_it_is_imported(code):
+  code += '''
+import dreamerv1, sys
+sys.modules['tensorflow'] = None
+from common.config import UserError
+config = dreamerv1.configure(['debug'], batch_length=60, logdir='x')
+for _ in range(2):
+  try:
+    train(object(), config)
+  except UserError as e:
+    print(str(e)[:12])
+'''
+  done = subprocess.run(
+      [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+      timeout=60)
+  assert done.stdout == 'batch_length\n' * 2, done.stderr
+
+
+@pytest.mark.parametrize('worker', ['inline', 'process'])
+def test_an_environment_of_ones_own(tmp_path, monkeypatch, worker):
+  """A factory that can be imported runs in a worker; evaluation follows."""
+  monkeypatch.setattr(dreamerv1, 'make_agent', FakeAgent)
+  config = dreamerv1.configure(
+      ['debug'], logdir=str(tmp_path), batch_length=3, time_limit=10,
+      **{'envs.worker': worker})
+  assert dreamerv1.train(NewStyle, config) is None
+  line, result = dreamerv1.evaluate(
+      NewStyle, tmp_path, episodes=3, video=True)
+  assert line['task'] == 'own_NewStyle'
+  assert line['env_steps'] == 600
+  assert len(line['returns']) == 3
+  assert result.video.shape[1:] == (64, 64, 3)
+  assert 'own_NewStyle is an environment of your own' in error(
+      'dreamerv1.eval', '--logdir', str(tmp_path), '--policy', 'random')

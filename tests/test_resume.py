@@ -1,0 +1,76 @@
+"""Continuing from a checkpoint gives the bits of a run that never stopped."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import dreamerv1
+from common import training
+from common.config import ROOT
+from common.envs import make_envs
+from common.resume import checkpoints
+from common.stop import Stop
+
+# Mid-episode saves (100 steps an episode), 3 updates for 20 env steps.
+SETTINGS = {
+    'steps': 480, 'prefill': 200, 'train_every': 20, 'train_updates': 3,
+    'save_every': 130, 'log_every': 50, 'eval_every': 150, 'video_every': 0}
+
+
+def run(logdir, task, **overrides):
+  """Trains to the end; returns the last checkpoint's arrays."""
+  config = dreamerv1.configure(['debug'], **{
+      **SETTINGS, 'logdir': str(logdir), 'task': task, **overrides})
+  with Stop() as stop:
+    training.train(config, 'dreamerv1', dreamerv1.make_agent, make_envs, stop)
+  return checkpoints(logdir).load()
+
+
+def assert_same(first, second):
+  """The same arrays to the bit, but for wall-clock file names."""
+  (first, one), (second, two) = first, second
+  assert one['updates'] == two['updates']
+  assert first.keys() == second.keys()
+  differ = [key for key in first if 'names' not in key
+            and not np.array_equal(first[key], second[key])]
+  assert not differ
+
+
+@pytest.mark.parametrize('task, extra', [
+    ('dummy_discrete', {'envs.amount': 2}),
+    ('dmc_cartpole_swingup', {})])
+def test_continued_run_has_the_same_bits(task, extra, tmp_path):
+  whole = run(tmp_path / 'whole', task, **extra)
+  # The cut is in the middle of an episode.
+  _, meta = run(tmp_path / 'parts', task, steps=280, **extra)
+  parts = run(tmp_path / 'parts', task, **extra)
+  assert whole[1]['updates'] - meta['updates'] >= 20
+  assert whole[1]['updates'] >= 40
+  assert_same(whole, parts)
+
+
+def test_killed_run_continues_from_its_checkpoint(tmp_path):
+  """kill -9 loses what came after the checkpoint, and collects it again."""
+  whole = run(tmp_path / 'whole', 'dummy_continuous')
+  settings = {**SETTINGS, 'task': 'dummy_continuous',
+              'logdir': tmp_path / 'killed'}
+  command = [sys.executable, '-m', 'dreamerv1.train', '--configs', 'debug']
+  for key, value in settings.items():
+    command += [f'--{key}', str(value)]
+  process = subprocess.Popen(
+      command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+  wait_for(lambda: list((tmp_path / 'killed' / 'checkpoints').glob('*.npz')))
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  assert_same(whole, run(tmp_path / 'killed', 'dummy_continuous'))
+
+
+def wait_for(condition, seconds=120):
+  end = time.time() + seconds
+  while not condition():
+    assert time.time() < end, 'timed out'
+    time.sleep(0.05)
