@@ -103,8 +103,10 @@ main_job() {
   local logdir=$root/runs/laptop
   setup
   "$python" -m dreamerv1.train --configs dmc laptop --logdir "$logdir"
-  "$python" -m dreamerv1.eval --logdir "$logdir" --policy random
-  "$python" -m dreamerv1.eval --logdir "$logdir" --policy trained
+  local policy
+  for policy in random untrained trained; do
+    "$python" -m dreamerv1.eval --logdir "$logdir" --policy "$policy"
+  done
   "$python" -m common.report "$logdir"
 }
 

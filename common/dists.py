@@ -78,7 +78,7 @@ class OneHot:
     sample = self._one_hot(self.logits + noise)
     if self.gradient == 'straight_through':
       probs = tf.nn.softmax(self.logits)
-      return sample + probs - tf.stop_gradient(probs)
+      return sample + (probs - tf.stop_gradient(probs))  # exactly one-hot
     log_prob = self.log_prob(sample)[..., None]
     return sample * tf.exp(log_prob - tf.stop_gradient(log_prob))
 

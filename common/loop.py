@@ -262,7 +262,8 @@ class Loop:
         min(self.config.batch_size, 6), self.config.batch_length)
     self.replay.restore(state)
     for name, video in self.agent.report(batch).items():
-      self.logger.video(name, video)
+      self.logger.video(
+          name, video, labels=('truth', 'model', 'error'), side='left')
 
   # Log
 

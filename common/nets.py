@@ -63,10 +63,19 @@ class MLP(layers.Module):
 
   def __call__(self, x):
     """x [..., In] to one float32 [..., Out] for each output."""
+    lead = _lengths(x)[:-1]
+    x = tf.reshape(x, [-1, x.shape[-1]])
     for layer in self.layers:
       x = layer(x)
     outs = [tf.cast(out(x), tf.float32) for out in self.outs]
+    outs = [tf.reshape(out, [*lead, out.shape[-1]]) for out in outs]
     return outs if len(outs) > 1 else outs[0]
+
+
+def _lengths(x):
+  """Lengths of the axes, as numbers where they are known."""
+  lengths = tf.unstack(tf.shape(x))
+  return [a if b is None else b for a, b in zip(lengths, x.shape, strict=True)]
 
 
 class ScalarHead(MLP):

@@ -16,7 +16,8 @@ class Noise:
 
   def __init__(self, seed, counter):
     self.seed = seed
-    self.counter = tf.cast(counter, tf.int64)
+    # A variable is read here and now, not at each draw.
+    self.counter = tf.cast(tf.convert_to_tensor(counter), tf.int64)
 
   def _seed(self, name):
     key = zlib.crc32(f'{self.seed}/{name}'.encode())

@@ -3,9 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from common import dists
-from common import nets
-from common import returns
+from common import dists, layers, nets, returns
 from common.layers import Module
 
 
@@ -78,12 +76,11 @@ class ActorCritic(Module):
       target = self._reward_sum(reward, discount)
       tensors['returns'] = target
       return {'actor': -tf.reduce_mean(target)}, tensors
-    frozen = self.value.map(tf.stop_gradient)
-    value = frozen(feat)
+    value, pred = layers.two_gradients(self.value, feat)
     target, bootstrap = self._returns(reward, value, discount)
     weight = returns.weights(discount[:-1])
     losses = {'actor': -tf.reduce_mean(weight * target),
-              'value': self._value_loss(feat[:-1], target, weight)}
+              'value': self._value_loss(pred[:-1], target, weight)}
     tensors.update(imag_value=value, returns=target, weight=weight,
                    bootstrap=bootstrap)
     return losses, tensors
@@ -114,7 +111,6 @@ class ActorCritic(Module):
     zeros = tf.zeros_like(reward[0])
     return returns.lambda_return(reward, reward, discount, zeros, 1.0)
 
-  def _value_loss(self, feat, target, weight):
-    pred = self.value(tf.stop_gradient(feat))
+  def _value_loss(self, pred, target, weight):
     log_prob = dists.unit_normal_log_prob(tf.stop_gradient(target), pred, 0)
     return -tf.reduce_mean(weight * log_prob)

@@ -3,9 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from common import layers
+from common import layers, optim
 from common import noise as noise_lib
-from common import optim
 from common.config import UserError
 from dreamerv1.actor_critic import ActorCritic
 from dreamerv1.world_model import WorldModel
@@ -286,6 +285,7 @@ class Agent:
         raise UserError(
             f'checkpoint: {key} has shape {arrays[key].shape}, this agent '
             f'needs {tuple(variable.shape)}; use the config of that run')
+    for key, variable in variables.items():
       variable.assign(arrays[key])
 
   def _make_optimizers(self):

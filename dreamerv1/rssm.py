@@ -2,8 +2,7 @@
 
 import tensorflow as tf
 
-from common import dists
-from common import layers
+from common import dists, layers
 
 
 class RSSM(layers.Module):

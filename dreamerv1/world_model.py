@@ -2,10 +2,11 @@
 
 import tensorflow as tf
 
-from common import dists
-from common import nets
+from common import chunks, dists, nets
 from common.layers import Module
 from dreamerv1.rssm import RSSM
+
+IMAGES = 250  # decoded at a time; bounds the memory
 
 
 class WorldModel(Module):
@@ -115,11 +116,14 @@ class WorldModel(Module):
     return losses, tensors
 
   def _image_loss(self, feat, image):
-    rows = tf.reshape(feat, [-1, feat.shape[-1]])
-    recon = self.decode(rows)
-    target = tf.reshape(image, tf.shape(recon))
-    loss = -tf.reduce_mean(dists.unit_normal_log_prob(target, recon, 3))
-    return loss, tf.reshape(recon, tf.shape(image))
+    """Mean negative log density of the images, and their predictions."""
+    rows = [tf.reshape(feat, [-1, feat.shape[-1]]),
+            tf.reshape(image, [-1, *image.shape[-3:]])]
+    loss = lambda decode, feat, target: -dists.unit_normal_log_prob(
+        target, decode(feat), 3)
+    recon = self.decode(rows[0])  # Not computed where nothing uses it.
+    return (chunks.mean(loss, self.decode, rows, IMAGES),
+            tf.reshape(recon, tf.shape(image)))
 
   def imagined_discount(self, feat):
     """Discount of imagined states [..., F]: gamma, or the head's mean."""

@@ -17,8 +17,7 @@ import sys
 import numpy as np
 
 from common.config import UserError
-from tests import parity_cases
-from tests import parity_keys
+from tests import parity_cases, parity_keys
 
 # What one released code base needs: our agent and preset, the meaning of its
 # config keys, and the module whose `run` computes the arrays of a case.

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from common.config import Schema
-from common.config import UserError
-from tests import parity_cases
-from tests import parity_keys
+from common.config import Schema, UserError
+from tests import parity_cases, parity_keys
 
 
 def run(path, case):
@@ -29,6 +27,7 @@ def run(path, case):
 def lambda_return(path, case):
   """Returns for three lambdas, with time last, and their gradients."""
   import tensorflow as tf
+
   from common import returns
   data = parity_cases.read_npz(path / 'data.npz')
   names = 'reward', 'value', 'pcont', 'bootstrap'
@@ -112,8 +111,7 @@ class _GivenNoise:
 
 
 def _tf1_action(row):
-  from common.envs.spaces import ActionSpace
-  from common.envs.spaces import Space
+  from common.envs.spaces import ActionSpace, Space
   from dreamerv1 import agent as lib
   config = _tf1_exploration(row, ['debug'])
   action = np.array(row['policy_action'], np.float32)

@@ -5,8 +5,7 @@ DROP (no effect on a train step, or none at all; the reason stands beside it),
 or `only(...)`: values that our agent always has, anything else is an error.
 """
 
-from common.config import Schema
-from common.config import UserError
+from common.config import Schema, UserError
 
 DROP = object()
 

@@ -7,11 +7,9 @@ import tensorflow as tf
 
 from common import noise as noise_lib
 from common.config import UserError
-from common.envs.spaces import ActionSpace
-from common.envs.spaces import Space
+from common.envs.spaces import ActionSpace, Space
 from dreamerv1.agent import Agent
-from tests import parity_cases
-from tests import parity_keys
+from tests import parity_cases, parity_keys
 
 # Names in expected.npz of what the agent's metrics hold.
 METRICS = {'model/kl': 'metric/kl_raw', 'model/prior_ent': 'metric/prior_ent',

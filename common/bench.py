@@ -1,0 +1,267 @@
+"""Speed and memory of updates, replay and environments on this machine.
+
+    python -m common.bench [--quick] [FILTER ...]
+
+Prints one JSON object per line. A filter is a part of a line's name, which is
+what is measured: `update/dreamerv1/full/float32`, `replay`, `env/dmc_full`;
+without one, everything is. Each size of update runs in a process of its own,
+so that its peak memory and its start are its own.
+
+CPU seconds are those of all threads; on a shared machine they, and the lowest
+of several, are what to compare. The rate of matrix products, of the same
+precision and measured right after, is what the machine has to give: `share`
+is the part of it that an update gets, by wall clock and by CPU seconds.
+"""
+
+import importlib
+import json
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from common import cli
+from common.config import UserError
+
+AGENTS = ('dreamerv1',)
+PRECISIONS = ('float32', 'bfloat16')
+CHANNELS, ACTIONS = 3, 6
+REDUCED = {'buffer': 'small', 'shadows': 'off', 'multisampling': False}
+
+
+def main(argv=None):
+  """Runs the benchmarks whose names contain one of the filters."""
+  parser = cli.Parser(
+      prog='python -m common.bench', description=__doc__.split('\n')[0])
+  parser.add_argument('filters', nargs='*', metavar='FILTER')
+  parser.add_argument('--quick', action='store_true', help='fewer repetitions')
+  parser.add_argument('--started', type=float, help='(of a child process)')
+  args = parser.parse_args(argv)
+  if args.started:
+    _, agent, size, precision = args.filters[0].split('/')
+    show(measure_update(agent, size, precision, args.started, args.quick))
+    return
+  chosen = [(name, run) for name, run in benchmarks().items()
+            if any(x in name for x in args.filters or [''])]
+  if not chosen:
+    raise UserError(
+        f'filter: nothing is called {" or ".join(args.filters)}; there are '
+        f'{", ".join(benchmarks())}')
+  show({'name': 'machine', **machine()})
+  for name, run in chosen:
+    show({'name': name, **run(name, args.quick)})
+
+
+def benchmarks():
+  """Dict of name to function (name, quick) -> dict."""
+  found = {f'update/{agent}/{size}/{precision}': update_process
+           for agent in AGENTS for size in sizes(agent)
+           for precision in PRECISIONS}
+  found['replay'] = measure_replay
+  found['env/dummy'] = measure_env
+  found['env/dmc_full'] = found['env/dmc_reduced'] = measure_env
+  return found
+
+
+def sizes(agent):
+  """Dict of name to presets: the paper's defaults and, if any, `laptop`."""
+  presets = importlib.import_module(agent).schema().presets
+  small = {'laptop': ['laptop']} if 'laptop' in presets else {}
+  return {'full': [], **small}
+
+
+def show(line):
+  print(json.dumps(line), flush=True)
+
+
+# Updates
+
+
+def update_process(name, quick):
+  """Runs `measure_update` in a fresh process; its peak is its own."""
+  command = [sys.executable, '-m', 'common.bench', name,
+             '--started', repr(time.time())] + ['--quick'] * quick
+  done = subprocess.run(command, capture_output=True, text=True)
+  if done.returncode:
+    return {'error': (done.stderr.strip().splitlines() or ['killed'])[-1]}
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure_update(agent, size, precision, started, quick):
+  """Times updates of an agent; `started` is when its process began."""
+  module = importlib.import_module(agent)
+  config = module.configure(sizes(agent)[size], precision=precision)
+  learner = make_learner(module, config)
+  batch = random_batch(config)
+  update = lambda: float(learner.train(batch)['loss/model'])
+  update()
+  first, first_cpu = time.time() - started, cpu_seconds()
+  flops = importlib.import_module(f'{agent}.flops')
+  gflop = flops.update_gflop(config, CHANNELS, ACTIONS)
+  full = gflop > 100
+  times = repeat(update, (2 if quick else 5) if full else 20)
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+  return {**summary(times, 'update'), 'first_update_s': round(first, 2),
+          'first_update_cpu_s': round(first_cpu, 2),
+          'peak_gib': round(peak, 2), **rates(gflop, times, precision)}
+
+
+def make_learner(module, config):
+  from common.envs.spaces import ActionSpace, Space
+  return module.make_agent(
+      config, {'image': Space((64, 64, CHANNELS), np.uint8)},
+      ActionSpace('continuous', ACTIONS))
+
+
+def random_batch(config):
+  """A batch of noise, [B, T, ...]."""
+  rng = np.random.default_rng(0)
+  shape = config.batch_size, config.batch_length
+  return {
+      'image': rng.integers(0, 256, (*shape, 64, 64, CHANNELS), np.uint8),
+      'action': rng.uniform(-1, 1, (*shape, ACTIONS)).astype(np.float32),
+      'reward': rng.random(shape, np.float32),
+      'discount': np.ones(shape, np.float32),
+      **{key: np.zeros(shape, bool)
+         for key in ('is_first', 'is_last', 'is_terminal')}}
+
+
+def rates(gflop, times, precision):
+  """GFLOP/s of the best update beside that of matrix products."""
+  import tensorflow as tf
+  size = 2048
+  x = tf.cast(tf.random.stateless_normal([size, size], [0, 0]), precision)
+  product = tf.function(lambda: tf.cast(tf.matmul(x, x)[0, 0], tf.float32))
+  product().numpy()
+  products = repeat(lambda: product().numpy(), 10)
+  result = {'gflop': round(gflop, 2)}
+  for index, kind in enumerate(('wall', 'cpu')):
+    ours = gflop / min(x[index] for x in times)
+    peak = 2 * size ** 3 / 1e9 / min(x[index] for x in products)
+    result.update({f'gflop_per_{kind}_s': round(ours, 1),
+                   f'matmul_gflop_per_{kind}_s': round(peak, 1),
+                   f'share_{kind}': round(ours / peak, 2)})
+  return result
+
+
+# Replay and environments
+
+
+def measure_replay(name, quick):
+  """Seconds per 50x50 batch, episodes in memory (warm) or not (cold)."""
+  from common.replay import Replay
+  batch, length, rows = 50, 50, 501
+  rng = np.random.default_rng(0)
+  result = {}
+  with tempfile.TemporaryDirectory() as folder:
+    writer = Replay(folder, 0)
+    for _ in range(3 if quick else 10):
+      writer.add(random_episode(rng, rows))
+    for kind, memory in (('warm', 4.0), ('cold', 1e-9)):
+      replay = Replay(folder, 0, memory_gb=memory)
+      sample = lambda replay=replay: replay.sample(batch, length)
+      sample()
+      times = repeat(sample, 3 if quick else 10)
+      result.update(summary(times, kind))
+  return {'batch': [batch, length], **result}
+
+
+def random_episode(rng, rows):
+  """An episode of noise, [rows, ...]."""
+  false = np.zeros(rows, bool)
+  order = np.arange(rows)
+  return {
+      'image': rng.integers(0, 256, (rows, 64, 64, CHANNELS), np.uint8),
+      'action': rng.uniform(-1, 1, (rows, ACTIONS)).astype(np.float32),
+      'reward': rng.random(rows, np.float32),
+      'discount': np.ones(rows, np.float32), 'is_first': order == 0,
+      'is_last': order == rows - 1, 'is_terminal': false}
+
+
+def measure_env(name, quick):
+  """Environment steps per second through a worker, action repeat included."""
+  from common import envs
+  kind = name.split('/')[1]
+  keys = {'dummy': {'task': 'dummy_continuous'},
+          'dmc_full': {'task': 'dmc_walker_walk'},
+          'dmc_reduced': {'task': 'dmc_walker_walk', 'dmc': REDUCED}}[kind]
+  config = importlib.import_module(AGENTS[0]).configure(**keys)
+  try:
+    env, = envs.make_envs(config, 'train', 1)
+  except UserError as error:
+    return {'skipped': cli.one_line(error)}
+  try:
+    seconds = _step_seconds(env, 50 if quick else 300)
+  except UserError as error:
+    return {'skipped': cli.one_line(error)}
+  finally:
+    env.close()
+  return {'task': config.task, 'action_repeat': config.action_repeat,
+          'steps_per_s': round(config.action_repeat / seconds, 1)}
+
+
+def _step_seconds(env, steps):
+  """Mean wall seconds of an agent step with random actions."""
+  rng = np.random.default_rng(0)
+  env.reset(seed=0)
+  actions = rng.uniform(-1, 1, (steps, env.act_space.dim))
+  start = time.perf_counter()
+  for action in actions.astype(np.float32):
+    env.step(action)
+  return (time.perf_counter() - start) / steps
+
+
+# Measuring
+
+
+def repeat(function, amount):
+  """Calls the function; a list of (wall seconds, CPU seconds) of each."""
+  times = []
+  for _ in range(amount):
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    function()
+    times.append((time.perf_counter() - wall, cpu_seconds() - cpu))
+  return times
+
+
+def cpu_seconds():
+  usage = resource.getrusage(resource.RUSAGE_SELF)
+  return usage.ru_utime + usage.ru_stime
+
+
+def summary(times, name):
+  """Lowest and median of wall and CPU seconds."""
+  result = {}
+  for index, kind in enumerate(('wall', 'cpu')):
+    values = [x[index] for x in times]
+    result[f'{name}_{kind}_s_min'] = round(min(values), 4)
+    result[f'{name}_{kind}_s_median'] = round(statistics.median(values), 4)
+  return result
+
+
+def machine():
+  """Processor, cores, what of it matters for speed, and its load."""
+  text = ''
+  path = pathlib.Path('/proc/cpuinfo')
+  if path.exists():
+    text = path.read_text()
+  lines = dict(line.split(':', 1) for line in text.splitlines() if ':' in line)
+  lines = {key.strip(): value.strip() for key, value in lines.items()}
+  flags = lines.get('flags', '').split()
+  return {'cpu': lines.get('model name', platform.processor()),
+          'cores': len(os.sched_getaffinity(0)),
+          'avx2': 'avx2' in flags, 'avx512': 'avx512f' in flags,
+          'bf16': 'avx512_bf16' in flags or 'amx_bf16' in flags,
+          'load': round(os.getloadavg()[0], 2),
+          'python': platform.python_version()}
+
+
+if __name__ == '__main__':
+  cli.guard(main)

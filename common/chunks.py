@@ -1,0 +1,77 @@
+"""Means over many rows, computed a few rows at a time."""
+
+import tensorflow as tf
+
+
+def mean(loss, module, rows, size):
+  """Mean of `loss(module, *rows)` [n] over all rows, in chunks of `size`.
+
+  Args are a Module, a list of tensors [N, ...] of which the first gets a
+  gradient, and the rows of a chunk. Gradients are those of the plain mean.
+
+  The gradient of a mean is known up to one factor before anything comes back
+  from later in the graph. So each chunk goes forward and backward at once, its
+  activations stay in the caches and are freed, and peak memory is that of one
+  chunk. Chunks return gradients of their sum: in half precision these are N
+  times as far from underflow as those of the mean.
+  """
+  weights = []
+  module.map(weights.append)
+
+  @tf.custom_gradient
+  def run(inputs, *weights):
+    total, grads = _sums(loss, module, [inputs, *rows[1:]], weights, size)
+    amount = tf.cast(tf.shape(inputs)[0], tf.float32)
+    scale = lambda grad, like, factor: tf.cast(grad * factor, like.dtype)
+
+    def backward(upstream):
+      factor = upstream / amount
+      return [scale(grad, like, factor) for grad, like in zip(
+          grads, (inputs, *weights), strict=True)]
+
+    return total / amount, backward
+
+  return run(rows[0], *weights)
+
+
+def _sums(loss, module, rows, weights, size):
+  """Sum of the loss, and its gradients, float32, for rows[0] and weights."""
+  amount, shape = rows[0].shape[0], rows[0].shape[1:]
+  size = _even(amount, size)
+
+  def part(start, length):
+    some = [x[start: start + length] for x in rows]
+    for x in some:
+      x.set_shape([length, *x.shape[1:]])
+    return _gradients(loss, module, some, weights)
+
+  def body(index, total, outer, inner):
+    value, grad, grads = part(index * size, size)
+    return (index + 1, total + value, outer.write(index, grad),
+            [x + y for x, y in zip(inner, grads, strict=True)])
+
+  count, rest = divmod(amount, size)
+  total, grad, grads = part(count * size, rest) if rest else (
+      tf.zeros([]), tf.zeros([0, *shape]), [tf.zeros(w.shape) for w in weights])
+  outer = tf.TensorArray(tf.float32, count, element_shape=[size, *shape])
+  _, total, outer, grads = tf.while_loop(
+      lambda index, *_: index < count, body, (0, total, outer, grads),
+      parallel_iterations=1)
+  return total, [tf.concat([outer.concat(), grad], 0), *grads]
+
+
+def _even(amount, size):
+  """Rows of a chunk: a divisor of the amount if one is near the size."""
+  sizes = [x for x in range(size // 2, size + 1) if x and amount % x == 0]
+  return min(amount, max(sizes, default=size))
+
+
+def _gradients(loss, module, rows, weights):
+  """Sum of the loss over rows, gradients of rows[0] and of the weights."""
+  with tf.GradientTape(watch_accessed_variables=False) as tape:
+    tape.watch([rows[0], *weights])
+    leaves = iter(weights)
+    total = tf.reduce_sum(loss(module.map(lambda _: next(leaves)), *rows))
+  grads = tape.gradient(total, [rows[0], *weights])
+  grads = [tf.cast(x, tf.float32) for x in grads]
+  return total, grads[0], grads[1:]
