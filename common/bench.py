@@ -33,6 +33,7 @@ from common.config import UserError
 AGENTS = ('dreamerv1',)
 PRECISIONS = ('float32', 'bfloat16')
 CHANNELS, ACTIONS = 3, 6
+TIMEOUT = 600  # seconds; bfloat16 without hardware for it takes longer
 REDUCED = {'buffer': 'small', 'shadows': 'off', 'multisampling': False}
 
 
@@ -88,7 +89,11 @@ def update_process(name, quick):
   """Runs `measure_update` in a fresh process; its peak is its own."""
   command = [sys.executable, '-m', 'common.bench', name,
              '--started', repr(time.time())] + ['--quick'] * quick
-  done = subprocess.run(command, capture_output=True, text=True)
+  try:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT)
+  except subprocess.TimeoutExpired:
+    return {'error': f'took over {TIMEOUT} s'}
   if done.returncode:
     return {'error': (done.stderr.strip().splitlines() or ['killed'])[-1]}
   return json.loads(done.stdout.splitlines()[-1])

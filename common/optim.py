@@ -7,6 +7,31 @@ BETAS = (0.9, 0.999)
 GROWTH_UPDATES = 2000  # good updates until the loss scale doubles
 
 
+def gradient_tape():
+  """A persistent GradientTape, or its equal for graphs.
+
+  Under a GradientTape, TensorFlow traces a loop and its gradient three times
+  over: half of the time until the first update.
+  """
+  if tf.executing_eagerly():
+    return tf.GradientTape(persistent=True)
+  return GraphTape()
+
+
+class GraphTape:
+  """Gradients from the graph itself; the part of GradientTape used here."""
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *args):
+    pass
+
+  def gradient(self, target, sources, unconnected_gradients):
+    return tf.gradients(
+        target, sources, unconnected_gradients=unconnected_gradients)
+
+
 class Adam:
   """One group of parameters with its own moments, step count and scale.
 

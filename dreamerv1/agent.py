@@ -83,14 +83,14 @@ class Agent:
     of group to dict of parameter name to gradient) and tensors, by name.
     """
     grads = {}
-    with tf.GradientTape(persistent=True) as tape:
+    with optim.gradient_tape() as tape:
       model = self._bind(self.model)
       losses, tensors = model.loss(data, noise, self.config.unroll)
     for group in ['model'] + self.model.diagnostic_heads:
       name = 'image' if group == 'decode' else group
       grads[group] = self.optimizers[group].gradients(tape, losses[name])
     start = self._start_states(tensors['post'], grads)
-    with tf.GradientTape(persistent=True) as tape:
+    with optim.gradient_tape() as tape:
       behaviour = self._bind(self.behaviour)
       extra, imagined = behaviour.loss(
           model.map(tf.stop_gradient), start, noise, self.config.unroll)
