@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import pathlib
 import sys
 import tempfile
+import warnings
 
 from common.config import UserError
 
@@ -33,6 +35,21 @@ def setup(config):
     if gpus:  # Same seed, same bits; CPUs do not need it.
       tf.config.experimental.enable_op_determinism()
     tf.zeros([])  # Starts what prints.
+  if not gpus:
+    _warn_if_emulated(config.precision)
+
+
+def _warn_if_emulated(precision, cpuinfo='/proc/cpuinfo'):
+  """Half precision is slower than float32 on CPUs that only emulate it."""
+  needs = {'bfloat16': ('avx512_bf16', 'amx_bf16'), 'float16': ('amx_fp16',)}
+  try:
+    flags = pathlib.Path(cpuinfo).read_text().split()
+  except OSError:
+    return
+  if precision in needs and not set(needs[precision]) & set(flags):
+    warnings.warn(
+        f'precision: {precision} is emulated on this CPU and slower than '
+        'float32', stacklevel=3)
 
 
 def _set_threads(threading, amount):

@@ -1,8 +1,14 @@
 """Fixtures that several tests use."""
 
+import os
+
 import pytest
 
 import dreamerv1
+
+# As in common/device.py, also for tests that don't set TensorFlow up by it.
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import sys
 
 import numpy as np
 
-from common.config import UserError
+from common import device
+from common.config import Schema, UserError
 from tests import parity_cases, parity_keys
 
 # What one released code base needs: our agent and preset, the meaning of its
@@ -35,6 +36,7 @@ def main(argv=None):
   if not argv or argv[0] in ('-h', '--help'):
     print(__doc__.strip())
     return 0 if argv else 2
+  device.setup(Schema.load('configs/dreamerv1.yaml').defaults)
   failed = 0
   for path in argv:
     try:
