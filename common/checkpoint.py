@@ -99,3 +99,9 @@ def unpack_rng(rng, words):
       'state': {'state': words[0] << 64 | words[1],
                 'inc': words[2] << 64 | words[3]},
       'has_uint32': words[4], 'uinteger': words[5]}
+
+
+def below(state, prefix):
+  """The entries of a flat dict whose keys start with `prefix`, without it."""
+  return {key.removeprefix(prefix): value for key, value in state.items()
+          if key.startswith(prefix)}

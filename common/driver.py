@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 
 from common import files
-from common.checkpoint import pack_rng, unpack_rng
+from common.checkpoint import below, pack_rng, unpack_rng
 from common.config import UserError
 from common.envs.remote import WorkerError
 
@@ -118,9 +118,9 @@ class Driver:
     self.steps = int(state['steps'])
     self.episodes = int(state['episodes'])
     self.dropped = int(state['dropped'])
-    self._state = _below(state, 'policy/') or None
+    self._state = below(state, 'policy/') or None
     for slot in self._slots:
-      slot.restore(_below(state, f'env{slot.index}/'))
+      slot.restore(below(state, f'env{slot.index}/'))
     live = [x for x in self._slots if x.rows]
     for slot in live:
       slot.send_replay()
@@ -220,7 +220,7 @@ class _Slot:
     self._number = int(state['number'])
     self._seed = int(state['seed'])
     self.failures = int(state['failures'])
-    rows = _below(state, 'rows/')
+    rows = below(state, 'rows/')
     length = len(rows['action']) if rows else 0
     self.rows = [{k: v[t] for k, v in rows.items()} for t in range(length)]
 
@@ -277,8 +277,3 @@ def _stored(value):
   value = np.array(value)
   floating = np.issubdtype(value.dtype, np.floating)
   return value.astype(np.float32) if floating else value
-
-
-def _below(state, prefix):
-  return {
-      k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)}

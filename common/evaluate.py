@@ -9,6 +9,7 @@ import typing
 import numpy as np
 
 from common import cli, resume
+from common.checkpoint import below
 from common.config import UserError
 from common.driver import Driver, RandomPolicy
 from common.jsonlines import to_line
@@ -131,7 +132,7 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
   agent = make_agent(config, env.obs_space, env.act_space)
   steps = 0
   if policy == 'trained':
-    agent.restore(resume.below(arrays, 'agent/'))
+    agent.restore(below(arrays, 'agent/'))
     steps = meta['env_steps']
   return lambda obs, state: agent.policy(obs, state, 'eval', steps), steps
 

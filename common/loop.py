@@ -26,6 +26,7 @@ import pathlib
 import numpy as np
 
 from common import resume
+from common.checkpoint import below
 from common.config import UserError
 from common.driver import Driver, RandomPolicy
 from common.evaluate import evaluate
@@ -302,9 +303,9 @@ class Loop:
   def restore(self, state):
     """Continues from `state()`, bit for bit."""
     for name, part in self._parts.items():
-      part.restore(resume.below(state, f'{name}/'))
+      part.restore(below(state, f'{name}/'))
     for name in ('todo', 'done'):
-      for key, value in resume.below(state, f'{name}/').items():
+      for key, value in below(state, f'{name}/').items():
         getattr(self, name)[key] = int(value)
     self.nonfinite = int(state['nonfinite'])
 

@@ -108,9 +108,3 @@ def _differences(old, new):
 
 def _show(value):
   return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def below(state, prefix):
-  """The entries of a flat dict whose keys start with `prefix`, without it."""
-  return {key.removeprefix(prefix): value for key, value in state.items()
-          if key.startswith(prefix)}
