@@ -17,6 +17,8 @@ usage: ./run.sh [COMMAND ...]
   train [AGENT] [--configs PRESET ...] [--key value ...] --logdir DIR
   eval  [AGENT] --logdir DIR [--episodes N] [--policy trained|random|untrained]
   report ...       plots and tables of finished runs
+  scores ...       the papers' tables, comparisons with them, the runs behind
+                   them: ./run.sh scores --help
   bench ...        speed and memory of updates, environments and replay
   parity ...       compare with the golden numbers of the released code
   test [--all] ... pytest; --all also runs what takes minutes
@@ -134,8 +136,9 @@ case $command in
   train | eval) agent_main "$command" "$@" ;;
   report | bench) run_module "common.$command" "$@" ;;
   parity) run_module tests.parity "$@" ;;
+  scores) run_module scores "$@" ;;
   test) run_tests "$@" ;;
   help | -h | --help) usage ;;
   *) fail "unknown command '$command'; commands: setup train eval report" \
-    'bench parity test help (none: the laptop run)' ;;
+    'scores bench parity test help (none: the laptop run)' ;;
 esac

@@ -9,7 +9,7 @@ import numpy as np
 from common.config import ROOT, UserError, read_yaml
 from common.jsonlines import read_lines
 
-TABLE_G = ROOT / 'scores' / 'published' / 'dmc_v1_table_g.csv'
+TABLE_G = ROOT / 'scores' / 'published' / 'dreamerv1_table_g.csv'
 POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
             'random': 'random policy'}
 
@@ -102,11 +102,11 @@ class Run:
 
 def published(task):
   """Returns Dreamer's score in the paper (5e6 steps), or None."""
-  name = (task or '').removeprefix('dmc_').replace('ball_in_cup_', 'cup_')
+  name = (task or '').replace('dmc_ball_in_cup_', 'dmc_cup_')
   with open(TABLE_G, encoding='utf-8', newline='') as file:
     for row in csv.DictReader(file):
-      if row['task'] == name:
-        return float(row['dreamer_pixels_5e6_steps'])
+      if (row['task'], row['method']) == (name, 'dreamer'):
+        return float(row['value'])
   return None
 
 

@@ -76,15 +76,6 @@ class TestPublished:
   def test_score(self, task, score):
     assert results.published(task) == score
 
-  def test_table_means(self):
-    lines = results.TABLE_G.read_text().splitlines()[1:]
-    scores = np.array([[float(x or 'nan') for x in line.split(',')[1:]]
-                       for line in lines])
-    assert scores.shape == (20, 4)
-    wanted = [243.70, 786.33, 332.97, 823.39]
-    assert np.nanmean(scores, 0) == pytest.approx(wanted, abs=0.005)
-    assert 'Appendix G' in (ROOT / 'scores' / 'README.md').read_text()
-
 
 class TestTable:
 

@@ -1,0 +1,1 @@
+"""The papers' score tables, ours beside them, and the statistics between."""
