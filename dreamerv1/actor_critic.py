@@ -13,12 +13,12 @@ class Actor(nets.MLP):
   def __init__(self, name, size_in, config, act_space, init):
     self.config = config
     self.discrete = act_space.kind == 'discrete'
-    self.size = act_space.dim
-    outs = {'hout': self.size if self.discrete else 2 * self.size}
+    self.actions = act_space.dim
+    outs = {'hout': self.actions if self.discrete else 2 * self.actions}
     if config.stats == 'separate':
-      outs = {'hmean': self.size}
+      outs = {'hmean': self.actions}
       if not self.discrete:
-        outs['hstd'] = self.size
+        outs['hstd'] = self.actions
     super().__init__(
         name, size_in, config.layers, config.units, config.act, outs, init)
 
@@ -38,7 +38,7 @@ class Actor(nets.MLP):
   def draw(self, noise, name, shape):
     """Noise [*shape, A] of the kind that `sample` takes."""
     kind = noise.gumbel if self.discrete else noise.normal
-    return kind(name, [*shape, self.size])
+    return kind(name, [*shape, self.actions])
 
 
 class ActorCritic(Module):
@@ -50,6 +50,22 @@ class ActorCritic(Module):
     self.actor = Actor('actor', feat, config.actor, act_space, init)
     if config.behaviour == 'actor_critic':
       self.value = nets.ScalarHead('value', feat, config.value, init)
+
+  @property
+  def groups(self):
+    """Variables by optimiser."""
+    groups = {'actor': self.actor.variables}
+    if self.config.behaviour == 'actor_critic':
+      groups['value'] = self.value.variables
+    return groups
+
+  def act(self, model, state, noise, training):
+    """Actions [n, A] for model states [n, ...], before exploration."""
+    dist = self.actor.dist(model.dynamics.get_feat(state))
+    rows = state['deter'].shape[0]
+    if training and self.config.collect == 'sample':
+      return dist.sample(self.actor.draw(noise, 'act', [rows]))
+    return dist.mode(self.actor.draw(noise, 'act', [100, rows]))
 
   def loss(self, model, start, noise, unroll=False):
     """Losses of actor and value on rollouts from start states [N, ...].
@@ -95,6 +111,18 @@ class ActorCritic(Module):
     policy = lambda feat, noise: self.actor.dist(feat).sample(noise)
     states, actions = model.dynamics.imagine(policy, start, draws, unroll)
     return states, actions, model.dynamics.get_feat(states)
+
+  def summaries(self, tensors):
+    """Metrics of one update from all its tensors."""
+    mean = tf.reduce_mean
+    metrics = {'imag/reward': mean(tensors['imag_reward']),
+               'imag/return': mean(tensors['returns'])}
+    if 'imag_value' in tensors:
+      metrics['imag/value'] = mean(tensors['imag_value'])
+    dist = self.actor.dist(tensors['feat'])
+    if self.actor.discrete:
+      return {**metrics, 'actor/entropy': mean(dist.entropy())}
+    return {**metrics, 'actor/std': mean(dist.std)}
 
   def _returns(self, reward, value, discount):
     """Lambda returns [H-1, N] and the value that ends them [N]."""

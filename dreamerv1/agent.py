@@ -7,31 +7,12 @@ from common import layers, optim
 from common import noise as noise_lib
 from common.config import UserError
 from dreamerv1.actor_critic import ActorCritic
+from dreamerv1.exploration import Exploration, exploration_amount
+from dreamerv1.planner import Planner
 from dreamerv1.world_model import WorldModel
 
 DTYPES = {'float32': tf.float32, 'float16': tf.float16,
           'bfloat16': tf.bfloat16}
-
-
-def exploration_amount(expl, env_steps, updates):
-  """Noise while collecting: standard deviation or share of random actions.
-
-  constant   amount                           (paper, control)
-  half_life  amount / 2^(env_steps / decay), at least min          (TF2)
-  linear     amount -> min over decay_updates           (paper, discrete)
-  relative   amount * max(min, 1 - updates / decay_updates)        (TF1)
-  """
-  amount = np.float32(expl.amount)
-  if expl.schedule == 'half_life':
-    if expl.decay:
-      amount *= np.float32(0.5) ** np.float32(env_steps / expl.decay)
-    return np.float32(max(amount, expl.min))
-  if expl.schedule == 'linear':
-    done = min(updates / expl.decay_updates, 1)
-    return np.float32(expl.amount + done * (expl.min - expl.amount))
-  if expl.schedule == 'relative':
-    return np.float32(amount * max(expl.min, 1 - updates / expl.decay_updates))
-  return amount
 
 
 class Agent:
@@ -46,6 +27,8 @@ class Agent:
   every random draw.
   """
 
+  batch_keys = 'image', 'action', 'reward', 'discount'  # what it learns from
+
   def __init__(self, config, obs_space, act_space, noise=None):
     self.config = config
     self.act_space = act_space
@@ -54,25 +37,27 @@ class Agent:
     channels = _channels(obs_space)
     init = layers.Init(config.seed)
     self.model = WorldModel(config, channels, act_space.dim, init)
-    self.behaviour = ActorCritic(
-        config, self.model.dynamics.feat_size, act_space, init)
+    self.behaviour = Planner(config, act_space) if (
+        config.behaviour == 'planner') else ActorCritic(
+            config, self.model.dynamics.feat_size, act_space, init)
     self.optimizers = self._make_optimizers()
     self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
         'updates', 'acts_train', 'acts_eval', 'reports')}
-    self._expl = _exploration_kind(config.expl.kind, act_space)
+    self._explore = Exploration(config.expl.kind, act_space)
     self._train = tf.function(self._train_step, autograph=False)
     self._policy = tf.function(self._policy_step, autograph=False)
     self._report = tf.function(self._report_step, autograph=False)
 
   # Learning
 
-  def train(self, batch):
+  def train(self, batch, env_steps=0):
     """One update of all parameters; metrics by name, scalar tensors.
 
-    The batch holds image, action, reward, discount [B, T, ...] and perhaps
-    `reward_mask` [B, T]: 0 where the reward is unknown.
+    The batch holds `batch_keys` [B, T, ...] and perhaps `reward_mask` [B, T]:
+    0 where the reward is unknown. env_steps: for schedules; V1 has none in
+    learning.
     """
-    keys = 'image', 'action', 'reward', 'discount', 'reward_mask'
+    keys = *self.batch_keys, 'reward_mask'
     return self._train({key: tf.convert_to_tensor(batch[key])
                         for key in keys if key in batch})
 
@@ -89,6 +74,8 @@ class Agent:
     for group in ['model'] + self.model.diagnostic_heads:
       name = 'image' if group == 'decode' else group
       grads[group] = self.optimizers[group].gradients(tape, losses[name])
+    if not self.behaviour.groups:
+      return losses, grads, tensors
     start = self._start_states(tensors['post'], grads)
     with optim.gradient_tape() as tape:
       behaviour = self._bind(self.behaviour)
@@ -112,20 +99,10 @@ class Agent:
   def _summaries(self, tensors):
     dynamics, mean = self.model.dynamics, tf.reduce_mean
     post, prior = tensors['post'], tensors['prior']
-    metrics = {
-        'model/kl': mean(tensors['kl']),
-        'model/prior_ent': mean(dynamics.get_dist(prior).entropy()),
-        'model/post_ent': mean(dynamics.get_dist(post).entropy()),
-        'imag/reward': mean(tensors['imag_reward']),
-        'imag/return': mean(tensors['returns'])}
-    if 'imag_value' in tensors:
-      metrics['imag/value'] = mean(tensors['imag_value'])
-    dist = self.behaviour.actor.dist(tensors['feat'])
-    if self.act_space.kind == 'discrete':
-      metrics['actor/entropy'] = mean(dist.entropy())
-    else:
-      metrics['actor/std'] = mean(dist.std)
-    return metrics
+    return {'model/kl': mean(tensors['kl']),
+            'model/prior_ent': mean(dynamics.get_dist(prior).entropy()),
+            'model/post_ent': mean(dynamics.get_dist(post).entropy()),
+            **self.behaviour.summaries(tensors)}
 
   def _start_states(self, post, grads):
     """Posterior states as rows b * T + t, gradient stopped: [N, ...].
@@ -180,33 +157,9 @@ class Agent:
     embed = model.encode(model.preprocess_image(image, noise))
     draw = noise.normal('latent', model.dynamics.noise_shape(rows))
     post = model.dynamics.obs_step(state, state['action'], embed, draw)
-    dist = behaviour.actor.dist(model.dynamics.get_feat(post))
-    action = self._choose(behaviour.actor, dist, rows, noise, training)
+    action = behaviour.act(model, post, noise, training)
     action = self._explore(action, amount, noise, training)
     return {'deter': post['deter'], 'stoch': post['stoch'], 'action': action}
-
-  def _choose(self, actor, dist, rows, noise, training):
-    if training and self.config.collect == 'sample':
-      return dist.sample(actor.draw(noise, 'act', [rows]))
-    return dist.mode(actor.draw(noise, 'act', [100, rows]))
-
-  def _explore(self, action, amount, noise, training):
-    """Adds Gaussian noise, or replaces rows by uniform random actions."""
-    kind, shape = self._expl, action.shape
-    if kind == 'gaussian':
-      action += amount * noise.normal('explore', shape)
-      return tf.clip_by_value(action, -1, 1)
-    if kind == 'none' or (kind == 'random' and not training):
-      return action
-    if self.act_space.kind == 'discrete':
-      draw = noise.gumbel('explore', shape)
-      random = tf.one_hot(tf.argmax(draw, -1), self.act_space.dim)
-    else:
-      random = 2 * noise.uniform('explore', shape) - 1
-    if kind == 'random':
-      return random
-    chosen = noise.uniform('explore_row', [shape[0], 1]) < amount
-    return tf.where(chosen, random, action)
 
   # Pictures
 
@@ -298,9 +251,8 @@ class Agent:
     groups = {'model': (config.model_opt, {
         k: v for k, v in model.variables.items() if k not in names})}
     groups.update({k: (config.diagnostic_opt, v) for k, v in own.items()})
-    groups['actor'] = config.actor_opt, self.behaviour.actor.variables
-    if config.behaviour == 'actor_critic':
-      groups['value'] = config.value_opt, self.behaviour.value.variables
+    groups.update({k: (config[f'{k}_opt'], v)
+                   for k, v in self.behaviour.groups.items()})
     return {name: optim.Adam(name, variables, opt, scale)
             for name, (opt, variables) in groups.items()}
 
@@ -324,16 +276,6 @@ def _channels(obs_space):
     raise UserError(
         f'image: shape {shape}; the networks need (64, 64, C), resize it')
   return shape[2]
-
-
-def _exploration_kind(kind, act_space):
-  discrete = act_space.kind == 'discrete'
-  if kind == 'auto':
-    return 'epsilon' if discrete else 'gaussian'
-  if kind == 'gaussian' and discrete:
-    raise UserError(
-        'expl.kind: gaussian with discrete actions; use epsilon or auto')
-  return kind
 
 
 def _check_names(ours, theirs):

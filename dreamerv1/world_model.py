@@ -1,9 +1,10 @@
-"""World model: encoder, RSSM, image, reward and discount heads."""
+"""World model: encoder, RSSM, image, state, reward and discount heads."""
 
 import tensorflow as tf
 
 from common import chunks, dists, nets
 from common.layers import Module
+from dreamerv1 import contrastive
 from dreamerv1.rssm import RSSM
 
 IMAGES = 250  # decoded at a time; bounds the memory
@@ -12,8 +13,8 @@ IMAGES = 250  # decoded at a time; bounds the memory
 class WorldModel(Module):
   """Learns latents from images, actions and rewards (Section 3, Appendix B).
 
-  Submodules are encode, dynamics, decode, reward and, unless `pcont.mode`
-  is off, pcont: the predicted discount.
+  Submodules are encode, dynamics, decode, reward and, unless their mode is
+  off, pcont: the predicted discount, and cpc: states predicted from images.
   """
 
   def __init__(self, config, channels, action, init):
@@ -28,6 +29,9 @@ class WorldModel(Module):
       self.decode = nets.ConvDecoder(
           'decode', feat, channels, config.decoder.depth, config.decoder.act,
           init)
+    if config.cpc.mode != 'off':
+      self.cpc = contrastive.StateHead(
+          'cpc', self.encode.size, feat, config.cpc, init)
     self.reward = nets.ScalarHead('reward', feat, config.reward, init)
     if config.pcont.mode != 'off':
       self.pcont = nets.ScalarHead('pcont', feat, config.pcont, init)
@@ -75,6 +79,8 @@ class WorldModel(Module):
     post, prior = self.dynamics.observe(embed, data['action'], draws, unroll)
     feat = self.dynamics.get_feat(post)  # [B, T, F]
     losses, tensors = self._head_losses(feat, data)
+    if self.config.cpc.mode != 'off':
+      losses['cpc'] = self._contrastive_loss(embed, feat, tensors)
     losses['kl'], kl = self._kl_loss(post, prior)
     apart = {'image' if x == 'decode' else x for x in self.diagnostic_heads}
     losses['model'] = self.config.kl.scale * losses['kl'] + sum(
@@ -124,6 +130,14 @@ class WorldModel(Module):
     recon = self.decode(rows[0])  # Not computed where nothing uses it.
     return (chunks.mean(loss, self.decode, rows, IMAGES),
             tf.reshape(recon, tf.shape(image)))
+
+  def _contrastive_loss(self, embed, feat, tensors):
+    """Minus the mean bound on what images tell about states."""
+    mean, std = self.cpc(embed)
+    value, positive = contrastive.bound(mean, std, feat, self.config.cpc)
+    tensors.update(cpc_mean=mean, cpc_std=std, cpc_positive=positive,
+                   cpc_objective=value)
+    return -tf.reduce_mean(value)
 
   def imagined_discount(self, feat):
     """Discount of imagined states [..., F]: gamma, or the head's mean."""

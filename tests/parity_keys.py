@@ -47,7 +47,7 @@ def make_config(reference, settings):
 
 def _heads(key, value):
   return {f'{head}.{key}': value
-          for head in ('reward', 'pcont', 'value', 'actor')}
+          for head in ('reward', 'pcont', 'value', 'actor', 'cpc')}
 
 
 # danijar/dreamer (TF2)
@@ -106,6 +106,7 @@ TF2 = {
 TF1_PRESETS = {
     'dreamer': {},
     'actor': {'behaviour': 'no_value'},
+    'planet': {'behaviour': 'planner'},
     'pcont': {'pcont.mode': 'model'},
     'discrete': {'horizon': 10, 'kl.scale': 0.1, 'reward_transform': 'tanh'},
     'atari': {},
@@ -113,7 +114,8 @@ TF1_PRESETS = {
 
 TF1_SCALES = {
     'divergence': 'kl.scale', 'pcont': 'pcont.scale',
-    **dict.fromkeys(('reward', 'image', 'value', 'action'), only(1.0)),
+    **dict.fromkeys(
+        ('reward', 'image', 'value', 'action', 'cpc'), only(1.0)),
     **dict.fromkeys(('global_divergence', 'overshooting'), only(0.0)),
 }
 
@@ -128,10 +130,12 @@ def _presets(names):
 
 def _gradient_heads(heads):
   """Heads in the model loss; image and pcont are diagnostic otherwise."""
-  if 'reward' not in heads or set(heads) - {'reward', 'image', 'pcont'}:
-    raise ValueError('only reward, with or without image and pcont')
+  others = set(heads) - {'reward', 'image', 'pcont', 'cpc'}
+  if 'reward' not in heads or others:
+    raise ValueError('only reward, with or without image, pcont and cpc')
   mode = lambda name: 'model' if name in heads else 'diagnostic'
-  return {'image_head': mode('image'), 'pcont.mode': mode('pcont')}
+  return {'image_head': mode('image'), 'pcont.mode': mode('pcont'),
+          'cpc.mode': 'model' if 'cpc' in heads else 'off'}
 
 
 def _scales(scales):
@@ -157,7 +161,7 @@ TF1_SCHEDULE = dict.fromkeys((
 TF1_UNUSED = dict.fromkeys((
     'action_beta_dims_value',  # action_beta is 0
     'action_target_period', 'value_target_period',  # target_update is 1
-    'cpc_batch_amount', 'cpc_contrast', 'cpc_time_amount',  # no cpc head
+    'cpc_head',  # by gradient_heads; a diagnostic one has no parameters here
     'imagination_include_initial',  # never read there
     'action_loss_pcont', 'value_loss_pcont',  # by gradient_heads
     'os_stop_posterior_grad',  # no overshooting
@@ -177,7 +181,15 @@ TF1 = {
     'num_units': lambda x: _heads('units', x),
     'num_layers': only(3),  # reward 2, actor 4, value and pcont 3
     'free_nats': 'kl.free_nats',
-    'imagination_horizon': 'horizon',
+    # 0 where nothing is imagined because a planner acts.
+    'imagination_horizon': lambda x: {'horizon': x} if x else {},
+    'cpc_contrast': 'cpc.contrast',
+    'cpc_batch_amount': 'cpc.window_batch',
+    'cpc_time_amount': 'cpc.window_time',
+    'planner_horizon': 'planner.horizon',
+    'planner_beams': 'planner.candidates',
+    'planner_iterations': 'planner.iterations',
+    'planner_topk': 'planner.elites',
     'action_discount': _discount,
     'value_discount': _discount,
     'action_lambda': 'lambda',

@@ -1,6 +1,7 @@
 """Runs the DreamerV1 agent on a parity case of either of its releases."""
 
 import contextlib
+import types
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +22,8 @@ METRICS = {'model/kl': 'metric/kl_raw', 'model/prior_ent': 'metric/prior_ent',
 # are maximised, or losses.
 OBJECTIVES = {'action': (-1, 'actor'), 'image': (-1, 'image'),
               'reward': (-1, 'reward'), 'pcont': (-1, 'pcont'),
-              'value': (1, 'value'), 'divergence': (1, 'kl')}
+              'value': (1, 'value'), 'divergence': (1, 'kl'),
+              'cpc': (-1, 'cpc')}
 
 
 def run(path, case, reference, eager=False):
@@ -35,22 +37,25 @@ def run(path, case, reference, eager=False):
   absent = parity_cases.load_parameters(agent.parameters, case, path)
   batch = read_batch(path / 'batch.npz')
   expected = _expected(path, absent)
+  if 'cem' in case:
+    expected.update(_plans(path))
   start = agent.state()
-  comparison = _compare(agent, batch, case, expected, eager)
+  comparison = _compare(agent, batch, case, path, expected, eager)
   ties = [] if comparison.ok else _ties(agent, start, batch)
   for name, shift, note in ties:
     agent.restore({**start, name: start[name] + shift})
-    other = _compare(agent, batch, case, expected, eager)
+    other = _compare(agent, batch, case, path, expected, eager)
     if other.ok:
       other.notes.append(note)
       return other
   return comparison
 
 
-def _compare(agent, batch, case, expected, eager):
+def _compare(agent, batch, case, path, expected, eager):
   steps = case['steps']
   with eagerly(eager):
     arrays = first_step(agent, batch)
+    arrays.update(plan(agent, path, arrays) if 'cem' in case else {})
     for step in range(steps):
       arrays.update(train_step(agent, batch, f'step{step}'))
       if 'loss_scales' in case:  # TF1's cases hold losses after scaling
@@ -60,6 +65,29 @@ def _compare(agent, batch, case, expected, eager):
   lrs = {name: opt.lr for opt in agent.optimizers.values()
          for name in opt.params}
   return parity_cases.Comparison(expected, arrays, steps, lrs)
+
+
+def _plans(path):
+  """What a planner case expects, as tensors."""
+  return {f'tensor/cem/{key}': value for key, value in parity_cases.read_npz(
+      path / 'cem.npz').items() if key not in ('normals', 'state/rnn_state')}
+
+
+def plan(agent, path, arrays):
+  """The planner's belief after each iteration, from the case's state.
+
+  The state is that of row 0 at the last step; its arrays are ours.
+  """
+  normals = tf.constant(parity_cases.read_npz(path / 'cem.npz')['normals'])
+  state = {key: tf.constant(arrays[f'tensor/post/{key}'][:1, -1])
+           for key in ('mean', 'std', 'stoch', 'deter')}
+  noise = types.SimpleNamespace(normal=lambda name, shape: (
+      normals if name == 'plan_action' else tf.fill(shape, 0.5)))
+  means, _ = agent.behaviour.plan(agent.model, state, noise)
+  found = {f'mean_after/{i + 1}': x for i, x in enumerate(means.numpy())}
+  found.update({f'state/{key}': x.numpy() for key, x in state.items()})
+  found['plan'] = means[-1].numpy()
+  return {f'tensor/cem/{key}': x for key, x in found.items()}
 
 
 def _expected(path, absent):

@@ -256,7 +256,7 @@ class TestSaved:
       schema.defaults.save(tmp_path / 'file' / 'config.yaml')
 
   @pytest.mark.parametrize('damage, wanted', [
-      (lambda x: x[:len(x) // 2], 'missing key'),
+      (lambda x: x[:x.index('\n', len(x) // 2)], 'missing key'),
       (lambda x: '', 'no mapping'),
       (lambda x: '- 1', 'no mapping'),
       (lambda x: 'a: [', 'no valid YAML in line'),

@@ -77,10 +77,12 @@ def test_nothing_imports_train():
 
 @pytest.mark.parametrize('agent', AGENTS)
 def test_arrows_within_an_agent(agent):
-  """train -> agent -> {world_model -> rssm, actor_critic} -> common."""
+  """train -> agent -> {world_model -> rssm, actor_critic, ...} -> common."""
   allowed = {
-      'rssm': [], 'actor_critic': [], 'world_model': ['rssm'],
-      'agent': ['world_model', 'actor_critic', 'rssm']}
+      'rssm': [], 'actor_critic': [], 'contrastive': [], 'planner': [],
+      'exploration': [], 'world_model': ['rssm', 'contrastive'],
+      'agent': ['world_model', 'actor_critic', 'rssm', 'planner',
+                'exploration']}
   for name, targets in allowed.items():
     path = ROOT / agent / f'{name}.py'
     if path.exists():

@@ -138,6 +138,20 @@ class TestNoticesDifferences:
             self, prior, post))
     assert any('metric/kl_raw' in line for line in problems(SMALL))
 
+  def test_other_contrast(self, tmp_path):
+    path = shutil.copytree(
+        GOLDEN / 'tf1_contrastive_window_small', tmp_path / 'x')
+    edit_json(path, config={'cpc_time_amount': 3}, steps=1)
+    assert any('tensor/cpc_objective' in line for line in problems(path))
+
+  def test_other_draws_of_the_planner(self, tmp_path):
+    path = shutil.copytree(GOLDEN / 'tf1_planet_small', tmp_path / 'x')
+    normals = parity_cases.read_npz(path / 'cem.npz')['normals']
+    edit_npz(path / 'cem.npz', normals=1.01 * normals)
+    edit_json(path, steps=1)
+    found = [x for x in problems(path) if x.startswith('over: tensor/cem')]
+    assert len(found) == 5  # four iterations and the plan
+
   def test_stored_parameters(self, case):
     shapes = json.loads((case / 'case.json').read_text())['param_shapes']
     values = {name: parity_cases.rule_parameter(name, shape)
@@ -171,9 +185,11 @@ class TestErrors:
     assert words in str(error.value) and '\n' not in str(error.value)
 
   @pytest.mark.parametrize('changes, words', [
-      ({'overrides': {'cpc_head': True}}, 'config key cpc_head: True'),
-      ({'overrides': {'defaults': ['planet']}}, "config key defaults: ['pl"),
-      ({'config': {'gradient_heads': ['cpc', 'reward']}}, 'gradient_heads'),
+      ({'config': {'cpc_contrast': 'moon'}}, 'cpc.contrast'),
+      ({'overrides': {'defaults': ['debug']}}, "config key defaults: ['deb"),
+      ({'config': {'gradient_heads': ['height', 'reward']}}, 'gradient_heads'),
+      ({'config': {'gradient_heads': ['cpc', 'reward']}}, 'parameter cpc/h0'),
+      ({'overrides': {'planner_topk': 0}}, 'planner.elites'),
       ({'config': {'overshooting_distance': 2}}, 'overshooting_distance: 2'),
       ({'loss_scales': {'value': 2.0}}, 'loss_scales')])
   def test_features_of_tf1_that_do_not_exist(self, tmp_path, changes, words):
