@@ -51,11 +51,19 @@ class Driver:
     self._sent = False
 
   def reset(self):
-    """Forgets unfinished episodes: the next `send` starts new ones."""
+    """Forgets unfinished episodes: the next `send` starts new ones.
+
+    Episodes without a step go on. Returns the others, as dict of env index
+    to episode.
+    """
     assert not self._sent
     self._state = None
+    unfinished = {}
     for slot in self._slots:
-      slot.rows = []
+      if len(slot.rows) > 1:
+        unfinished[slot.index] = slot.episode()
+        slot.rows = []
+    return unfinished
 
   def send(self, policy):
     """Acts on the current observations and starts a step everywhere."""
@@ -251,6 +259,37 @@ class _Slot:
         return self._env.restart()
       except WorkerError as another:
         error = another
+
+
+class Glue:
+  """Puts unfinished episodes before the next ones, as danijar/dreamerv2 does.
+
+  There the driver forgets the episodes that are unfinished when the prefill
+  ends, and the replay does not: it stores each together with the next one of
+  the same environment. In the middle stands the second one's reset row.
+  """
+
+  def __init__(self):
+    self._heads = {}  # env index: what waits
+
+  def keep(self, episodes):
+    """Takes unfinished episodes, dict of env index to episode."""
+    self._heads.update(episodes)
+
+  def __call__(self, episode, index):
+    """The episode of an environment, with what waits put before it."""
+    head = self._heads.pop(index, None)
+    if head is None:
+      return episode
+    return {k: np.concatenate([head[k], v]) for k, v in episode.items()}
+
+  def state(self):
+    return {f'{index}/{key}': value for index, head in self._heads.items()
+            for key, value in head.items()}
+
+  def restore(self, state):
+    indices = {name.split('/')[0] for name in state}
+    self._heads = {int(x): below(state, f'{x}/') for x in indices}
 
 
 class RandomPolicy:

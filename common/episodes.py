@@ -1,7 +1,9 @@
-"""One recorded episode: its file, and which arrays it holds."""
+"""Recorded episodes: their files, and those that are held in memory."""
 
 import collections
+import contextlib
 import math
+import os
 import pathlib
 import re
 
@@ -19,10 +21,13 @@ _NAME = re.compile(r'\d{8}T\d{6}-[^-]+-(\d+)\.npz')
 class Episode:
   """A file `<time>-<id>-<length>.npz`; only its headers are in memory.
 
-  Arrays have `length` rows, the first is the reset: image uint8, action,
-  reward, discount, is_first, is_last, is_terminal, and vectors. Of the flags
-  and the discount, danijar/dreamer records only discount, danijar/dreamerv2
-  all but discount; what is missing is derived. Floats are read as float32.
+  Arrays have `length` rows, the first is the reset: action, reward, discount,
+  is_first, is_last, is_terminal, and observations: image uint8 [H, W, C],
+  vectors, whatever was recorded. Of the flags and the discount,
+  danijar/dreamer records only discount, danijar/dreamerv2 all but discount;
+  what is missing is derived. Floats are read as float32. The length in the
+  name counts rows, as danijar/dreamer has it, or rows - 1, as
+  danijar/dreamerv2 has it.
 
   Raises OSError or one of files.DAMAGE if the file can't be used.
   """
@@ -32,26 +37,40 @@ class Episode:
     match = _NAME.fullmatch(self.path.name)
     if not match:
       raise ValueError('the name is not <time>-<id>-<length>.npz')
-    self.length = int(match[1])
     self._layout = files.npz_layout(path)
+    self.length = self._rows(int(match[1]))
     self._check()
     sizes = [math.prod(x.shape) * x.dtype.itemsize
              for x in self._layout.values()]
     self.bytes = sum(sizes)  # in memory, nearly
     self.stored = all(x.offset is not None for x in self._layout.values())
 
+  def _rows(self, named):
+    if 'action' not in self._layout:
+      raise ValueError('it has no action')
+    shape = self._layout['action'].shape
+    if not shape or not shape[0] or named not in (shape[0], shape[0] - 1):
+      raise ValueError(
+          f'action has shape {shape}, the name says {named} rows')
+    return shape[0]
+
   def _check(self):
-    for key in ('image', 'action', 'reward'):
-      if key not in self._layout:
-        raise ValueError(f'it has no {key}')
+    if 'reward' not in self._layout:
+      raise ValueError('it has no reward')
     if not {'discount', 'is_terminal'} & set(self._layout):
       raise ValueError('it has neither discount nor is_terminal')
     for key, member in self._layout.items():
-      if member.shape[:1] != (self.length,) or not self.length:
-        raise ValueError(f'{key} has shape {member.shape}, the name says '
+      if member.shape[:1] != (self.length,):
+        raise ValueError(f'{key} has shape {member.shape}, action has '
                          f'{self.length} rows')
-    if self._layout['image'].dtype != np.uint8:
-      raise ValueError(f'image is {self._layout["image"].dtype}, not uint8')
+    image = self._layout.get('image')
+    if image and image.dtype != np.uint8:
+      raise ValueError(f'image is {image.dtype}, not uint8')
+
+  @property
+  def keys(self):
+    """Those of KEYS that it holds or that are derived: all but the image."""
+    return [k for k in KEYS if k != 'image' or k in self._layout]
 
   def spec(self, key):
     """(dtype, shape of one row) of an array as it is read.
@@ -61,7 +80,7 @@ class Episode:
     if key in self._layout:
       member = self._layout[key]
       return _as_read(key, member.dtype), member.shape[1:]
-    if key not in KEYS:
+    if key not in KEYS or key == 'image':
       names = ', '.join(sorted(self._layout))
       raise UserError(f'{self.path} has no {key}; it holds {names}')
     return _as_read(key, np.dtype(np.float32)), ()
@@ -78,14 +97,14 @@ class Episode:
     """All arrays, the derived ones included; verifies checksums."""
     return complete(files.read_npz(self.path))
 
-  def read(self, out, row, start):
-    """Reads only rows [start, start + T) into out[key][row] of [B, T, ...].
+  def read(self, out, start):
+    """Reads only rows [start, start + T) into out[key], each [T, ...].
 
     The file must be `stored`.
     """
     with open(self.path, 'rb') as file:
       for key, array in out.items():
-        self._read(file, key, start, array[row])
+        self._read(file, key, start, array)
 
   def _read(self, file, key, start, out):
     if key in self._layout:
@@ -167,3 +186,40 @@ class Memory:
 
 def _size(arrays):
   return sum(x.nbytes for x in arrays.values())
+
+
+class Evicted:
+  """Episodes beyond the capacity, in a folder of their own.
+
+  A checkpoint needs the episodes it knows, so files are not deleted when they
+  leave the store: `expire` does it once the checkpoint that was written after
+  them is no longer the newest.
+  """
+
+  def __init__(self, folder):
+    self._folder = pathlib.Path(folder)
+    self._names = set()  # left since the last `expire`
+    self._old = {x.name for x in self._folder.glob('*.npz')}  # before it
+
+  def put(self, path):
+    """Moves a file here; one that can't be moved stays."""
+    with contextlib.suppress(OSError):
+      self._folder.mkdir(exist_ok=True)
+      os.replace(path, self._folder / path.name)
+      self._names.add(path.name)
+
+  def take_back(self, name, folder):
+    """Moves a file into a folder; returns its path there, None if not here."""
+    if name not in self._names | self._old:
+      return None
+    os.replace(self._folder / name, folder / name)
+    self._names.discard(name)
+    self._old.discard(name)
+    return folder / name
+
+  def expire(self):
+    """Deletes the files that were here at the last call already."""
+    for name in self._old:
+      with contextlib.suppress(OSError):
+        (self._folder / name).unlink()
+    self._old, self._names = self._names, set()

@@ -8,7 +8,9 @@
 
 The first block comes between prefill and the first policy step, as in the
 paper's Algorithm 1; `pretrain_updates`, where it isn't 0, replaces its size,
-as in the TF2 release. Later blocks are due every `train_every` steps.
+as in the TF2 release. Later blocks are due every `train_every` steps. What
+becomes of an unfinished episode of the prefill says `prefill_end`: the agent
+continues it; it is dropped; or it is glued to the next one in the replay.
 
 While the last update of a block runs, the environments make one step:
 
@@ -25,10 +27,10 @@ import pathlib
 
 import numpy as np
 
-from common import resume
+from common import protocol, resume
 from common.checkpoint import below
 from common.config import UserError
-from common.driver import Driver, RandomPolicy
+from common.driver import Driver, Glue, RandomPolicy
 from common.evaluate import evaluate
 from common.means import Means
 from common.replay import Replay
@@ -52,7 +54,9 @@ class Loop:
         envs, self.act_space, config.seed, 'train', self._on_episode,
         config.envs.restarts)
     self.random = RandomPolicy(self.act_space, config.seed)
+    self.glue = Glue()
     self.checkpoints = resume.checkpoints(config.logdir)
+    self.origin = protocol.describe(config, name)  # of scores
     self.when = {
         'train': Every(config.train_every), 'eval': Every(config.eval_every),
         'video': Every(config.video_every), 'log': Every(config.log_every),
@@ -113,12 +117,20 @@ class Loop:
     """Notes what has become due."""
     blocks = self._is_due('train')
     if self.when['first']():
+      self._end_prefill()
       self.todo['first'] = (
           self.config.pretrain_updates or self.config.train_updates)
     else:
       self.todo['updates'] += blocks * self.config.train_updates
     for key in ('eval', 'video'):
       self.todo[key] = int(self._is_due(key) or self.todo[key])
+
+  def _end_prefill(self):
+    if self.config.prefill_end == 'continue':
+      return
+    unfinished = self.driver.reset()
+    if self.config.prefill_end == 'glue':
+      self.glue.keep(unfinished)
 
   def _is_due(self, key):
     """How many periods have passed: several, where they are short."""
@@ -142,8 +154,8 @@ class Loop:
   def _policy(self, obs, state):
     return self.agent.policy(obs, state, 'train', self.env_steps)
 
-  def _on_episode(self, episode, _):
-    self.replay.add(episode)
+  def _on_episode(self, episode, index):
+    self.replay.add(self.glue(episode, index))
     self._return = float(episode['reward'].astype(np.float64).sum())
     length = (len(episode['reward']) - 1) * self.config.action_repeat
     self.means.add({'train/return': self._return, 'train/length': length})
@@ -159,8 +171,9 @@ class Loop:
 
   def _update(self, key):
     batch = self.replay.sample(
-        self.config.batch_size, self.config.batch_length)
-    metrics = self.agent.train(batch)
+        self.config.batch_size, self.config.batch_length,
+        self.agent.batch_keys)
+    metrics = self.agent.train(batch, self.env_steps)
     self.todo[key] -= 1
     # Reading a metric waits for its update: read those of the one before.
     self._read_metrics()
@@ -249,10 +262,11 @@ class Loop:
     except Stopped:
       self.agent.restore(before)
       raise
-    for score, length in zip(result.returns, result.lengths, strict=True):
-      self.logger.add({
-          'eval/return': score,
-          'eval/length': length * self.config.action_repeat})
+    lengths = [x * self.config.action_repeat for x in result.lengths]
+    for score, length in zip(result.returns, lengths, strict=True):
+      self.logger.add({'eval/return': score, 'eval/length': length})
+    self.logger.score(
+        *self.counters, result.returns, lengths=lengths, **self.origin)
     if video:
       self.logger.video('policy', result.video)
 
@@ -260,7 +274,8 @@ class Loop:
     """Pictures of predictions; leaves the order of later batches alone."""
     state = self.replay.state()
     batch = self.replay.sample(
-        min(self.config.batch_size, 6), self.config.batch_length)
+        min(self.config.batch_size, 6), self.config.batch_length,
+        self.agent.batch_keys)
     self.replay.restore(state)
     for name, video in self.agent.report(batch).items():
       self.logger.video(
@@ -288,6 +303,7 @@ class Loop:
     self.checkpoints.save(self.state(), {
         'agent': self.name, 'task': self.config.task, **meta,
         'config': self.config.flat})
+    self.replay.saved()
 
   def state(self):
     """All that the rest of the run depends on, as a dict of arrays."""
@@ -314,5 +330,5 @@ class Loop:
     """What has a state and a restore of its own, in the order to restore."""
     return {
         'agent': self.agent, 'replay': self.replay, 'driver': self.driver,
-        'random': self.random, 'means': self.means,
+        'random': self.random, 'glue': self.glue, 'means': self.means,
         **{f'when/{key}': part for key, part in self.when.items()}}

@@ -5,7 +5,7 @@ import math
 import shlex
 import sys
 
-from common import cli, resume
+from common import cli, resume, sampling
 from common.config import UserError
 from common.logger import Logger
 from common.loop import Loop
@@ -54,10 +54,13 @@ def train(config, name, make_agent, make_envs, stop):
 def check(config):
   """Raises UserError for settings that would only fail later."""
   rows = math.ceil(config.time_limit / config.action_repeat) + 1
-  least = config.batch_length + (config.replay.starts == 'exclusive')
-  if rows < least:
+  replay, length = config.replay, config.batch_length
+  shortest = replay.get('min_length', 0)
+  sampling.bounds(length, shortest, replay.get('max_length', 0))
+  if rows < sampling.least_rows(length, replay.starts, shortest):
+    key = 'replay.min_length' if shortest else 'batch_length'
     raise UserError(
-        f'batch_length: {config.batch_length} is longer than an episode '
+        f'{key}: {shortest or length} is longer than an episode '
         f'({rows} rows by time_limit {config.time_limit} and action_repeat '
         f'{config.action_repeat}); lower it')
 

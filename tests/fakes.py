@@ -21,6 +21,8 @@ class FakeAgent:
   nan_from: the update from which on the loss is NaN; seconds: of an update.
   """
 
+  batch_keys = 'image', 'action', 'reward', 'discount'
+
   def __init__(self, config, obs_space, act_space, events=None,
                nan_from=math.inf, seconds=0):
     self.act_space = act_space
@@ -31,7 +33,7 @@ class FakeAgent:
     self.calls = {'train': 0, 'eval': 0, 'report': 0}
     self.updates = 0
 
-  def train(self, batch):
+  def train(self, batch, env_steps=0):
     self.events.append(('update', self.updates))
     time.sleep(self.seconds)
     signal = batch['image'].mean() / 255 + batch['action'].mean()

@@ -147,9 +147,9 @@ class TestSchedule:
 
     class Agent(FakeAgent):
 
-      def train(self, batch):
+      def train(self, batch, env_steps):
         order.append('update')
-        return super().train(batch)
+        return super().train(batch, env_steps)
 
     config = debug_config(
         steps=220, train_every=2, train_updates=1, pretrain_updates=1,
@@ -166,9 +166,9 @@ class TestSchedule:
 
     class Agent(FakeAgent):
 
-      def train(self, batch):
+      def train(self, batch, env_steps):
         seen.append(loops[0].replay.episodes)
-        return super().train(batch)
+        return super().train(batch, env_steps)
 
     loops = []
     before = training.Loop.__init__
@@ -279,10 +279,10 @@ class TestResume:
 
     class Agent(FakeAgent):
 
-      def train(self, batch):
+      def train(self, batch, env_steps):
         if self.updates == 6:
           raise Crash
-        return super().train(batch)
+        return super().train(batch, env_steps)
 
     with pytest.raises(Crash):
       training.train(config, 'fake', Agent, make_envs, Stop())
@@ -362,8 +362,8 @@ class TestErrors:
 
     class Agent(FakeAgent):
 
-      def train(self, batch):
-        metrics = super().train(batch)
+      def train(self, batch, env_steps):
+        metrics = super().train(batch, env_steps)
         bad = self.updates % 2
         return {**metrics, 'loss/model': math.nan if bad else 2.0}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common import episodes as eps
-from common import replay as replay_module
+from common import sampling
 from common.config import UserError
 from common.replay import Replay
 
@@ -144,7 +144,8 @@ def check_rows(batch, full, keys):
   """Each sequence is a piece of the episode it claims to be from."""
   length = batch['reward'].shape[1]
   for row, (tag, start) in enumerate(zip(*starts(batch))):
-    source = full[tag]
+    # is_first: where the learner's state starts anew, whatever was recorded.
+    source = {**full[tag], 'is_first': np.arange(999) == start}
     equal({k: batch[k][row] for k in keys},
           {k: source[k][start: start + length] for k in keys})
 
@@ -191,8 +192,8 @@ def test_one_task_per_folder(tmp_path):
 # Sampling
 
 @pytest.mark.parametrize('memory', [1.0, 1e-9])
-@pytest.mark.parametrize('draw', replay_module.EPISODES)
-@pytest.mark.parametrize('start', replay_module.STARTS)
+@pytest.mark.parametrize('draw', sampling.EPISODES)
+@pytest.mark.parametrize('start', sampling.STARTS)
 def test_sequences_are_pieces_of_episodes(tmp_path, memory, draw, start):
   lengths = [12, 30, 9, 17]
   replay = fill(
@@ -280,7 +281,7 @@ def test_permutation_ends_are_cut_at_the_reread(tmp_path):
   assert sorted(tags) == list(range(7))
 
 
-@pytest.mark.parametrize('draw', replay_module.EPISODES)
+@pytest.mark.parametrize('draw', sampling.EPISODES)
 def test_short_episodes_are_left_out_and_counted(tmp_path, draw):
   lengths = [9, 10, 11, 12]
   replay = fill(tmp_path, lengths, episodes=draw)
@@ -421,7 +422,7 @@ def cut_member(path):
     (truncate, 'zip'),
     (lambda x: x.write_bytes(b''), 'zip'),
     (lambda x: x.write_text('hello'), 'zip'),
-    (lambda x: lacking(x, 'image'), 'no image'),
+    (lambda x: lacking(x, 'reward'), 'no reward'),
     (lambda x: lacking(x, 'action'), 'no action'),
     (short_array, 'reward has shape'),
     (float_image, 'image is float32'),
@@ -464,7 +465,7 @@ def flip_image(path):
 @pytest.mark.parametrize('memory, damage', [
     (1e-9, truncate), (1e-9, lambda x: x.unlink()), (1.0, truncate),
     (1.0, flip_image)])
-@pytest.mark.parametrize('draw', replay_module.EPISODES)
+@pytest.mark.parametrize('draw', sampling.EPISODES)
 def test_damage_while_training(tmp_path, memory, damage, draw):
   fill(tmp_path, [20, 20, 20])
   replay = Replay(tmp_path, 0, episodes=draw, memory_gb=memory)
@@ -506,7 +507,7 @@ def test_leftovers_are_removed(tmp_path):
 
 # Resuming
 
-@pytest.mark.parametrize('draw', replay_module.EPISODES)
+@pytest.mark.parametrize('draw', sampling.EPISODES)
 @pytest.mark.parametrize('memory', [1.0, 1e-9])
 @pytest.mark.parametrize('before', [0, 3, 325])
 def test_resume_is_exact(tmp_path, draw, memory, before):
@@ -552,7 +553,7 @@ def test_resume_without_new_episodes_is_silent(tmp_path, recwarn):
   assert not (tmp_path / 'after_checkpoint').exists()
 
 
-@pytest.mark.parametrize('draw', replay_module.EPISODES)
+@pytest.mark.parametrize('draw', sampling.EPISODES)
 def test_resume_with_missing_episodes(tmp_path, draw):
   replay = fill(tmp_path, [20] * 4, episodes=draw)
   replay.sample(3, 8)
