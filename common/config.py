@@ -2,7 +2,8 @@
 
 A schema file has three parts: `defaults` (every key, with its type),
 `allowed` (what a key may be: a list, or bounds 'LOW..HIGH' or '>LOW') and
-`presets` (named sets of overrides). Everything a user can get wrong raises
+`presets` (named sets of overrides; `a+b` applies by itself where a and b are
+both named, after the later of them). Everything a user can get wrong raises
 ConfigError with one line that names the key, the value and the remedy.
 """
 
@@ -132,14 +133,28 @@ class Schema:
   def config(self, presets=(), overrides=None):
     """Returns a Config: defaults, then presets in order, then overrides."""
     flat = dict(self._flat)
-    for name in presets:
-      if name not in self.presets:
+    for index, name in enumerate(presets):
+      if name not in self.names:
         raise ConfigError(
-            f'unknown preset {show(name)}{nearest(name, self.presets)}; '
-            f'allowed: {", ".join(self.presets)}')
+            f'unknown preset {show(name)}{nearest(name, self.names)}; '
+            f'allowed: {", ".join(self.names)}')
       flat.update(self.presets[name])
+      for joint in self._joints(name, presets[:index + 1]):
+        flat.update(self.presets[joint])
     flat.update(flatten(overrides or {}))
     return Config(self, self._check_all(flat))
+
+  @property
+  def names(self):
+    """Presets that can be named: those without `+`."""
+    return [name for name in self.presets if '+' not in name]
+
+  def _joints(self, name, named):
+    """Presets `a+b` that become complete with `name`."""
+    parts = {joint: set(joint.split('+')) for joint in self.presets
+             if '+' in joint}
+    return [joint for joint, part in parts.items()
+            if name in part and part <= set(named)]
 
   def read(self, path):
     """Returns the Config that `Config.save` wrote; every key must be there."""
@@ -212,7 +227,7 @@ class Schema:
       raise ConfigError('--configs given twice; name all presets after one')
     if not values:
       raise ConfigError(
-          f'--configs: no preset named; allowed: {", ".join(self.presets)}')
+          f'--configs: no preset named; allowed: {", ".join(self.names)}')
     return values
 
 

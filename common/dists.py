@@ -94,3 +94,53 @@ class OneHot:
   def _one_hot(self, logits):
     best = tf.argmax(logits, -1)
     return tf.stop_gradient(tf.one_hot(best, logits.shape[-1]))
+
+
+class TruncNormal:
+  """Normal(loc, scale) cut to (-1, 1), over actions [..., A] (2010.02193)."""
+
+  CLIP = 1e-6  # samples keep this distance from the bounds
+
+  def __init__(self, loc, scale):
+    self.loc, self.scale = loc, scale
+    self.dist = tfd.Independent(tfd.TruncatedNormal(loc, scale, -1, 1), 1)
+
+  def sample(self, noise):
+    """From uniform noise [..., A] in [0, 1).
+
+    The gradient is that of loc + scale * eps with eps held fixed: the terms
+    of the bounds are left out, as in TensorFlow's own sampler. Clipping has
+    the gradient of the identity.
+    """
+    eps = tf.stop_gradient(self._eps(noise))
+    raw = self.loc + self.scale * eps
+    clipped = tf.clip_by_value(raw, -1 + self.CLIP, 1 - self.CLIP)
+    return raw + tf.stop_gradient(clipped - raw)
+
+  def _eps(self, noise):
+    """Standardised samples by the inverse of the distribution function.
+
+    The mean lies in [-1, 1], so both tails keep enough digits in float32.
+    """
+    low, high = (-1 - self.loc) / self.scale, (1 - self.loc) / self.scale
+    normal = tfd.Normal(np.float32(0), np.float32(1))
+    below, above = normal.cdf(low), normal.cdf(high)
+    share = below + noise * (above - below)
+    eps = tf.math.ndtri(tf.clip_by_value(
+        share, np.finfo(np.float32).tiny, np.float32(1 - 6e-8)))
+    return tf.clip_by_value(eps, low, high)
+
+  def mode(self, noise=None):
+    return self.dist.mode()
+
+  def log_prob(self, action):
+    return self.dist.log_prob(action)
+
+  def entropy(self):
+    return self.dist.entropy()
+
+
+def categorical(logits):
+  """Independent one-hot variables; logits [..., S, C], events [S, C]."""
+  return tfd.Independent(
+      tfd.OneHotCategorical(logits, dtype=tf.float32), 1)

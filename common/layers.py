@@ -137,6 +137,46 @@ def matmul(x, kernel):
   return out
 
 
+class LayerNorm(Module):
+  """Normalises the last axis, then scales and shifts; float32 inside."""
+
+  EPS = 1e-3
+
+  def __init__(self, name, size):
+    super().__init__(name)
+    self.add('gamma', np.ones(size))
+    self.add('beta', np.zeros(size))
+
+  def __call__(self, x):
+    dtype, x = x.dtype, tf.cast(x, tf.float32)
+    mean, variance = tf.nn.moments(x, -1, keepdims=True)
+    scale = tf.math.rsqrt(variance + self.EPS)
+    scale *= tf.cast(self.w['gamma'], tf.float32)
+    beta = tf.cast(self.w['beta'], tf.float32)
+    return tf.cast((x - mean) * scale + beta, dtype)
+
+
+class Normed(Module):
+  """act(norm(layer(x)))"""
+
+  def __init__(self, layer, norm, act):
+    super().__init__(layer.name)
+    self.layer, self.norm, self.act = layer, norm, ACTS[act]
+
+  def __call__(self, x):
+    return self.act(self.norm(self.layer(x)))
+
+
+def normed(make, norm, name, size, act):
+  """The layer `make(act)`, or one with a norm before the activation.
+
+  norm is `none` or `layer`; name and size are those of the LayerNorm.
+  """
+  if norm == 'none':
+    return make(act)
+  return Normed(make('none'), LayerNorm(name, size), act)
+
+
 class Conv(Module):
   """Convolution, VALID, for x [N, H, W, In]; kernel [kh, kw, In, Out]."""
 
@@ -275,6 +315,28 @@ class BlockGRU(Module):
     cand = self.candidate(tf.concat([x, reset * state], -1))
     cand = tf.tanh(tf.cast(cand, tf.float32))
     return cand + update * (state - cand)
+
+
+class NormGRU(Module):
+  """Gated recurrent unit with a layer norm over all gates (2010.02193).
+
+  r, c, u = norm([x, h] W + b); h = g tanh(sigmoid(r) c) + (1 - g) h_prev
+  with g = sigmoid(u - 1): the reset comes after the matmul.
+  """
+
+  def __init__(self, name, size_in, units, init, norm=True):
+    super().__init__(name)
+    self.dense = Dense(f'{name}/dense', size_in + units, 3 * units, init)
+    self.norm = LayerNorm(f'{name}/norm', 3 * units) if norm else None
+
+  def __call__(self, x, state):
+    """x [B, In] and state [B, U] float32 to the next state [B, U]."""
+    x = tf.concat([x, tf.cast(state, x.dtype)], -1)
+    parts = tf.cast(self.dense(x), tf.float32)
+    parts = self.norm(parts) if self.norm else parts
+    reset, cand, update = tf.split(parts, 3, -1)
+    cand = tf.tanh(tf.sigmoid(reset) * cand)
+    return state + tf.sigmoid(update - 1) * (cand - state)
 
 
 GRUS = {'reset_after': GRU, 'reset_before': BlockGRU}

@@ -1,19 +1,28 @@
 """Networks that both papers use, with sizes and activations as arguments."""
 
+import functools
+
 import tensorflow as tf
 
 from common import layers
 
 
 class ConvEncoder(layers.Module):
-  """Four convolutions, images [..., 64, 64, C] to embeds [..., 32 depth]."""
+  """Four convolutions, images [..., 64, 64, C] to embeds [..., 32 depth].
 
-  def __init__(self, name, channels, depth, act, init):
+  `names` are those of the layers; norms are called convnorm0, ...
+  """
+
+  def __init__(self, name, channels, depth, act, init, norm='none',
+               names=('h1', 'h2', 'h3', 'h4')):
     super().__init__(name)
     sizes = [channels, depth, 2 * depth, 4 * depth, 8 * depth]
     self.layers = [
-        layers.Conv(f'{name}/h{i + 1}', sizes[i], sizes[i + 1], 4, 2, init,
-                    act) for i in range(4)]
+        layers.normed(
+            functools.partial(
+                layers.Conv, f'{name}/{names[i]}', *sizes[i:i + 2], 4, 2, init),
+            norm, f'{name}/convnorm{i}', sizes[i + 1], act)
+        for i in range(4)]
     self.size = 32 * depth
 
   def __call__(self, image):
@@ -27,19 +36,27 @@ class ConvEncoder(layers.Module):
 
 
 class ConvDecoder(layers.Module):
-  """Features [N, F] to image means [N, 64, 64, C]."""
+  """Features [N, F] to image means [N, 64, 64, C].
 
-  def __init__(self, name, size_in, channels, depth, act, init):
+  `names` are those of the layers; norms are called convnorm0, ...
+  """
+
+  def __init__(self, name, size_in, channels, depth, act, init, norm='none',
+               names=('h1', 'h2', 'h3', 'h4', 'h5')):
     super().__init__(name)
     self.size = 32 * depth
-    self.dense = layers.Dense(f'{name}/h1', size_in, self.size, init)
-    outs, kernels = [4 * depth, 2 * depth, depth, channels], [5, 5, 6, 6]
+    first, *names = names
+    self.dense = layers.Dense(f'{name}/{first}', size_in, self.size, init)
+    sizes = [self.size, 4 * depth, 2 * depth, depth, channels]
     self.layers = []
-    for i, (size, kernel) in enumerate(zip(outs, kernels, strict=True)):
+    for i, kernel in enumerate((5, 5, 6, 6)):
       last = i == 3
-      self.layers.append(layers.ConvTranspose(
-          f'{name}/h{i + 2}', ([self.size] + outs)[i], size, kernel, 2, init,
-          'none' if last else act, subpixel=last))
+      self.layers.append(layers.normed(
+          functools.partial(
+              layers.ConvTranspose, f'{name}/{names[i]}', *sizes[i:i + 2],
+              kernel, 2, init, subpixel=last),
+          'none' if last else norm, f'{name}/convnorm{i}', sizes[i + 1],
+          'none' if last else act))
 
   def __call__(self, feat):
     x = tf.reshape(self.dense(feat), [-1, 1, 1, self.size])
@@ -49,17 +66,27 @@ class ConvDecoder(layers.Module):
 
 
 class MLP(layers.Module):
-  """Dense layers h0, h1, ... and one linear output per name in `outs`."""
+  """Dense layers h0, h1, ... and one linear output per name in `outs`.
 
-  def __init__(self, name, size_in, depth, units, act, outs, init):
+  Without outputs the result is that of the last layer. `hidden` and `normed`
+  are the patterns of the names of layers and norms.
+  """
+
+  def __init__(self, name, size_in, depth, units, act, outs, init,
+               norm='none', hidden='h{}', normed='norm{}'):
     super().__init__(name)
     sizes = [size_in] + [units] * depth
     self.layers = [
-        layers.Dense(f'{name}/h{i}', sizes[i], units, init, act)
+        layers.normed(
+            functools.partial(
+                layers.Dense, f'{name}/{hidden.format(i)}', sizes[i], units,
+                init),
+            norm, f'{name}/{normed.format(i)}', units, act)
         for i in range(depth)]
     self.outs = [
         layers.Dense(f'{name}/{key}', sizes[-1], size, init)
         for key, size in outs.items()]
+    self.width = sizes[-1]
 
   def __call__(self, x):
     """x [..., In] to one float32 [..., Out] for each output."""
@@ -67,7 +94,7 @@ class MLP(layers.Module):
     x = tf.reshape(x, [-1, x.shape[-1]])
     for layer in self.layers:
       x = layer(x)
-    outs = [tf.cast(out(x), tf.float32) for out in self.outs]
+    outs = [tf.cast(out(x), tf.float32) for out in self.outs or [_identity]]
     outs = [tf.reshape(out, [*lead, out.shape[-1]]) for out in outs]
     return outs if len(outs) > 1 else outs[0]
 
@@ -78,12 +105,16 @@ def _lengths(x):
   return [a if b is None else b for a, b in zip(lengths, x.shape, strict=True)]
 
 
+def _identity(x):
+  return x
+
+
 class ScalarHead(MLP):
   """One number per row: features [..., F] to [...] float32."""
 
-  def __init__(self, name, size_in, config, init):
+  def __init__(self, name, size_in, config, init, out='hout', **names):
     super().__init__(name, size_in, config.layers, config.units, config.act,
-                     {'hout': 1}, init)
+                     {out: 1}, init, **names)
 
   def __call__(self, x):
     return super().__call__(x)[..., 0]

@@ -19,6 +19,10 @@ class Noise:
     # A variable is read here and now, not at each draw.
     self.counter = tf.cast(tf.convert_to_tensor(counter), tf.int64)
 
+  def named(self, name):
+    """Other draws of the same step, for a part that uses the same names."""
+    return Noise(f'{self.seed}/{name}', self.counter)
+
   def _seed(self, name):
     key = zlib.crc32(f'{self.seed}/{name}'.encode())
     return tf.stack([tf.constant(key, tf.int64), self.counter])
@@ -43,6 +47,10 @@ class FixedNoise:
 
   Samples become mean + std / 2 and one_hot(argmax), for parity tests.
   """
+
+  def named(self, name):
+    del name
+    return self
 
   def normal(self, name, shape):
     return tf.fill(shape, 0.5)

@@ -37,13 +37,15 @@ class Adam:
 
   p -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps): epsilon stands
   outside the bias correction. Gradients that aren't finite change nothing;
-  they count as `skipped`.
+  they count as `skipped`. Before each step every parameter shrinks by the
+  share `decay`, whatever the learning rate.
   """
 
-  def __init__(self, name, variables, config, loss_scale=None):
+  def __init__(self, name, variables, config, loss_scale=None, decay=0.0):
     self.name = name
     self.params = variables
     self.lr, self.eps, self.clip = config.lr, config.eps, config.clip
+    self.decay = decay
     zeros = lambda p: np.zeros(p.shape, np.float32)
     self.m = {k: tf.Variable(zeros(p)) for k, p in variables.items()}
     self.v = {k: tf.Variable(zeros(p)) for k, p in variables.items()}
@@ -93,6 +95,8 @@ class Adam:
     powers = [tf.pow(np.float32(beta), step) for beta in BETAS]
     lists = self.params.values(), self.m.values(), self.v.values(), grads
     for param, m, v, grad in zip(*lists, strict=True):
+      if self.decay:
+        param.assign(param * np.float32(1 - self.decay))
       tf.raw_ops.ResourceApplyAdam(
           var=param.handle, m=m.handle, v=v.handle, beta1_power=powers[0],
           beta2_power=powers[1], lr=np.float32(self.lr),

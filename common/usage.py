@@ -36,7 +36,7 @@ def _comments(source):
   """
   found, stack, title = {}, [], ''
   for line in source.splitlines():
-    match = re.match(r'( *)([\w.]+):(?:.*?\s#\s*(.*))?', line)
+    match = re.match(r'( *)([\w.+]+):(?:.*?\s#\s*(.*))?', line)
     if match:
       indent, key, comment = match.groups()
       stack = stack[:len(indent) // 2] + [key]

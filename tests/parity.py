@@ -18,7 +18,7 @@ import numpy as np
 
 from common import device
 from common.config import Schema, UserError
-from tests import parity_cases, parity_keys
+from tests import parity_cases, parity_keys, parity_keys_v2
 
 # What one released code base needs: our agent and preset, the meaning of its
 # config keys, and the module whose `run` computes the arrays of a case.
@@ -28,7 +28,9 @@ REFERENCES = {
     'danijar/dreamer': Reference(
         'dreamerv1', 'released', parity_keys.TF2, 'tests.parity_v1'),
     'google-research/dreamer': Reference(
-        'dreamerv1', 'paper_code', parity_keys.TF1, 'tests.parity_v1')}
+        'dreamerv1', 'paper_code', parity_keys.TF1, 'tests.parity_v1'),
+    'danijar/dreamerv2': Reference(
+        'dreamerv2', 'released', parity_keys_v2.KEYS, 'tests.parity_v2')}
 
 
 def main(argv=None):
@@ -69,7 +71,10 @@ def run_case(path, eager=False):
 
 def find_reference(case):
   """The Reference of a case, whose required entries are checked."""
-  for key in parity_cases.REQUIRED:
+  required = parity_cases.REQUIRED
+  if case.get('agent') == 'dreamerv1':
+    required = (*required, 'config')
+  for key in required:
     if key not in case:
       raise UserError(f'case.json: lacks {key}; see tests/golden/README.md')
   name = str(case['reference']).split('@')[0]

@@ -11,12 +11,12 @@ from common.config import UserError
 
 # Worst relative error that a correct float32 implementation meets.
 TOLERANCE = {'loss': 1e-4, 'metric': 1e-4, 'tensor': 1e-4, 'norm': 1e-4,
-             'grad': 1e-3, 'param': 0.02, 'function': 1e-5}
+             'grad': 1e-3, 'param': 0.02, 'function': 1e-5, 'extra': 1e-6}
 
 KINDS = {'grad_norm': 'norm', 'objective': 'loss'}
 
 REQUIRED = ('agent', 'reference', 'action_space', 'batch', 'image', 'steps',
-            'config', 'overrides', 'param_shapes')
+            'overrides', 'param_shapes')
 
 Row = collections.namedtuple('Row', 'kind error name allowed')
 
