@@ -8,7 +8,7 @@ import typing
 
 import numpy as np
 
-from common import cli, resume
+from common import cli, protocol, resume
 from common.checkpoint import below
 from common.config import UserError
 from common.driver import Driver, RandomPolicy
@@ -80,7 +80,8 @@ def evaluate_run(schema, name, make_agent, make_envs, logdir, episodes=10,
     result = evaluate(
         act, envs, envs[0].act_space, seed, 'test', episodes, video,
         config.envs.restarts)
-  return _line(policy, config, seed, steps, result, len(envs)), result
+  line = _line(name, policy, config, seed, steps, result, len(envs))
+  return line, result
 
 
 def main(schema, name, make_agent, make_envs, argv):
@@ -137,21 +138,21 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
   return lambda obs, state: agent.policy(obs, state, 'eval', steps), steps
 
 
-def _line(policy, config, seed, steps, result, amount):
+def _line(name, policy, config, seed, steps, result, amount):
   mean, low, high = confidence(result.returns)
-  learned = policy != 'random'
-  protocol = {
-      'action_repeat': config.action_repeat, 'time_limit': config.time_limit,
-      'mode': 'eval' if learned else 'random',
-      'noise': config.expl.eval_amount if learned else None, 'envs': amount,
+  origin = protocol.describe(config, name)
+  measured = {
+      **origin.pop('protocol'), 'episodes': len(result.returns),
+      'every': None, 'envs': amount,
       'lengths': [x * config.action_repeat for x in result.lengths]}
-  if config.task.startswith('dmc_'):
-    protocol['dmc'] = config.dmc.flat
+  if policy == 'random':
+    measured.update(mode='random', noise=None)
   return {
-      'policy': policy, 'task': config.task, 'seed': seed, 'env_steps': steps,
-      'episodes': len(result.returns), 'returns': result.returns,
-      'mean': mean, 'low': low if math.isfinite(low) else None,
-      'high': high if math.isfinite(high) else None, 'protocol': protocol}
+      **origin, 'policy': policy, 'seed': seed, 'run_seed': config.seed,
+      'env_steps': steps, 'episodes': len(result.returns),
+      'returns': result.returns, 'mean': mean,
+      'low': low if math.isfinite(low) else None,
+      'high': high if math.isfinite(high) else None, 'protocol': measured}
 
 
 def _append(path, line):

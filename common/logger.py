@@ -16,8 +16,8 @@ from common.files import atomic_write
 from common.jsonlines import read_lines, to_line
 from common.terminal import Terminal
 
-METRICS = 'metrics.jsonl'
-ORPHANS = 'metrics.after_checkpoint.jsonl'
+METRICS = 'metrics'
+SCORES = 'scores'
 
 
 class Logger:
@@ -35,10 +35,12 @@ class Logger:
     self._videos = {}
     self._warned = set()
     self._terminal = Terminal(steps_total, initial)
-    self._jsonl = _JsonLines(self._logdir, initial)
-    if self._jsonl.repaired:
-      self.info(f'warning: {METRICS}: {self._jsonl.repaired} damaged line(s) '
-                'left out')
+    self._jsonl = _JsonLines(self._logdir, METRICS, initial)
+    self._scores = _JsonLines(self._logdir, SCORES, initial)
+    for name, file in ((METRICS, self._jsonl), (SCORES, self._scores)):
+      if file.repaired:
+        self.info(f'warning: {name}.jsonl: {file.repaired} damaged line(s) '
+                  'left out')
     self._board = _TensorBoard(self._logdir, initial)
     self._start = time.monotonic() - self._jsonl.seconds
     self._last = (time.monotonic(), initial)
@@ -81,6 +83,13 @@ class Logger:
     self._write_videos(step)
     self._board.flush()
 
+  def score(self, step, agent_steps, updates, returns, **more):
+    """Writes the returns of an evaluation, and how they were measured."""
+    returns = [x if math.isfinite(x) else None for x in returns]
+    self._scores.write({
+        'step': int(step), 'agent_steps': int(agent_steps),
+        'updates': int(updates), 'returns': returns, **more})
+
   def progress(self, step, agent_steps, updates, last_return=None):
     """Shows how far the run is; cheap enough for every step."""
     self._terminal.progress(step, agent_steps, updates, last_return)
@@ -93,6 +102,7 @@ class Logger:
     """Closes all files and the progress bar; may be called twice."""
     self._terminal.close()
     self._jsonl.close()
+    self._scores.close()
     self._board.close()
 
   def __enter__(self):
@@ -126,15 +136,16 @@ class Logger:
 
 
 class _JsonLines:
-  """Appends to metrics.jsonl, after bringing it in line with a checkpoint."""
+  """Appends to NAME.jsonl, after bringing it in line with a checkpoint."""
 
-  def __init__(self, logdir, initial):
-    path = logdir / METRICS
+  def __init__(self, logdir, name, initial):
+    path = logdir / f'{name}.jsonl'
     try:
       logdir.mkdir(parents=True, exist_ok=True)
       kept, later = self._read(path, initial)
       if later:
-        with open(logdir / ORPHANS, 'a', encoding='utf-8') as file:
+        orphans = logdir / f'{name}.after_checkpoint.jsonl'
+        with open(orphans, 'a', encoding='utf-8') as file:
           file.writelines(map(to_line, later))
       if kept or later or self.repaired:
         with atomic_write(path, 'w') as file:

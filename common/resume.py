@@ -10,7 +10,9 @@ from common.config import ConfigError, UserError
 HARMLESS = (
     'logdir', 'steps', 'threads', 'log_every', 'save_every', 'eval_every',
     'video_every', 'envs.timeout', 'envs.restarts', 'replay.memory_gb')
-OWN = ('config.yaml', 'checkpoints', 'episodes', 'metrics.jsonl', 'videos')
+OWN = (
+    'config.yaml', 'checkpoints', 'episodes', 'metrics.jsonl', 'scores.jsonl',
+    'videos')
 
 
 def checkpoints(logdir):

@@ -1,0 +1,98 @@
+"""How the scores of a run were measured: what a table needs beside returns."""
+
+import functools
+import hashlib
+import json
+import subprocess
+
+from common import resume
+from common.config import ROOT
+
+EMULATOR = ('sticky', 'actions', 'life_loss', 'noops')
+# What makes no other experiment, beside resume.HARMLESS.
+VARYING = ('seed', 'eval_episodes')
+
+
+def describe(config, agent):
+  """Returns what all evaluations of a run share, for JSON.
+
+  agent: its name. Keys: agent, task, seed; presets that hold; config: a hash
+  that the seeds of one experiment share; commit of the code, or None;
+  protocol: a flat dict.
+  """
+  return {
+      'agent': agent, 'task': config.task, 'seed': config.seed,
+      'presets': presets(config), 'config': config_hash(config),
+      'commit': commit(), 'protocol': protocol(config)}
+
+
+def protocol(config):
+  """Returns how evaluation episodes are played; None: does not apply."""
+  flat = config.flat
+  suite = config.task.split('_')[0]
+  atari = flat if suite == 'atari' else {}
+  return {
+      'returns': 'evaluation', 'mode': 'eval',
+      'noise': flat.get('expl.eval_amount', flat.get('expl.eval_noise')),
+      'collect': flat.get('collect'), 'episodes': config.eval_episodes,
+      'every': config.eval_every, 'action_repeat': config.action_repeat,
+      'time_limit': config.time_limit,
+      **{key: atari.get(f'atari.{key}') for key in EMULATOR},
+      'suite': {key.split('.', 1)[1]: value for key, value in flat.items()
+                if key.startswith(f'{suite}.')}}
+
+
+def presets(config):
+  """Returns the names of all presets that hold and differ from the defaults.
+
+  A preset holds if the config has each of its values, whether it was named
+  or not; other tasks of its suite, other lengths and harmless keys count as
+  the same.
+  """
+  defaults = config.schema.defaults.flat
+  return [
+      name for name, preset in config.schema.presets.items()
+      if '+' not in name and _holds(config, preset) and any(
+          defaults[key] != value for key, value in preset.items()
+          if key not in ('task', *resume.HARMLESS))]
+
+
+def config_hash(config):
+  """Returns 12 hex digits of all settings but the seed and harmless ones."""
+  flat = {key: value for key, value in config.flat.items()
+          if key not in (*resume.HARMLESS, *VARYING)}
+  text = json.dumps(flat, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@functools.cache
+def commit():
+  """Returns the commit of this code, `-dirty` if files differ, or None."""
+  if _git('rev-parse', '--show-toplevel') != str(ROOT):
+    return None  # No repository, or one that the code only lies in.
+  name = _git('rev-parse', '--short=12', 'HEAD')
+  changed = _git('status', '--porcelain', '--untracked-files=no')
+  return f'{name}-dirty' if name and changed else name
+
+
+def _holds(config, preset):
+  flat = config.flat
+  return all(
+      _suite(flat[key]) == _suite(value) if key == 'task'
+      else flat[key] == value
+      for key, value in preset.items() if key not in resume.HARMLESS)
+
+
+def _suite(task):
+  return task.split('_')[0]
+
+
+def _git(*command):
+  """Returns what git prints, or None where it can't."""
+  try:
+    done = subprocess.run(
+        ['git', *command], cwd=ROOT, capture_output=True, text=True,
+        timeout=10)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip() if done.returncode == 0 else None
