@@ -57,7 +57,6 @@ class Loop:
     self.glue = Glue()
     self.checkpoints = resume.checkpoints(config.logdir)
     self.origin = protocol.describe(config, name)  # of scores
-    self.origin = protocol.describe(config, name)  # of scores
     self.when = {
         'train': Every(config.train_every), 'eval': Every(config.eval_every),
         'video': Every(config.video_every), 'log': Every(config.log_every),
