@@ -42,16 +42,18 @@ def protocol(config):
                 if key.startswith(f'{suite}.')}}
 
 
-def presets(config):
+def presets(config, schema=None):
   """Returns the names of all presets that hold and differ from the defaults.
 
   A preset holds if the config has each of its values, whether it was named
   or not; other tasks of its suite, other lengths and harmless keys count as
-  the same.
+  the same, and so do keys that an older run lacks. schema: by default that of
+  the config.
   """
-  defaults = config.schema.defaults.flat
+  schema = schema or config.schema
+  defaults = schema.defaults.flat
   return [
-      name for name, preset in config.schema.presets.items()
+      name for name, preset in schema.presets.items()
       if '+' not in name and _holds(config, preset) and any(
           defaults[key] != value for key, value in preset.items()
           if key not in ('task', *resume.HARMLESS))]
@@ -79,7 +81,7 @@ def _holds(config, preset):
   flat = config.flat
   return all(
       _suite(flat[key]) == _suite(value) if key == 'task'
-      else flat[key] == value
+      else flat.get(key, value) == value
       for key, value in preset.items() if key not in resume.HARMLESS)
 
 

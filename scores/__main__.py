@@ -5,7 +5,8 @@ import importlib
 from common import cli
 
 HELP = {
-    'tables': "prints the papers' tables, recomputed from the raw figures"}
+    'tables': "prints the papers' tables, recomputed from the raw figures",
+    'collect': 'turns runs into one file of scores'}
 
 
 def main(argv=None):
@@ -30,7 +31,24 @@ def _tables(parser):
   parser.add_argument('--markdown', action='store_true')
 
 
-ARGUMENTS = {'tables': _tables}
+def _collect(parser):
+  _runs(parser)
+  parser.add_argument('--out', help='JSON file; default: printed')
+  parser.add_argument('--csv', help='also, or only, the binned scores as CSV')
+  parser.add_argument(
+      '--bin', help="width of bins in environment steps, or a paper's rule; "
+      'default: the rule of the paper that has the task')
+
+
+def _runs(parser):
+  parser.add_argument(
+      'runs', nargs='+', metavar='RUN', help='logdir, or file of `collect`')
+  parser.add_argument(
+      '--returns', choices=['evaluation', 'training'], default='evaluation',
+      help='training: of the episodes that the agent learned from')
+
+
+ARGUMENTS = {'tables': _tables, 'collect': _collect}
 
 if __name__ == '__main__':
   cli.guard(main)

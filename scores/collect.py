@@ -1,0 +1,95 @@
+"""Runs -> one file: every evaluation, protocol, and scores in bins."""
+
+import json
+import sys
+
+from common.files import atomic_write
+from scores import binning, form, runs
+
+
+def main(args):
+  """Writes the file, or prints it."""
+  found = runs.load(args.runs, args.returns)
+  content = collect(found, args.bin)
+  report(content['runs'])
+  if args.csv:
+    form.write(args.csv, rows(found, args.bin))
+  text = dumps(content)
+  if args.out:
+    with atomic_write(args.out, 'w') as file:
+      file.write(text)
+  elif not args.csv:
+    print(text, end='')
+
+
+def report(content):
+  """Says on stderr what is missing in the runs of a file."""
+  for run in content:
+    notes = list(run['notes'])
+    if not run['points']:
+      notes.append(
+          f'no bin is complete at step {run["reached"]:,} ({run["rule"]}); '
+          'choose shorter ones by --bin')
+    for note in notes:
+      print(f'note: {run["where"]}: {note}', file=sys.stderr)
+
+
+def collect(found, width=None):
+  """Returns the content of a file of scores as a dict.
+
+  width: name of a rule, or environment steps; by default the rule of the
+    paper that has the task.
+  """
+  reached = furthest(found)
+  content = []
+  for run in found:
+    rule = _rule(run, width)
+    content.append({
+        **runs.to_json(run), 'rule': rule.text(),
+        'points': [list(point) for point in run_points(
+            run, rule, reached[run.task])]})
+  return {'format': runs.FORMAT, 'runs': content}
+
+
+def dumps(content):
+  """Returns the file's text: JSON, a line per key of each run."""
+  texts = ('{' + ',\n '.join(
+      f'{json.dumps(key)}: {json.dumps(value, allow_nan=False)}'
+      for key, value in run.items()) + '}' for run in content['runs'])
+  head = json.dumps(content['format'])
+  return f'{{"format": {head}, "runs": [\n' + ',\n'.join(texts) + '\n]}\n'
+
+
+def furthest(found):
+  """Returns {task: the step that its longest run reached}."""
+  reached = {}
+  for run in found:
+    reached[run.task] = max(run.reached, reached.get(run.task, 0))
+  return reached
+
+
+def run_points(run, rule, until):
+  """Returns the Points of a run; carried forward where others go on."""
+  points = binning.points(run.evaluations, rule)
+  edges = range(rule.offset + rule.width, until + 1, rule.width)
+  wanted = {*(x for x in points if x <= until), *edges}
+  found = [binning.at(points, rule, edge, run.reached)
+           for edge in sorted(wanted)]
+  return [point for point in found if isinstance(point, binning.Point)]
+
+
+def rows(found, width=None):
+  """Returns the scores of runs in the flat form."""
+  reached = furthest(found)
+  return [
+      form.Row(run.task, run.method, str(run.seed), point.edge, point.value,
+               n=point.episodes, source=run.where,
+               note=f'carried:{point.carried}' if point.carried else '')
+      for run in found
+      for point in run_points(run, _rule(run, width), reached[run.task])]
+
+
+def _rule(run, width):
+  if width:
+    return binning.rule(width)
+  return binning.default_rule(run.task, run.method)
