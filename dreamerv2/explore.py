@@ -134,14 +134,15 @@ class ModelLoss(Explorer):
     return self.heads[0](feat)
 
 
-def noisy(action, amount, noise):
-  """Random actions mixed in; [n, A] and a number that may be a tensor.
+def noisy_probs(action, amount):
+  """Where one-hot rows [n, A] are uniform actions with this probability."""
+  return amount / action.shape[-1] + (1 - amount) * action
 
-  One-hot rows are drawn anew, from amount / A + (1 - amount) * action.
-  """
-  probs = amount / action.shape[-1] + (1 - amount) * action
-  drawn = tf.argmax(tf.math.log(probs) + noise.gumbel(
-      'action_noise', action.shape), -1)
+
+def noisy(action, amount, noise):
+  """One-hot rows [n, A] drawn anew from `noisy_probs`."""
+  logits = tf.math.log(noisy_probs(action, amount))
+  drawn = tf.argmax(logits + noise.gumbel('action_noise', action.shape), -1)
   return tf.one_hot(drawn, action.shape[-1])
 
 

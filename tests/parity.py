@@ -2,8 +2,8 @@
 
   python -m tests.parity CASE [CASE ...]
 
-A case is a folder (case.json, batch.npz, expected.npz) or the JSON file of a
-function, in the form that tests/golden/README.md describes, at any place. The
+A case is a folder (case.json, batch.npz, expected.npz), the JSON file of a
+function or a folder of such, in the form that tests/golden/README.md describes, at any place. The
 agent that the case describes is built, gets the parameters of the rule, runs
 the train steps with deterministic sampling, and every array of expected.npz
 is compared. Exit status 0: all within tolerance and nothing left out.
@@ -57,6 +57,9 @@ def run_case(path, eager=False):
   op by op, which starts faster. Raises UserError for what can't be run.
   """
   path = pathlib.Path(path)
+  if (path / 'dists.npz').exists():
+    from tests import parity_misc
+    return parity_misc.run(path)
   if path.suffix == '.json':
     case = parity_cases.read_json(path)
   else:
