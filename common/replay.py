@@ -250,9 +250,8 @@ class Replay:
     self._refused += 1
     if self._refused == 1:
       files.report(
-          f'replay.min_length {self._sampler.min_length}: an episode of '
-          f'{length - 1} agent steps is too short to be stored, and so will '
-          'others be')
+          f'replay.min_length: {self._sampler.min_length} agent steps; an '
+          f'episode of {length - 1} is left out, and so will others be')
 
   def _check_like_others(self, arrays):
     for key in self._index[0].keys if self._index else ():

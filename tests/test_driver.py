@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.config import UserError
-from common.driver import Driver, RandomPolicy
+from common.driver import Driver, Glue, RandomPolicy
 from common.envs.remote import WorkerError
 from common.envs.spaces import ActionSpace
 
@@ -200,6 +200,56 @@ def test_reset_forgets_unfinished_episodes():
   assert policy.seen[2][0]['is_first'].all() and len(set(env.log)) == 3
   assert policy.seen[2][1]['count'] == 0
   assert driver.dropped == 0
+
+
+def test_reset_hands_over_what_is_unfinished():
+  envs = [Env(4), Env(6), Env(2)]
+  driver, episodes = make(envs)
+  policy = Policy()
+  run(driver, 2, policy)
+  unfinished = driver.reset()
+  assert sorted(unfinished) == [0, 1]  # the third has just begun another one
+  for index, episode in unfinished.items():
+    assert len(episode['reward']) == 3
+    np.testing.assert_array_equal(episode['is_first'], [1, 0, 0])
+    np.testing.assert_array_equal(
+        episode['place'][:2], [x[0]['place'][index] for x in policy.seen])
+  run(driver, 1, policy)
+  assert [len(x.log) for x in envs] == [2, 2, 2]
+  assert driver.reset().keys() == {0, 1, 2}
+
+
+def test_glue():
+  driver, episodes = make([Env(4), Env(6)])
+  run(driver, 2)
+  heads = driver.reset()
+  glue = Glue()
+  glue.keep({0: heads[0]})
+  run(driver, 8)
+  found = [glue(*x) for x in episodes]
+  assert [len(x['reward']) for x in found] == [8, 7, 5]
+  assert found[1] is episodes[1][0] and found[2] is episodes[2][0]
+  for key, value in found[0].items():
+    np.testing.assert_array_equal(value[:3], heads[0][key])
+    np.testing.assert_array_equal(value[3:], episodes[0][0][key])
+    assert value.dtype == heads[0][key].dtype
+  assert np.flatnonzero(found[0]['is_first']).tolist() == [0, 3]
+  assert not found[0]['action'][3].any()
+
+
+def test_glue_resumes():
+  driver, episodes = make([Env(4) for _ in range(12)])
+  run(driver, 2)
+  glue, other = Glue(), Glue()
+  glue.keep(driver.reset())
+  other.keep({5: {'reward': np.zeros(3)}})
+  state = stored(glue.state())
+  assert len(state) == 12 * 8
+  other.restore(state)
+  run(driver, 4)
+  for episode in episodes:
+    equal(glue(*episode), other(*episode))
+  assert not glue.state() and not other.state()
 
 
 # Failures

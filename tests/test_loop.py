@@ -229,6 +229,71 @@ class TestSchedule:
     assert 'loss/model' in rows[-1]
 
 
+class TestPrefillEnd:
+  """Episodes of 50 steps; the prefill ends 15 steps into the second one."""
+
+  def lengths(self, config):
+    folder = pathlib.Path(config.logdir, 'episodes')
+    return [int(x.stem.split('-')[2]) for x in sorted(folder.glob('*.npz'))]
+
+  @pytest.mark.parametrize('end, expected', [
+      ('continue', [51, 51, 51, 51]), ('drop', [51, 51, 51, 51]),
+      ('glue', [51, 16 + 51, 51, 51])])
+  def test_what_is_stored(self, debug_config, end, expected):
+    config = debug_config(
+        steps=430, prefill=130, prefill_end=end, eval_every=0)
+    events = run(config)
+    assert self.lengths(config) == expected
+    arrays, meta = saved(config)
+    assert meta['env_steps'] == 430 and len(events) == 150 + meta['updates']
+    # After 'continue' the last episode has begun 30 steps ago, else just now.
+    rows = len(arrays['driver/env0/rows/reward'])
+    assert rows == (16 if end == 'continue' else 1)
+    assert all(x.get('train/length', 100) == 100 for x in metrics(config))
+
+  def test_several_environments(self, debug_config):
+    config = debug_config(
+        steps=700, prefill=260, prefill_end='glue', eval_every=0,
+        **{'envs.amount': 2})
+    run(config)
+    assert self.lengths(config) == [51, 51, 67, 67, 51, 51]
+
+  def test_at_the_end_of_an_episode_nothing_is_unfinished(self, debug_config):
+    stores = []
+    for end in ('continue', 'drop', 'glue'):
+      config = debug_config(
+          steps=400, prefill=200, prefill_end=end, eval_every=0)
+      config = config.update({'logdir': f'{config.logdir}_{end}'})
+      run(config)
+      stores.append(saved(config))
+    assert_same(stores[0], stores[1])
+    assert_same(stores[0], stores[2])
+
+
+class TestAgent:
+
+  def test_gets_the_arrays_it_asks_for_and_the_steps(self, debug_config):
+    seen = []
+
+    class Agent(FakeAgent):
+      batch_keys = 'image', 'action', 'is_first'
+
+      def train(self, batch, env_steps):
+        seen.append((tuple(batch), env_steps))
+        return super().train(batch, env_steps)
+
+      def report(self, batch):
+        seen.append((tuple(batch), 'report'))
+        return super().report(batch)
+
+    config = debug_config(steps=320, pretrain_updates=1, train_updates=2)
+    training.train(config, 'fake', Agent, make_envs, Stop())
+    assert {keys for keys, _ in seen} == {Agent.batch_keys}
+    # At 200 before the first policy step; of two at 300 the last one beside
+    # the next step of the environment.
+    assert [step for _, step in seen] == [200, 'report', 300, 300, 'report']
+
+
 class TestResume:
 
   @pytest.fixture
