@@ -4,8 +4,9 @@
 
 Prints one JSON object per line. A filter is a part of a line's name, which is
 what is measured: `update/dreamerv1/full/float32`, `replay`, `env/dmc_full`;
-without one, everything is. Each size of update runs in a process of its own,
-so that its peak memory and its start are its own.
+without one, everything is. A whole name selects that line only; `replay/atari`
+fills 9 GB of disk for a while (`--quick`: 0.1 GB). Each size of update runs
+in a process of its own, so that its peak memory and its start are its own.
 
 CPU seconds are those of all threads; on a shared machine they, and the lowest
 of several, are what to compare. The rate of matrix products, of the same
@@ -19,16 +20,15 @@ import os
 import pathlib
 import platform
 import resource
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 import numpy as np
 
-from common import cli
+from common import bench_replay, cli
 from common.config import UserError
+from common.timing import cpu_seconds, repeat, summary
 
 AGENTS = ('dreamerv1',)
 PRECISIONS = ('float32', 'bfloat16')
@@ -49,8 +49,9 @@ def main(argv=None):
     _, agent, size, precision = args.filters[0].split('/')
     show(measure_update(agent, size, precision, args.started, args.quick))
     return
-  chosen = [(name, run) for name, run in benchmarks().items()
-            if any(x in name for x in args.filters or [''])]
+  known = benchmarks()
+  chosen = [(name, run) for name, run in known.items() if any(
+      x == name or x in name and x not in known for x in args.filters or [''])]
   if not chosen:
     raise UserError(
         f'filter: nothing is called {" or ".join(args.filters)}; there are '
@@ -65,7 +66,8 @@ def benchmarks():
   found = {f'update/{agent}/{size}/{precision}': update_process
            for agent in AGENTS for size in sizes(agent)
            for precision in PRECISIONS}
-  found['replay'] = measure_replay
+  found['replay'] = bench_replay.measure_batches
+  found['replay/atari'] = bench_replay.measure_atari
   found['env/dummy'] = measure_env
   found['env/dmc_full'] = found['env/dmc_reduced'] = measure_env
   return found
@@ -156,38 +158,7 @@ def rates(gflop, times, precision):
   return result
 
 
-# Replay and environments
-
-
-def measure_replay(name, quick):
-  """Seconds per 50x50 batch, episodes in memory (warm) or not (cold)."""
-  from common.replay import Replay
-  batch, length, rows = 50, 50, 501
-  rng = np.random.default_rng(0)
-  result = {}
-  with tempfile.TemporaryDirectory() as folder:
-    writer = Replay(folder, 0)
-    for _ in range(3 if quick else 10):
-      writer.add(random_episode(rng, rows))
-    for kind, memory in (('warm', 4.0), ('cold', 1e-9)):
-      replay = Replay(folder, 0, memory_gb=memory)
-      sample = lambda replay=replay: replay.sample(batch, length)
-      sample()
-      times = repeat(sample, 3 if quick else 10)
-      result.update(summary(times, kind))
-  return {'batch': [batch, length], **result}
-
-
-def random_episode(rng, rows):
-  """An episode of noise, [rows, ...]."""
-  false = np.zeros(rows, bool)
-  order = np.arange(rows)
-  return {
-      'image': rng.integers(0, 256, (rows, 64, 64, CHANNELS), np.uint8),
-      'action': rng.uniform(-1, 1, (rows, ACTIONS)).astype(np.float32),
-      'reward': rng.random(rows, np.float32),
-      'discount': np.ones(rows, np.float32), 'is_first': order == 0,
-      'is_last': order == rows - 1, 'is_terminal': false}
+# Environments
 
 
 def measure_env(name, quick):
@@ -221,34 +192,6 @@ def _step_seconds(env, steps):
   for action in actions.astype(np.float32):
     env.step(action)
   return (time.perf_counter() - start) / steps
-
-
-# Measuring
-
-
-def repeat(function, amount):
-  """Calls the function; a list of (wall seconds, CPU seconds) of each."""
-  times = []
-  for _ in range(amount):
-    wall, cpu = time.perf_counter(), cpu_seconds()
-    function()
-    times.append((time.perf_counter() - wall, cpu_seconds() - cpu))
-  return times
-
-
-def cpu_seconds():
-  usage = resource.getrusage(resource.RUSAGE_SELF)
-  return usage.ru_utime + usage.ru_stime
-
-
-def summary(times, name):
-  """Lowest and median of wall and CPU seconds."""
-  result = {}
-  for index, kind in enumerate(('wall', 'cpu')):
-    values = [x[index] for x in times]
-    result[f'{name}_{kind}_s_min'] = round(min(values), 4)
-    result[f'{name}_{kind}_s_median'] = round(statistics.median(values), 4)
-  return result
 
 
 def machine():
