@@ -12,12 +12,16 @@ def update_gflop(config, channels, actions):
   """
   model = 3 * sum(_observe(config, actions)) + _pixels(config, channels)
   model += _head(config, 'reward')
+  if config.cpc.mode != 'off':
+    model += _contrast(config)
   if config.pcont.mode != 'off':
     model += _head(config, 'pcont', config.pcont.mode == 'diagnostic')
   rows = config.batch_size * config.batch_length
-  starts = config.batch_size * (
-      config.batch_length - (config.pcont.mode == 'model'))
-  imagined = starts * config.horizon * _imagine(config, actions)
+  imagined = 0
+  if config.behaviour != 'planner':
+    starts = config.batch_size * (
+        config.batch_length - (config.pcont.mode == 'model'))
+    imagined = starts * config.horizon * _imagine(config, actions)
   return 2 * (rows * model + imagined) / 1e9
 
 
@@ -73,6 +77,13 @@ def _imagine(config, actions):
     first, *rest = _mlp(config, 'value')  # guides the actor, and learns
     total += 3 * first + 4 * sum(rest)
   return total
+
+
+def _contrast(config):
+  """Products of one image: its head, and its row of all pairs."""
+  pairs = 2 * config.batch_size * config.batch_length * _feat(config)
+  sizes = [32 * config.encoder.depth, *[config.cpc.units] * config.cpc.layers]
+  return 3 * (sum(_dense(*sizes, 2 * _feat(config))) + pairs)
 
 
 def _head(config, name, stopped=False):

@@ -274,3 +274,20 @@ def test_gflop_of_the_full_size():
   value = 230 * 400 + 400 * 400 * 2 + 400
   twice = 2 * 50 * 50 * 15 * value / 1e9
   assert flops.update_gflop(config, 3, 6) + twice == pytest.approx(943, 0.005)
+
+
+def test_gflop_of_other_objectives():
+  def gflop(*presets):
+    return flops.update_gflop(dreamerv1.configure(presets), 3, 6)
+  rows, mlp = 2 * 50 * 50 / 1e9, 300 * 300 * 2
+  actor = 2 * 230 * 300 + 3 * (mlp + 300 * 12)
+  step = 2 * (36 * 200 + 3 * 200 * 400 + 200 * 200 + 200 * 60)
+  reward, value = 2 * (230 * 300 + mlp), 3 * 230 * 300 + 4 * mlp
+  imagined = 15 * rows * (actor + step + reward + value + 6 * 300)
+  assert gflop() - gflop('planet') == pytest.approx(imagined)
+  # Stopped features: the decoder's first layer sends no gradient back.
+  stopped = rows * 230 * 1024
+  assert gflop('reward_only') == pytest.approx(gflop() - stopped)
+  head = 3 * (1024 * 300 + mlp + 300 * 2 * 230 + 2 * 2500 * 230)
+  assert gflop('contrastive') == pytest.approx(
+      gflop('reward_only') + rows * head)
