@@ -34,7 +34,16 @@ AGENTS = ('dreamerv1',)
 PRECISIONS = ('float32', 'bfloat16')
 CHANNELS, ACTIONS = 3, 6
 TIMEOUT = 600  # seconds; bfloat16 without hardware for it takes longer
-REDUCED = {'buffer': 'small', 'shadows': 'off', 'multisampling': False}
+ATARI = {'action_repeat': 4, 'time_limit': 108000, 'atari': {
+    'actions': 'full', 'color': 'gray', 'resize': 'area84',
+    'life_loss': 'ignore'}}
+ENVS = {
+    'dummy': {'task': 'dummy_continuous'},
+    'dmc_full': {'task': 'dmc_walker_walk'},
+    'dmc_reduced': {'task': 'dmc_walker_walk', 'dmc': {
+        'buffer': 'small', 'shadows': 'off', 'multisampling': False}},
+    'atari_pong': {'task': 'atari_pong', **ATARI},
+    'atari_alien': {'task': 'atari_alien', **ATARI}}
 
 
 def main(argv=None):
@@ -68,8 +77,8 @@ def benchmarks():
            for precision in PRECISIONS}
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
-  found['env/dummy'] = measure_env
-  found['env/dmc_full'] = found['env/dmc_reduced'] = measure_env
+  for name in ENVS:
+    found[f'env/{name}'] = measure_env
   return found
 
 
@@ -162,12 +171,9 @@ def rates(gflop, times, precision):
 
 
 def measure_env(name, quick):
-  """Environment steps per second through a worker, action repeat included."""
+  """Steps per second through a worker, of environment and agent."""
   from common import envs
-  kind = name.split('/')[1]
-  keys = {'dummy': {'task': 'dummy_continuous'},
-          'dmc_full': {'task': 'dmc_walker_walk'},
-          'dmc_reduced': {'task': 'dmc_walker_walk', 'dmc': REDUCED}}[kind]
+  keys = ENVS[name.split('/')[1]]
   config = importlib.import_module(AGENTS[0]).configure(**keys)
   try:
     env, = envs.make_envs(config, 'train', 1)
@@ -180,17 +186,19 @@ def measure_env(name, quick):
   finally:
     env.close()
   return {'task': config.task, 'action_repeat': config.action_repeat,
-          'steps_per_s': round(config.action_repeat / seconds, 1)}
+          'steps_per_s': round(config.action_repeat / seconds, 1),
+          'agent_steps_per_s': round(1 / seconds, 1)}
 
 
 def _step_seconds(env, steps):
-  """Mean wall seconds of an agent step with random actions."""
+  """Mean wall seconds of an agent step with random actions, resets too."""
   rng = np.random.default_rng(0)
   env.reset(seed=0)
-  actions = rng.uniform(-1, 1, (steps, env.act_space.dim))
+  actions = [env.act_space.sample(rng) for _ in range(steps)]
   start = time.perf_counter()
-  for action in actions.astype(np.float32):
-    env.step(action)
+  for index, action in enumerate(actions):
+    if env.step(action)['is_last']:
+      env.reset(seed=index)
   return (time.perf_counter() - start) / steps
 
 

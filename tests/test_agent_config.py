@@ -14,6 +14,9 @@ from tests import agent_tools, parity_v1
 
 MODEL = {'pcont.mode': 'model'}
 NO_VALUE = {'behaviour': 'no_value'}
+PLANNER = {'behaviour': 'planner'}
+CPC = {'cpc.mode': 'model'}
+WINDOW = {**CPC, 'cpc.contrast': 'window'}
 DISCRETE = {'kind': 'discrete'}
 HALF_LIFE = {'expl.schedule': 'half_life', 'expl.decay': 1000}
 LINEAR = {'expl.schedule': 'linear', 'expl.min': 0.1}
@@ -68,6 +71,20 @@ TABLE = [
      'step/decode/h1/kernel', 'loss/image tensor/recon grad/decode/h1/kernel'),
     ('image_head', 'off', {}, 'loss/image tensor/recon loss/model '
      'init/decode/h1/kernel', 'tensor/feat'),
+    ('cpc.mode', 'model', {}, 'loss/cpc loss/model grad/encode/h1/kernel '
+     'init/cpc/h0/kernel', 'loss/image loss/kl tensor/feat'),
+    ('cpc.contrast', 'states', CPC, 'loss/cpc grad/cpc/h0/kernel',
+     'tensor/cpc_mean tensor/cpc_positive loss/reward'),
+    ('cpc.contrast', 'batch', CPC, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.contrast', 'time', CPC, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.contrast', 'window', CPC, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.window_batch', 1, WINDOW, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.window_time', 2, WINDOW, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.layers', 2, CPC, 'init/cpc/h1/kernel', 'init/reward/h0/kernel'),
+    ('cpc.units', 9, CPC, 'init/cpc/h0/kernel', 'init/reward/h0/kernel'),
+    ('cpc.act', 'tanh', CPC, 'tensor/cpc_mean', 'tensor/reward_pred'),
+    ('cpc.init_std', 2.0, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
+    ('cpc.min_std', 0.5, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
     ('kl.scale', 0.1, {}, 'loss/model', 'loss/kl loss/image'),
     ('kl.free_nats', 0.0, {}, 'loss/kl grad/dynamics/img2/kernel',
      'tensor/kl'),
@@ -75,6 +92,9 @@ TABLE = [
     ('kl.free', 'batch_max', {'kl.free_nats': 0.05}, 'loss/kl', 'tensor/kl'),
     ('behaviour', 'no_value', {}, 'init/value/h0/kernel loss/value loss/actor '
      'tensor/returns', 'loss/model tensor/imag_reward'),
+    ('behaviour', 'planner', {}, 'init/value/h0/kernel init/actor/h0/kernel '
+     'loss/actor loss/value tensor/imag_feat act/train act/eval',
+     'loss/model step/encode/h1/kernel step/pcont/h0/kernel'),
     ('no_value_returns', 'discounted', NO_VALUE, 'loss/actor tensor/returns',
      'tensor/imag_reward'),
     ('horizon', 4, {}, 'tensor/imag_feat tensor/returns', 'loss/model'),
@@ -101,6 +121,10 @@ TABLE = [
     ('value.layers', 2, {}, 'init/value/h1/kernel', 'init/actor/h0/kernel'),
     ('value.units', 9, {}, 'init/value/h0/kernel', 'init/actor/h0/kernel'),
     ('value.act', 'tanh', {}, 'tensor/imag_value', 'tensor/imag_reward'),
+    ('planner.horizon', 2, PLANNER, 'act/train act/eval', 'loss/model'),
+    ('planner.candidates', 9, PLANNER, 'act/train act/eval', 'loss/model'),
+    ('planner.iterations', 2, PLANNER, 'act/train act/eval', 'loss/model'),
+    ('planner.elites', 9, PLANNER, 'act/train act/eval', 'loss/model'),
     ('collect', 'sample', {}, 'act/train', 'act/eval'),
     ('expl.kind', 'none', {}, 'act/train', 'act/eval'),
     ('expl.kind', 'random', {}, 'act/train', 'act/eval'),
@@ -148,7 +172,7 @@ ELSEWHERE = re.compile(
     r'(logdir|task|steps|threads|unroll|action_repeat|time_limit|prefill|'
     r'pretrain_updates|train_every|train_updates|eval_every|eval_episodes|'
     r'log_every|save_every|video_every|batch_size|batch_length|'
-    r'(envs|dmc|replay)\..*)$')
+    r'(envs|atari|dmc|dmlab|replay)\..*)$')
 
 
 def run(overrides, names=()):
@@ -232,7 +256,8 @@ def test_every_key_is_read(monkeypatch):
   with parity_v1.eagerly(), recorded_reads(monkeypatch) as keys:
     for kind, overrides in (
         ('continuous', HALF_LIFE), ('discrete', LINEAR), ('continuous', OFF),
-        ('continuous', {**NO_VALUE, 'precision': 'float16'})):
+        ('continuous', {**NO_VALUE, **WINDOW, 'precision': 'float16'}),
+        ('continuous', PLANNER)):
       agent = agent_tools.make_agent(kind, **overrides)
       agent_tools.act(agent)
       agent_tools.learn(agent, agent_tools.make_batch(kind))

@@ -8,18 +8,23 @@ from common.envs import names
 
 # Suite -> module whose make(name, config, mode) gives the bare environment.
 SUITES = {
+    'atari': 'common.envs.atari',
+    'crafter': 'common.envs.crafter',
     'dmc': 'common.envs.dmc',
+    'dmlab': 'common.envs.dmlab',
     'dummy': 'common.envs.dummy',
     'gym': 'common.envs.gym',
 }
 USES_GL = ('dmc',)
+OWN_GL = ('dmlab',)  # brings its own, to be kept from TensorFlow as well
 
 
 def make_env(config, mode='train', index=0, factory=None):
   """Makes an environment in this process, wrapped as agents expect it.
 
   Args:
-    config: Reads task, action_repeat, time_limit and the suite's section.
+    config: Reads task, action_repeat, time_limit, the suite's section and,
+      if it is there, images.
     mode: train or eval.
     index: Number among the environments of this mode.
     factory: Returns a user's environment object; then the task is not read.
@@ -27,7 +32,7 @@ def make_env(config, mode='train', index=0, factory=None):
   Raises:
     UserError: unknown task, or something that the task needs is missing.
   """
-  from common.envs import wrappers
+  from common.envs import base, wrappers
   if factory:
     from common.envs.gym import UserEnv
     env = UserEnv(factory())
@@ -38,7 +43,11 @@ def make_env(config, mode='train', index=0, factory=None):
     name = config.task
   env = wrappers.TimeLimit(env, config.time_limit)
   env = wrappers.ActionRepeat(env, config.action_repeat)
-  env = wrappers.Frames(env)
+  env = wrappers.Frames(env, base.has_images(config, mode))
+  if not env.obs_space:
+    raise UserError(
+        f'images={config.images}: {name} has no observations but images; use '
+        'images=all')
   return wrappers.Checks(env, f'{mode} {index} ({name})')
 
 
@@ -53,16 +62,17 @@ def make_envs(config, mode='train', amount=1, factory=None):
       or a function without arguments that makes it. Such a function runs in
       a worker if it can be imported by name, and else inline.
   """
-  from common.envs import remote
+  from common.envs import base, remote
   if factory is not None:
     return _user_envs(config, mode, amount, factory)
   suite, _ = split_task(config.task)
+  uses_gl = suite in USES_GL and base.has_images(config, mode)
   if config.envs.worker == 'process':
-    if suite in USES_GL:
+    if uses_gl:
       from common.envs import gl
       gl.choose_gl()
     return [remote.RemoteEnv(config, mode, i) for i in range(amount)]
-  if suite in USES_GL:
+  if uses_gl or suite in OWN_GL:
     raise UserError(
         f'envs.worker=inline: {config.task} renders with OpenGL, which '
         'crashes beside TensorFlow; use envs.worker=process')
@@ -71,8 +81,12 @@ def make_envs(config, mode='train', amount=1, factory=None):
 
 def task_list():
   """Names of all tasks but those of gym, which are `gym_<Id>`."""
-  from common.envs import dmc
-  return [f'dmc_{name}' for name in dmc.TASKS] + [
+  from common.envs import atari, dmc, dmlab
+  return [
+      *(f'dmc_{name}' for name in dmc.TASKS),
+      *(f'atari_{name}' for name in atari.GAMES),
+      *(f'dmlab_{name}' for name in dmlab.LEVELS),
+      'crafter_reward', 'crafter_noreward',
       'dummy_continuous', 'dummy_discrete']
 
 

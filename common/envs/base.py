@@ -13,7 +13,8 @@ class Env:
   sees (action repeat, replay) are never rendered; `render` returns the image
   of the present state. Rewards are Python floats here. The outer wrappers
   (`Frames`, `Checks`) complete this to the protocol that agents see, which
-  adds `image` to the observations and `replay(seed, actions)`.
+  adds `image` to the observations, unless `images` is off, and
+  `replay(seed, actions)`.
 
   Attributes:
     obs_space: dict of name -> Space, `image` included.
@@ -30,6 +31,9 @@ class Env:
   def step(self, action):
     """Advances by one environment step."""
     raise NotImplementedError
+
+  def peek(self):
+    """Called before the last step of a repeat, for images of two frames."""
 
   def render(self):
     """Returns the image of the present state, uint8 [64, 64, C]."""
@@ -53,11 +57,23 @@ class Wrapper(Env):
   def step(self, action):
     return self.env.step(action)
 
+  def peek(self):
+    self.env.peek()
+
   def render(self):
     return self.env.render()
 
   def close(self):
     self.env.close()
+
+
+def has_images(config, mode):
+  """Whether environments of this mode render, by config.images.
+
+  An agent that can't do without images has no such key.
+  """
+  images = config.get('images', 'all')
+  return images == 'all' or images == mode == 'eval'
 
 
 def first(vectors):

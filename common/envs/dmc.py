@@ -1,4 +1,4 @@
-"""DeepMind Control Suite from pixels."""
+"""DeepMind Control Suite, from pixels and from vectors."""
 
 import contextlib
 import logging
@@ -20,10 +20,9 @@ SHADOW_MAP = 1024
 
 def make(name, config, mode):
   """Makes `<domain>_<task>` with the settings in config.dmc."""
-  del mode  # The same task trains and evaluates.
   env = DMC(
       name, config.dmc.camera, config.dmc.buffer, config.dmc.shadows,
-      config.dmc.multisampling)
+      config.dmc.multisampling, base.has_images(config, mode))
   if config.dmc.normalize_actions == 'all' or env.domain == 'quadruped':
     env = wrappers.NormalizeActions(env, env.low, env.high)
   return env
@@ -41,6 +40,7 @@ class DMC(base.Env):
     buffer: Offscreen buffer, full (640x480) or small (64x64).
     shadows: Shadow maps, full (2048), low (1024) or off.
     multisampling: Whether edges are smoothed by four samples.
+    images: Whether it can render; if not, it needs no OpenGL.
 
   Raises:
     UserError: unknown task or camera, no dm_control, no OpenGL.
@@ -48,9 +48,9 @@ class DMC(base.Env):
 
   def __init__(
       self, name, camera=-1, buffer='full', shadows='full',
-      multisampling=True):
-    gl.choose_gl()
-    self.domain, self._env = _load(name)
+      multisampling=True, images=True):
+    with gl.chosen() if images else gl.disabled():
+      self.domain, self._env = _load(name)
     spec = self._env.action_spec()
     self.low, self.high = spec.minimum, spec.maximum
     self.act_space = spaces.ActionSpace('continuous', spec.shape[0])
@@ -60,7 +60,8 @@ class DMC(base.Env):
            for key, value in self._env.observation_spec().items()}}
     self._flags = {'shadow': False} if shadows == 'off' else None
     _set_quality(self._env.physics.model, buffer, shadows, multisampling)
-    self._camera = _camera(self._env.physics, name, camera, self.domain)
+    self._camera = images and _camera(
+        self._env.physics, name, camera, self.domain)
 
   def reset(self, seed=None):
     if seed is not None:

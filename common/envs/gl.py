@@ -3,6 +3,7 @@
 `python -m common.envs.gl` prints what was found, or what to install.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -36,6 +37,28 @@ def choose_gl():
     chosen = find_gl(BACKENDS)
     os.environ['MUJOCO_GL'] = chosen
   return chosen
+
+
+@contextlib.contextmanager
+def chosen():
+  """`choose_gl` as a block, the counterpart of `disabled`."""
+  yield choose_gl()
+
+
+@contextlib.contextmanager
+def disabled():
+  """If dm_control is first imported here, this process loads no OpenGL.
+
+  Then nothing in it can render later on either.
+  """
+  before = os.environ.get('MUJOCO_GL')
+  os.environ['MUJOCO_GL'] = 'disabled'
+  try:
+    yield
+  finally:
+    del os.environ['MUJOCO_GL']
+    if before is not None:
+      os.environ['MUJOCO_GL'] = before
 
 
 def find_gl(names):

@@ -3,13 +3,14 @@
 import contextlib
 import importlib
 import io
+import math
 import sys
 import warnings
 
 import numpy as np
 
 from common.config import UserError
-from common.envs import adapters, base, names, spaces
+from common.envs import adapters, base, names, resize, spaces
 
 SIZE = (64, 64)
 NOTICE = ('Gym has been unmaintained', 'Please upgrade to Gymnasium',
@@ -22,16 +23,16 @@ def make(name, config, mode):
   Raises:
     UserError: unknown id, or a package it needs is missing.
   """
-  del config, mode
   known = []
   for library in ('gymnasium', 'gym'):
-    module = _import(library)
+    module = import_quietly(library)
     if module is None:
       continue
     _import_registering(name)
     registry = module.envs.registration.registry
     if name.split(':')[-1] in registry:
-      return UserEnv(_make(module, name), f'gym_{name}')
+      env = _make(module, name, base.has_images(config, mode))
+      return UserEnv(env, f'gym_{name}')
     known.extend(f'gym_{key}' for key in registry)
   if not known:
     raise UserError(f'task=gym_{name}: pip install gymnasium')
@@ -43,9 +44,11 @@ class UserEnv(base.Env):
 
   The image is the first uint8 observation that looks like one, preferably
   called `image`, and otherwise what `render` returns; it is scaled to 64x64
-  with three channels. Other observations become float32 vectors.
-  Actions in [-1, 1] are mapped to the bounds where those are finite. An
-  episode that was truncated is not terminal.
+  with three channels. Other observations become float32 vectors [n], except
+  further images, which are left out. Nested names are joined: `arm/angle`;
+  a single observation is called `observation`. Actions in [-1, 1] are mapped
+  to the bounds where those are finite. An episode that was truncated is not
+  terminal.
 
   Raises:
     UserError: the object has another interface or unsupported spaces.
@@ -62,7 +65,8 @@ class UserEnv(base.Env):
     self.act_space = spaces.ActionSpace(kind, dim)
     self._image = _find_image(self._adapter.observations)
     self._keys = [
-        key for key in self._adapter.observations if key != self._image]
+        key for key, (shape, dtype) in self._adapter.observations.items()
+        if not _is_image(shape, dtype)]
     self.obs_space = {'image': spaces.IMAGE, **self._vector_spaces()}
     self._obs = None
 
@@ -110,11 +114,14 @@ class UserEnv(base.Env):
         raise UserError(
             f'environment {self.name}: observation {key} must be renamed' + (
                 ', or be uint8 [H, W, 3]' if key == 'image' else ''))
-      result[key] = spaces.vector_space(self._adapter.observations[key][0])
+      shape = self._adapter.observations[key][0]
+      result[key] = spaces.vector_space((math.prod(shape),))
     return result
 
   def _vectors(self):
-    return {key: spaces.as_vector(self._obs[key]) for key in self._keys}
+    return {
+        key: spaces.as_vector(self._obs[key]).reshape(-1)
+        for key in self._keys}
 
 
 def to_image(value, name='image'):
@@ -123,7 +130,6 @@ def to_image(value, name='image'):
   Takes [H, W], [H, W, C] or [C, H, W] with C in 1, 3 or 4 (alpha is
   dropped). Shrinks by area, enlarges bilinearly.
   """
-  from PIL import Image
   value = np.asarray(value)
   if not _is_image(value.shape, value.dtype):
     raise UserError(
@@ -137,9 +143,7 @@ def to_image(value, name='image'):
     value = np.repeat(value, 3, -1)
   if value.shape[:2] != SIZE:
     shrinks = min(value.shape[:2]) >= min(SIZE)
-    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    image = Image.fromarray(np.ascontiguousarray(value))
-    value = np.asarray(image.resize(SIZE[::-1], method))
+    value = (resize.area if shrinks else resize.bilinear)(value, *SIZE)
   return np.array(value)
 
 
@@ -158,8 +162,8 @@ def _find_image(observations):
   return 'image' if 'image' in images else next(iter(images), None)
 
 
-def _import(library):
-  """Imports gym or gymnasium, or returns None; without gym's farewell."""
+def import_quietly(library):
+  """Imports a library that imports gym, or returns None; without farewell."""
   output = io.StringIO()
   try:
     with contextlib.redirect_stderr(output):
@@ -184,12 +188,13 @@ def _import_registering(name):
         f'task=gym_{name}: cannot import {module}: {error}') from error
 
 
-def _make(module, name):
+def _make(module, name, images):
+  make = _make_rendering if images else _make_blind
   try:
     with warnings.catch_warnings():
       # Without a rendering mode the observation must have the image.
       warnings.filterwarnings('ignore', '.*not in the possible render_modes')
-      return _make_rendering(module, name)
+      return make(module, name)
   except (ImportError, module.error.Error) as error:
     raise UserError(f'task=gym_{name}: {_line(error)}') from error
 
@@ -200,7 +205,11 @@ def _make_rendering(module, name):
     return module.make(
         name, render_mode='rgb_array', disable_env_checker=True)
   except TypeError:  # It takes no render_mode.
-    return module.make(name, disable_env_checker=True)
+    return _make_blind(module, name)
+
+
+def _make_blind(module, name):
+  return module.make(name, disable_env_checker=True)
 
 
 def _line(error):

@@ -50,16 +50,30 @@ class ActionRepeat(base.Wrapper):
 
   def step(self, action):
     total = 0.0
-    for _ in range(self._amount):
+    for left in reversed(range(self._amount)):
       obs = self.env.step(action)
       total += obs['reward']
       if obs['is_last']:
         break
+      if left == 1:
+        self.env.peek()
     return {**obs, 'reward': total}
 
 
 class Frames(base.Wrapper):
-  """Adds the image, rendered once per agent step, and `replay`."""
+  """Adds the image, rendered once per agent step, and `replay`.
+
+  Args:
+    images: Whether to; if not, nothing is ever rendered.
+  """
+
+  def __init__(self, env, images=True):
+    super().__init__(env)
+    self._images = images
+    if not images:
+      self.obs_space = {
+          key: space for key, space in env.obs_space.items()
+          if key != 'image'}
 
   def reset(self, seed=None):
     return self._complete(self.env.reset(seed))
@@ -68,7 +82,9 @@ class Frames(base.Wrapper):
     return self._complete(self.env.step(action))
 
   def replay(self, seed, actions):
-    """Resets and repeats actions [n, A]; renders the last state only.
+    """Resets and repeats actions [n, A]; renders the last two states only.
+
+    The last but one because the picture of an ended game may be that one.
 
     Raises:
       UserError: the episode ends before its actions do.
@@ -79,12 +95,15 @@ class Frames(base.Wrapper):
         raise UserError(
             f'replay: the episode ended after {index} of {len(actions)} '
             'actions; the environment is not a function of its seed')
+      if self._images and index == len(actions) - 1:
+        self.env.render()
       obs = self.env.step(action)
     return self._complete(obs)
 
   def _complete(self, obs):
     reward = np.float32(obs['reward'])
-    return {'image': self.env.render(), **obs, 'reward': reward}
+    image = {'image': self.env.render()} if self._images else {}
+    return {**image, **obs, 'reward': reward}
 
 
 class Checks(base.Wrapper):
