@@ -95,7 +95,7 @@ def measure_store(steps, amount):
 
 
 def _batch_times(replay, paths, amount):
-  """Milliseconds, median and worst, of each size of batch."""
+  """Milliseconds, median and worst, and median of CPU, of each batch."""
   result = {}
   for kind in ('warm', 'cold'):
     for batch, length in BATCHES:
@@ -106,10 +106,11 @@ def _batch_times(replay, paths, amount):
         if kind == 'cold':
           drop_from_cache(paths)
         times += timing.repeat(sample, 1)
-      wall = [1e3 * x[0] for x in times]
-      name = f'{kind}_{batch}x{length}_ms'
-      result[name] = round(statistics.median(wall), 1)
-      result[f'{name}_max'] = round(max(wall), 1)
+      wall, cpu = ([1e3 * x[i] for x in times] for i in range(2))
+      name = f'{kind}_{batch}x{length}'
+      result[f'{name}_ms'] = round(statistics.median(wall), 1)
+      result[f'{name}_ms_max'] = round(max(wall), 1)
+      result[f'{name}_cpu_ms'] = round(statistics.median(cpu), 1)
   return result
 
 
