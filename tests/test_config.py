@@ -14,7 +14,7 @@ from common.config import ConfigError, Schema, UserError, diff
 FILE = 'configs/dreamerv1.yaml'
 
 # Numbers and texts of which any value makes sense, or that other code checks.
-FREE = {'logdir', 'task'}
+FREE = {'logdir', 'task', 'dmlab.level_cache'}
 
 
 @pytest.fixture(scope='module')
@@ -53,10 +53,12 @@ class TestFile:
 
   def test_every_preset_resolves(self, schema):
     for name in schema.presets:
-      config = schema.config([name])
+      parts = name.split('+')
+      config = schema.config(parts)
       assert set(config.flat) == set(schema.defaults.flat)
       changed = {key for key, _, _ in diff(schema.defaults, config)}
-      assert changed <= set(schema.presets[name])
+      assert changed <= set().union(
+          *(schema.presets[part] for part in [*parts, name]))
 
   def test_every_allowed_value_works(self, schema):
     for key, default in schema.defaults.flat.items():
@@ -85,7 +87,7 @@ class TestFile:
     for key, value in schema.defaults.flat.items():
       shown = str(value).lower() if isinstance(value, bool) else value
       assert f'  --{key} {shown if value != "" else repr("")}' in out
-    for name in schema.presets:
+    for name in schema.names:
       assert f'\n  {name} ' in out
     assert '[uniform, permutation]' in out and 'S = 5' in out
     assert max(map(len, out.splitlines())) < 80
@@ -207,7 +209,7 @@ class TestParse:
   @pytest.mark.parametrize('line, wanted', [
       ('--configs dmx', "unknown preset 'dmx' (did you mean dmc?)"),
       ('--configs dmc --configs debug', '--configs given twice'),
-      ('--configs', 'no preset named; allowed: dmc, paper'),
+      ('--configs', 'no preset named; allowed: dmc, atari'),
       ('--rssm.detr 3', '(did you mean rssm.deter?)'),
       ('--sead 3', '(did you mean seed?)'),
       ('--zzzzzzzz 3', "unknown key 'zzzzzzzz'; --help"),
@@ -243,7 +245,7 @@ class TestSaved:
 
   def test_round_trip(self, schema, tmp_path):
     path = tmp_path / 'sub' / 'config.yaml'
-    for preset in schema.presets:
+    for preset in schema.names:
       config = schema.config([preset], {'logdir': '5', 'task': 'a: "b" #é'})
       config.save(path)
       assert schema.read(path) == config
@@ -256,7 +258,7 @@ class TestSaved:
       schema.defaults.save(tmp_path / 'file' / 'config.yaml')
 
   @pytest.mark.parametrize('damage, wanted', [
-      (lambda x: x[:x.index('\n', len(x) // 2)], 'missing key'),
+      (lambda x: x[:x.index('\nkl:')], 'missing key kl.scale'),
       (lambda x: '', 'no mapping'),
       (lambda x: '- 1', 'no mapping'),
       (lambda x: 'a: [', 'no valid YAML in line'),
@@ -327,4 +329,4 @@ def test_import_is_light():
 
 def test_readme_names_every_preset(schema):
   readme = (configlib.ROOT / 'configs' / 'README.md').read_text()
-  assert [x for x in schema.presets if f'`{x}`' not in readme] == []
+  assert [x for x in schema.names if f'`{x}`' not in readme] == []
