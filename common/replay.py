@@ -47,8 +47,9 @@ class Replay:
     Episodes of less than min_length agent steps are not stored.
   memory_gb: bound on the episodes held in memory, 10^9 bytes.
   capacity_agent_steps: the oldest episodes leave when there are more agent
-    steps, but never the last one; 0: no limit. Their files are deleted when
-    no kept checkpoint needs them any more (danijar/dreamerv2 keeps them).
+    steps, but never the last one, and pieces of them end; 0: no limit. Their
+    files are deleted when no kept checkpoint needs them any more
+    (danijar/dreamerv2 keeps them).
 
   Damaged files are moved to `damaged/`, warned about and counted; they never
   stop training. Not thread-safe.
@@ -200,10 +201,12 @@ class Replay:
   def _check_eligible(self, length):
     if not len(self._sampler.find(length)):
       longest = max((x.length for x in self._index), default=0)
+      least = self._sampler.min_length
+      key = f'replay.min_length {least}' if least else f'batch_length {length}'
       raise UserError(
-          f'batch_length {length}: none of {len(self._index)} episodes in '
-          f'{self.directory} is long enough, the longest has {longest} rows '
-          '(agent steps + 1); lower batch_length or collect longer episodes')
+          f'{key}: none of {len(self._index)} episodes in {self.directory} is '
+          f'long enough, the longest has {longest} rows (agent steps + 1); '
+          'lower it or collect longer episodes')
 
   def _draw(self, length):
     self._check_eligible(length)

@@ -136,6 +136,9 @@ def test_short_episodes_that_are_there_are_not_used(tmp_path):
   replay.sample(1, 11)
   assert {x[0] for x in pieces(replay.sample(50, 11))} == {0}
   assert replay.stats()['short'] == 1
+  replay = Replay(tmp_path, 0, min_length=12)
+  with pytest.raises(UserError, match='min_length 12: none of 2 .* 12 rows'):
+    replay.sample(1, 12)
 
 
 def test_lengths_that_contradict_each_other(tmp_path):
