@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from common import dists, layers, nets, returns
+from common import dists, nets, returns
 from common.layers import Module
 
 OUT = {'out': 'out/out', 'hidden': 'dense{}'}  # names inside a head
@@ -96,7 +96,8 @@ class ActorCritic(Module):
 
     `model` is the world model with its weights frozen, is_terminal [N] that
     of the start states; reward is a function (feat, action) -> (raw rewards,
-    normalised ones, metrics), entropy the scale of the bonus and mix the share of dynamics.
+    normalised ones, metrics), entropy the scale of the bonus and mix the
+    share of dynamics.
 
       imagined t    0     1     2   ...   H-1    H
       state        s0 -> s1 -> s2        sH-1   sH      s0 is the start

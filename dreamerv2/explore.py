@@ -1,7 +1,8 @@
 """Exploration: action noise, random actions, Plan2Explore and model loss.
 
-The last two learn. Both are an actor and a critic of their own, trained in imagination like those
-of the task, on an intrinsic reward that a head on the features gives.
+The last two learn. Both are an actor and a critic of their own, trained in
+imagination like those of the task, on an intrinsic reward that a head on the
+features gives.
 """
 
 import tensorflow as tf

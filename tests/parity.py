@@ -3,10 +3,11 @@
   python -m tests.parity CASE [CASE ...]
 
 A case is a folder (case.json, batch.npz, expected.npz), the JSON file of a
-function or a folder of such, in the form that tests/golden/README.md describes, at any place. The
-agent that the case describes is built, gets the parameters of the rule, runs
-the train steps with deterministic sampling, and every array of expected.npz
-is compared. Exit status 0: all within tolerance and nothing left out.
+function or a folder of such, in the form that tests/golden/README.md
+describes, at any place. The agent that the case describes is built, gets the
+parameters of the rule, runs the train steps with deterministic sampling, and
+every array of expected.npz is compared. Exit status 0: all within tolerance
+and nothing left out.
 """
 
 import collections

@@ -142,7 +142,7 @@ def schedule(data):
 def stream_norm(data):
   """Running reward normalisation: outputs, magnitude and moments."""
   from dreamerv2.actor_critic import RewardNorm
-  expected, arrays = {}, {}
+  arrays = {}
   names = {'mean': 'imag/reward', 'std': 'imag/reward_std',
            'normed_mean': 'imag/reward_normed',
            'normed_std': 'imag/reward_normed_std'}

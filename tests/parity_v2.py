@@ -3,7 +3,6 @@
 import contextlib
 from unittest import mock
 
-import numpy as np
 import tensorflow as tf
 
 from common import dists
