@@ -6,7 +6,8 @@ from common import cli
 
 HELP = {
     'tables': "prints the papers' tables, recomputed from the raw figures",
-    'collect': 'turns runs into one file of scores'}
+    'collect': 'turns runs into one file of scores',
+    'compare': 'compares runs with published scores: intervals and verdicts'}
 
 
 def main(argv=None):
@@ -40,6 +41,43 @@ def _collect(parser):
       'default: the rule of the paper that has the task')
 
 
+def _compare(parser):
+  _runs(parser)
+  _reference(parser)
+  parser.add_argument('--json', action='store_true', help='prints JSON')
+
+
+def _reference(parser):
+  parser.add_argument(
+      '--to', required=True, metavar='REFERENCE',
+      help='dreamerv1/table_g, dreamerv1/released, dreamerv1/fig9, fig10, '
+      'fig11, fig12, dreamerv2/table_k1, dreamerv2/released, '
+      'dreamerv2/dmc_vision, dreamerv2/humanoid, dreamerv2/montezuma, or a '
+      'file: of `collect`, or CSV of the published form')
+  parser.add_argument(
+      '--method', help="of those the reference has; default: the paper's agent")
+  parser.add_argument(
+      '--margin', help="a return, or a share of the reference's score as 10%%;"
+      ' default: 50 for dmc, 20%% elsewhere')
+  parser.add_argument('--level', type=float, default=0.95, help='of intervals')
+  parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
+  parser.add_argument(
+      '--budgets', nargs='+', type=steps, metavar='STEPS',
+      help='environment steps; default: all that both have')
+  parser.add_argument(
+      '--allow', nargs='+', default=(), metavar='KEY',
+      help='keys of the protocol that may differ: returns, actions, sticky, '
+      'time_limit')
+  parser.add_argument(
+      '--bin', help='of a reference that is a file: width of bins in '
+      'environment steps, or the name of a rule')
+
+
+def steps(text):
+  """Returns a number of environment steps, also from 1e6."""
+  return int(float(text))
+
+
 def _runs(parser):
   parser.add_argument(
       'runs', nargs='+', metavar='RUN', help='logdir, or file of `collect`')
@@ -48,7 +86,7 @@ def _runs(parser):
       help='training: of the episodes that the agent learned from')
 
 
-ARGUMENTS = {'tables': _tables, 'collect': _collect}
+ARGUMENTS = {'tables': _tables, 'collect': _collect, 'compare': _compare}
 
 if __name__ == '__main__':
   cli.guard(main)

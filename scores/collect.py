@@ -25,13 +25,22 @@ def main(args):
 def report(content):
   """Says on stderr what is missing in the runs of a file."""
   for run in content:
-    notes = list(run['notes'])
+    _say(run['where'], run['notes'])
     if not run['points']:
-      notes.append(
+      _say(run['where'], [
           f'no bin is complete at step {run["reached"]:,} ({run["rule"]}); '
-          'choose shorter ones by --bin')
-    for note in notes:
-      print(f'note: {run["where"]}: {note}', file=sys.stderr)
+          'choose shorter ones by --bin'])
+
+
+def report_notes(found):
+  """Says on stderr what was left out of Runs."""
+  for run in found:
+    _say(run.where, run.notes)
+
+
+def _say(where, notes):
+  for note in notes:
+    print(f'note: {where}: {note}', file=sys.stderr)
 
 
 def collect(found, width=None):

@@ -1,5 +1,6 @@
 """Logdirs and runs that tests of scores are made of."""
 
+import functools
 import json
 
 import dreamerv1
@@ -7,6 +8,12 @@ from common import protocol
 from scores import runs
 
 TASK = 'dmc_walker_walk'
+
+
+@functools.cache
+def schema():
+  """Reading YAML is slow."""
+  return dreamerv1.schema()
 
 
 def evaluation(config, step, returns, agent='dreamerv1'):
@@ -23,7 +30,7 @@ def write_run(logdir, evaluations, seed=0, agent='dreamerv1', reached=None,
 
   evaluations: [(env steps, [returns])].
   """
-  config = dreamerv1.configure(presets, **{'task': TASK, 'seed': seed, **keys})
+  config = schema().config(presets, {'task': TASK, 'seed': seed, **keys})
   logdir.mkdir(parents=True, exist_ok=True)
   config.save(logdir / 'config.yaml')
   lines = [evaluation(config, *x, agent=agent) for x in evaluations]
@@ -41,7 +48,7 @@ def write_lines(path, lines, tail=''):
 def make_run(task=TASK, seed=0, value=500.0, until=1_000_000, every=10_000,
              method='dreamerv1', config='abc', **more):
   """A Run with one episode per evaluation; value: of each, or f(step)."""
-  settings = protocol.protocol(dreamerv1.configure(task=task))
+  settings = protocol.protocol(schema().config(overrides={'task': task}))
   if task.startswith('atari'):
     settings.update(
         sticky=0.25, actions='full', life_loss='ignore', action_repeat=4,

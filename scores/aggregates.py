@@ -1,0 +1,51 @@
+"""What is computed over all tasks of a suite."""
+
+import numpy as np
+
+from scores import atari
+from scores.intervals import Metric, iqm, optimality_gap
+
+CONTROL = (
+    'Mean return', 'Median return', 'IQM return', 'Optimality gap to 1000')
+
+
+def of(tasks):
+  """Returns the Metrics for tasks; none where they share no scale."""
+  if all(task in atari.column('random') for task in tasks):
+    return _atari(tasks)
+  if all(task.startswith('dmc_') for task in tasks):
+    return _control()
+  return []
+
+
+def _control():
+  """Returns run from 0 to 1000 in all tasks: no normalisation."""
+  from rliable import metrics
+  mean, median, middle, gap = CONTROL
+  return [
+      Metric(mean, metrics.aggregate_mean, lambda x: x.mean((-2, -1)), True),
+      Metric(median, metrics.aggregate_median,
+             lambda x: np.median(x.mean(-2), -1), True),
+      Metric(middle, metrics.aggregate_iqm, iqm),
+      Metric(gap, lambda x: metrics.aggregate_optimality_gap(x, 1000),
+             lambda x: optimality_gap(x, 1000))]
+
+
+def _atari(tasks):
+  """Table 1's four, then rliable's, normalised by the human gamer."""
+  from rliable import metrics
+
+  def table_1(index):
+    return lambda x: atari.aggregates(x.mean(-2), tasks)[..., index]
+
+  def gamer(x):
+    return atari.normalize(x, tasks)
+
+  return [
+      *(Metric(name, table_1(i), table_1(i), True)
+        for i, name in enumerate(atari.METRICS.values())),
+      Metric('Gamer IQM', lambda x: metrics.aggregate_iqm(gamer(x)),
+             lambda x: iqm(gamer(x))),
+      Metric('Gamer optimality gap to 1',
+             lambda x: metrics.aggregate_optimality_gap(gamer(x)),
+             lambda x: optimality_gap(gamer(x), 1))]

@@ -1,0 +1,416 @@
+"""Runs beside a reference: differences, intervals, verdicts."""
+
+import json
+import math
+import zlib
+
+import numpy as np
+
+from common.config import UserError
+from scores import (
+    aggregates,
+    atari,
+    binning,
+    collect,
+    intervals,
+    references,
+    runs,
+)
+from scores.layout import Table, to_text
+
+# Keys of the protocol whose difference makes a comparison meaningless.
+REFUSED = ('returns', 'actions', 'sticky', 'time_limit')
+MARGINS = {'dmc': '50', 'other': '20%'}
+
+
+def main(args):
+  """Prints the comparison."""
+  found = runs.load(args.runs, args.returns)
+  reference = references.load(args.to, args.method, args.bin)
+  result = compare(
+      found, reference, args.margin, args.level, args.seed, args.budgets,
+      args.allow)
+  collect.report_notes(found)
+  if args.json:
+    print(json.dumps(result, indent=1, allow_nan=False))
+  else:
+    print(text(result))
+
+
+def compare(found, reference, margin=None, level=0.95, seed=0, budgets=None,
+            allow=()):
+  """Returns the comparison as a dict, for JSON.
+
+  found: Runs of one agent. margin: see `_margin`. budgets: environment
+  steps, or None: all that both have. allow: keys of the protocol that may
+  differ although they are REFUSED.
+  """
+  if not 0.5 <= level < 1:
+    raise UserError(f'--level: {level} is not allowed; allowed: 0.5..1')
+  groups = runs.by_task(found)
+  references.check_tasks(reference, groups)
+  flags = _protocol(groups, reference, allow)
+  scores, skipped = _scores(groups, reference, budgets)
+  if not scores:
+    raise UserError(
+        f'no budget in common with {reference.name}: ' + '; '.join(skipped))
+  options = {'margin': margin, 'level': level, 'seed': seed}
+  return {
+      'reference': reference.name, 'method': reference.method,
+      'remarks': list(reference.remarks), **options,
+      'agent': found[0].method, 'flags': flags, 'skipped': skipped,
+      'budgets': [
+          _budget(budget, tasks, reference, options)
+          for budget, tasks in sorted(scores.items())]}
+
+
+def tables(result):
+  """Returns the Tables of a comparison."""
+  found = []
+  for part in result['budgets']:
+    found.append(_task_table(part, result))
+    if part['aggregates']:
+      found.append(_aggregate_table(part, result))
+  return found
+
+
+def text(result):
+  """Returns the comparison as it is printed."""
+  head = [
+      f'{result["agent"]} beside {result["method"]} of '
+      f'{result["reference"]}, {100 * result["level"]:g} % intervals', '']
+  head += [f'Note: {x}' for x in (*result['remarks'], *result['flags'])]
+  head += [f'Left out: {x}' for x in result['skipped']]
+  parts = [to_text(table) for table in tables(result)]
+  return '\n'.join(head).rstrip() + '\n\n' + '\n\n'.join(
+      [*parts, '\n'.join(explain(result))])
+
+
+def explain(result):
+  """Lines that say how to read the tables."""
+  amount = sum(len(x['tasks']) for x in result['budgets'])
+  level = result['level']
+  return [
+      'reproduces: the interval of the difference lies within the margin; '
+      'differs: it lies beyond.',
+      'How many seeds would tell: if difference and spread are as seen, with '
+      f'probability {intervals.POWER}. No number: the '
+      "reference's own seeds are too few, or the difference is about the "
+      'margin.',
+      f'Each verdict errs with probability {1 - level:.2g} at most: of '
+      f'{amount}, up to {amount * (1 - level):.1f} may be wrong by chance.',
+      'Intervals: stratified bootstrap over seeds, corrected for few seeds; '
+      f'random numbers by --seed {result["seed"]}.']
+
+
+# Protocol
+
+
+def _protocol(groups, reference, allow):
+  """Returns lines about what differs; raises where nothing can be said."""
+  first = next(iter(groups.values()))[0]
+  flags, refused = _origin_flags(first, reference), {}
+  for task, group in groups.items():
+    for run in group:
+      for key, ours, theirs in _mismatches(run.protocol, reference.protocol):
+        line = f'{task}: {key} is {_show(ours)} here, {_show(theirs)} there'
+        if key in REFUSED and key not in allow:
+          refused.setdefault(key, line)
+        else:
+          flags.append(line)
+  if refused:
+    raise UserError(
+        f'{reference.name} was measured in another way: '
+        f'{"; ".join(refused.values())}. Such numbers can not be compared; '
+        f'to do it all the same: --allow {" ".join(refused)}')
+  return list(dict.fromkeys(flags))
+
+
+def _origin_flags(run, reference):
+  flags = []
+  if reference.agent and run.method != reference.agent:
+    flags.append(f'the runs are of {run.method}, the reference is of '
+                 f'{reference.agent}')
+  missing = [x for x in reference.presets if x not in run.presets]
+  extra = [x for x in run.presets if x not in reference.presets]
+  if missing or extra:
+    flags.append(
+        f'the runs have the presets {" ".join(run.presets) or "paper"}, the '
+        f'reference {" ".join(reference.presets) or "paper"}')
+  return flags
+
+
+def _mismatches(ours, theirs):
+  """Yields (key, our value, their value); their None is not known."""
+  for key, value in theirs.items():
+    if isinstance(value, dict):
+      inner = _mismatches(ours.get(key) or {}, value)
+      yield from ((f'{key}.{x}', a, b) for x, a, b in inner)
+    elif value is not None and ours.get(key) != value:
+      yield key, ours.get(key), value
+
+
+def _show(value):
+  return 'not known' if value is None else str(value).lower()
+
+
+# Scores
+
+
+def _scores(groups, reference, budgets):
+  """Returns {budget: {task: our Sample}} and lines about what is left out."""
+  scores, skipped = {}, []
+  for task, group in groups.items():
+    known = reference.scores[task]
+    furthest = max(run.reached for run in group)
+    wanted = [x for x in known if x <= furthest]
+    if budgets:
+      _check_budgets(budgets, known, task, reference)
+      wanted = [x for x in wanted if x in budgets]
+    if not wanted:
+      skipped.append(f'{task}: the runs reached {furthest:,}, its scores are '
+                     f'at {_few([f"{x:,}" for x in budgets or known])}')
+    for budget in wanted:
+      sample, why = _sample(group, reference, budget)
+      if sample:
+        scores.setdefault(budget, {})[task] = sample
+      skipped += [f'{task} at {budget:,}: {x}' for x in why]
+  return scores, skipped
+
+
+def _sample(group, reference, budget):
+  """Returns the Sample of a task's runs, or None, and what is left out."""
+  rule = reference.rule or binning.default_rule(
+      group[0].task, group[0].method)
+  points, missing = [], {}
+  for run in group:
+    point = binning.at(
+        binning.points(run.evaluations, rule), rule, budget, run.reached)
+    if isinstance(point, str):
+      missing.setdefault(point, []).append(str(run.seed))
+    else:
+      points.append(point)
+  why = [f'{text} (seed{"s" * (len(seeds) > 1)} {", ".join(seeds)})'
+         for text, seeds in missing.items()]
+  if not points:
+    return None, why
+  carried = sum(point.carried is not None for point in points)
+  return references.Sample.of([x.value for x in points], carried), why
+
+
+def _check_budgets(budgets, known, task, reference):
+  for budget in budgets:
+    if budget not in known:
+      raise UserError(
+          f'--budgets: {reference.name} has no score of {task} at '
+          f'{budget:,}; it has {_few([f"{x:,}" for x in known])}')
+
+
+def _few(texts):
+  texts = list(texts)
+  return ', '.join(texts if len(texts) < 9 else [
+      *texts[:3], '...', texts[-1]])
+
+
+# Statistics
+
+
+def _budget(budget, samples, reference, options):
+  rows = [
+      _task(task, budget, sample, reference.scores[task][budget], options)
+      for task, sample in samples.items()]
+  found, why = _aggregates(budget, samples, reference, options)
+  return {'budget': budget, 'tasks': rows, 'aggregates': found,
+          'aggregates_missing': why}
+
+
+def _task(task, budget, ours, theirs, options):
+  level = options['level']
+  rng = _rng(options['seed'], task, budget)
+  difference, assumed = intervals.of_difference(ours, theirs, level, rng)
+  margin = _margin(options['margin'], task, theirs.mean)
+  found, needed = intervals.verdict(difference, margin), None
+  if found == 'too few seeds':
+    needed = _needed(intervals.seeds_needed(ours, theirs, margin, level))
+  both = ours.values and theirs.values
+  return {
+      'task': task, 'ours': _entry(ours, level, rng),
+      'reference': _entry(theirs, level, rng),
+      'difference': _bounds(difference), 'margin': margin,
+      'improvement': intervals.improvement(ours, theirs) if both else None,
+      'verdict': found, 'seeds_needed': needed, 'assumed': assumed}
+
+
+def _needed(seeds):
+  """What JSON can hold: a number, or a text."""
+  if seeds is None:
+    return 'no number'
+  return 'unknown' if math.isnan(seeds) else seeds
+
+
+def _margin(text, task, reference):
+  """Returns the margin in units of the score.
+
+  text: a return, or `10%` of the reference's score above random play (of
+    Atari; elsewhere above 0); None: by suite.
+  """
+  text = text or MARGINS.get(task.split('_')[0], MARGINS['other'])
+  try:
+    number = float(text.removesuffix('%'))
+  except ValueError:
+    number = math.nan
+  if not 0 < number < math.inf:
+    raise UserError(
+        f'--margin: {text!r} is not allowed; allowed: a return above 0, as '
+        "50, or a share of the reference's score, as 10%")
+  if not text.endswith('%'):
+    return number
+  low = atari.column('random').get(task, 0)
+  return abs(reference - low) * number / 100
+
+
+def _entry(sample, level, rng):
+  return {**_bounds(intervals.of_mean(sample, level, rng)), 'n': sample.n,
+          'carried': sample.carried,
+          'values': list(sample.values) if sample.values else None}
+
+
+def _bounds(interval):
+  known = interval.known
+  return {'mean': interval.mean, 'low': interval.low if known else None,
+          'high': interval.high if known else None}
+
+
+def _rng(seed, name, budget):
+  """A generator of its own for each cell: other tasks don't change it."""
+  return np.random.default_rng([seed, zlib.crc32(name.encode()), budget])
+
+
+# Aggregates
+
+
+def _aggregates(budget, samples, reference, options):
+  """Returns (rows, None), or ([], why there are none)."""
+  tasks = sorted(samples)
+  metrics = aggregates.of(tasks)
+  if len(tasks) < 2 or not metrics:
+    return [], 'aggregates need at least two tasks of one suite'
+  ours = _matrix([samples[task] for task in tasks])
+  if ours is None:
+    counts = ', '.join(f'{task} {samples[task].n}' for task in tasks)
+    return [], ('aggregates need the same number of seeds for each task: '
+                f'{counts}')
+  theirs = [reference.scores[task][budget] for task in tasks]
+  rng = _rng(options['seed'], 'aggregates', budget)
+  return _aggregate_rows(metrics, ours, theirs, options, rng), None
+
+
+def _aggregate_rows(metrics, ours, samples, options, rng):
+  """ours: scores [seeds, tasks]; samples: the reference's, by task."""
+  level, inflation = options['level'], 1.0
+  theirs = _matrix(samples)
+  if theirs is None:
+    metrics = [metric for metric in metrics if metric.of_means]
+    theirs = np.array([[sample.mean for sample in samples]])
+    if all(sample.n for sample in samples):
+      inflation = math.sqrt(1 + len(ours) / min(x.n for x in samples))
+  a = intervals.aggregate(ours, metrics, level, rng)
+  b = intervals.aggregate(theirs, metrics, level, rng)
+  differences = intervals.aggregate_difference(a, b, level, inflation)
+  rows = [_aggregate_row(*row, options) for row in zip(
+      metrics, a.intervals(level), b.intervals(level), differences,
+      strict=True)]
+  if min(len(ours), len(theirs)) > 1:
+    rows.append({
+        'metric': 'Probability of improvement', 'ours': None,
+        'reference': None, 'verdict': None, 'difference': _bounds(
+            intervals.aggregate_improvement(ours, theirs, level, rng))})
+  return rows
+
+
+def _aggregate_row(metric, ours, reference, difference, options):
+  margin = _aggregate_margin(options['margin'], metric.name, reference.mean)
+  return {
+      'metric': metric.name, 'ours': _bounds(ours),
+      'reference': _bounds(reference), 'difference': _bounds(difference),
+      'margin': margin, 'verdict': intervals.verdict(difference, margin)}
+
+
+def _aggregate_margin(text, name, reference):
+  if name in aggregates.CONTROL:
+    return _margin(text, 'dmc', reference)
+  share = text if text and text.endswith('%') else MARGINS['other']
+  return _margin(share, '', reference)
+
+
+def _matrix(samples):
+  """Returns scores [seeds, tasks], or None where seeds are missing."""
+  if not all(x.values for x in samples) or len({x.n for x in samples}) > 1:
+    return None
+  return np.array([x.values for x in samples]).T
+
+
+# Tables
+
+
+def _task_table(part, result):
+  rows = [[
+      row['task'], _seeds(row['ours']), _text(row['ours']),
+      _seeds(row['reference']), _text(row['reference']),
+      _text(row['difference']), f'{row["margin"]:,.4g}',
+      '-' if row['improvement'] is None else f'{row["improvement"]:.2f}',
+      _verdict(row)] for row in part['tasks']]
+  notes = dict.fromkeys(
+      row['assumed'] for row in part['tasks'] if row['assumed'])
+  if any(row[key]['carried'] for row in part['tasks']
+         for key in ('ours', 'reference')):
+    notes['+: so many of them stopped before; their last bins are carried '
+          'forward'] = None
+  if part['aggregates_missing'] and len(part['tasks']) > 1:
+    notes[part['aggregates_missing']] = None
+  return Table(
+      f'At {part["budget"]:,} environment steps',
+      ('task', 'seeds', result['agent'], 'seeds', result['method'],
+       'difference', 'margin', 'P(better)', 'verdict'), rows,
+      tuple(f'Note: {x}' for x in notes))
+
+
+def _aggregate_table(part, result):
+  digits = 1 if part['aggregates'][0]['metric'] in aggregates.CONTROL else 2
+  rows = [[
+      row['metric'], _text(row['ours'], digits),
+      _text(row['reference'], digits),
+      _text(row['difference'], 2 if row['ours'] is None else digits),
+      _verdict(row) if row['verdict'] else '-'] for row in part['aggregates']]
+  tasks = len(part['tasks'])
+  of = f' of {len(atari.games())}' if digits == 2 else ''
+  return Table(
+      f'Over {tasks}{of} tasks, at {part["budget"]:,} environment steps',
+      ('metric', result['agent'], result['method'], 'difference', 'verdict'),
+      rows)
+
+
+def _seeds(entry):
+  carried = f' (+{entry["carried"]})' if entry['carried'] else ''
+  return f'{entry["n"] or "?"}{carried}'
+
+
+def _text(entry, digits=1):
+  if entry is None:
+    return '-'
+  mean = f'{entry["mean"]:,.{digits}f}'
+  if entry['low'] is None:
+    return mean
+  return f'{mean} [{entry["low"]:,.{digits}f}, {entry["high"]:,.{digits}f}]'
+
+
+def _verdict(row):
+  if row['verdict'] == 'differs':
+    return f'differs: {"higher" if row["difference"]["mean"] > 0 else "lower"}'
+  if row['verdict'] != 'too few seeds' or 'seeds_needed' not in row:
+    return row['verdict']
+  needed = row['seeds_needed']
+  if isinstance(needed, int):
+    return f'too few seeds: about {needed} would tell'
+  return f'too few seeds: {needed} would tell' if (
+      needed == 'no number') else 'too few seeds: no spread is known'

@@ -1,0 +1,316 @@
+"""Intervals, verdicts and aggregates over few seeds.
+
+The interval of a mean is a bootstrap over seeds, stratified by task, with a
+correction for few seeds: the spread of n resampled values is too small by
+(n - 1) / n, and 3 seeds know their spread badly. Errors of the resampled mean
+are therefore multiplied by sqrt(n / (n - 1)) and by t / z, the ratio of
+Student's quantile to the normal one, with Welch-Satterthwaite degrees of
+freedom. The plain percentile interval of 3 seeds covers the mean in 75 % of
+cases instead of 95 %; this one in 94 %. (tests/test_scores_intervals.py)
+
+Aggregates over tasks are rliable's (arXiv 2108.13264). Its bootstrap draws from
+NumPy's global state and takes milliseconds per draw, so the resampling is
+written out here; the tests compare both.
+"""
+
+import bisect
+import math
+import typing
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+REPS = 5000
+AGGREGATE_REPS = 2000
+LEAST_SEEDS = 3  # the spread of two says next to nothing
+POWER = 0.8
+MOST_SEEDS = 1000
+
+
+class Interval(typing.NamedTuple):
+  """A number with its interval; NaN bounds: the spread isn't known."""
+
+  mean: float
+  low: float
+  high: float
+
+  @property
+  def known(self):
+    return math.isfinite(self.low) and math.isfinite(self.high)
+
+  def within(self, margin):
+    return -margin <= self.low and self.high <= margin
+
+  def beyond(self, margin):
+    return self.low > margin or self.high < -margin
+
+
+def of_mean(sample, level, rng, reps=REPS):
+  """Returns the Interval of the mean of a Sample (see references)."""
+  if sample.std is None or sample.n < 2:
+    return Interval(sample.mean, math.nan, math.nan)
+  errors = _errors(sample, sample, rng, reps)
+  return _interval(sample.mean, errors, sample.n - 1, level)
+
+
+def of_difference(ours, reference, level, rng, reps=REPS):
+  """Returns (Interval of ours - reference, what had to be assumed or None).
+
+  A reference without a spread is taken to have ours; if even its seeds aren't
+  known, to be exact. Seeds without any spread are taken to have the other's.
+  """
+  mean = ours.mean - reference.mean
+  if ours.n < LEAST_SEEDS:
+    return Interval(mean, math.nan, math.nan), (
+        f'intervals need {LEAST_SEEDS} seeds')
+  ours, reference, assumed = _assume(ours, reference)
+  errors = _errors(ours, reference, rng, reps) - _errors(
+      reference, ours, rng, reps)
+  freedom = _cautious(_variances(ours, reference))
+  return _interval(mean, errors, freedom, level), assumed
+
+
+def verdict(difference, margin):
+  """Returns 'reproduces', 'differs' or 'too few seeds'.
+
+  difference: an Interval. reproduces: all of it lies within the margin.
+  differs: all of it lies beyond, on one side. Otherwise it could be either.
+  """
+  if difference.known and difference.within(margin):
+    return 'reproduces'
+  if difference.known and difference.beyond(margin):
+    return 'differs'
+  return 'too few seeds'
+
+
+def seeds_needed(ours, reference, margin, level):
+  """Returns how many seeds of ours would bring a verdict.
+
+  With probability POWER, if the difference and the spreads are as seen. None:
+  not even MOST_SEEDS would, as when the reference's own seeds are too few.
+  NaN: no spread is known.
+  """
+  std = ours.std or reference.std
+  if not std:
+    return math.nan
+  gap = abs(abs(ours.mean - reference.mean) - margin)
+  def tells(n):
+    guess = ours._replace(n=n, std=std)
+    variances = _variances(*_assume(guess, reference)[:2])
+    error = math.sqrt(sum(x for x, _ in variances))
+    freedom = _cautious(variances)
+    return error * (
+        _t(freedom, level) + stdtrit(freedom, POWER)) <= gap
+  if not tells(MOST_SEEDS):
+    return None
+  return bisect.bisect_left(range(MOST_SEEDS), True, LEAST_SEEDS, key=tells)
+
+
+def improvement(ours, reference):
+  """Returns P(a seed of ours > a seed of the reference), ties are halves."""
+  a, b = np.array(ours.values)[:, None], np.array(reference.values)[None]
+  return float(((a > b) + 0.5 * (a == b)).mean())
+
+
+# Aggregates over tasks
+
+
+class Aggregates(typing.NamedTuple):
+  """Several numbers over all tasks, with their bootstrap draws.
+
+  estimate: [M]. draws: [reps, M], or None without a spread. factor: by which
+  errors of the draws are too small.
+  """
+
+  estimate: np.ndarray
+  draws: np.ndarray | None = None
+  factor: float = 1.0
+
+  def intervals(self, level):
+    return _intervals(self.estimate, self._errors(), level)
+
+  def _errors(self):
+    if self.draws is None:
+      return None
+    return (self.draws - self.estimate) * self.factor
+
+
+class Metric(typing.NamedTuple):
+  """A number over all tasks.
+
+  estimate: function of scores [seeds, tasks], rliable's where it has one.
+  resampled: the same for scores [reps, seeds, tasks] -> [reps].
+  of_means: whether means over seeds are all it needs.
+  """
+
+  name: str
+  estimate: typing.Callable
+  resampled: typing.Callable
+  of_means: bool = False
+
+
+def iqm(scores):
+  """Returns the mean of the middle half of all runs, over all tasks.
+
+  scores: [..., seeds, tasks]. As rliable.metrics.aggregate_iqm.
+  """
+  flat = np.sort(scores.reshape(*scores.shape[:-2], -1), -1)
+  cut = flat.shape[-1] // 4
+  return flat[..., cut:flat.shape[-1] - cut].mean(-1)
+
+
+def optimality_gap(scores, target):
+  """Returns how far below the target the runs are in the mean.
+
+  scores: [..., seeds, tasks]. As rliable.metrics.aggregate_optimality_gap.
+  """
+  return target - np.minimum(scores, target).mean((-2, -1))
+
+
+def aggregate(matrix, metrics, level, rng, reps=AGGREGATE_REPS):
+  """Returns the Aggregates of scores [seeds, tasks]: one per Metric."""
+  estimate = np.array([metric.estimate(matrix) for metric in metrics], float)
+  if len(matrix) < 2:
+    return Aggregates(estimate)
+  drawn = resample(matrix, rng, reps)
+  draws = np.stack([metric.resampled(drawn) for metric in metrics], -1)
+  return Aggregates(estimate, draws, _factor(matrix, level))
+
+
+def resample(matrix, rng, reps):
+  """Returns scores [reps, seeds, tasks], drawn within each task.
+
+  As rliable.library.StratifiedBootstrap, which draws from NumPy's global
+  state.
+  """
+  index = rng.integers(len(matrix), size=(reps, *matrix.shape))
+  return np.take_along_axis(np.asarray(matrix)[None], index, 1)
+
+
+def aggregate_difference(ours, reference, level, inflation=1.0):
+  """Returns the Intervals of the differences of two Aggregates.
+
+  inflation: of our errors, for a reference without draws.
+  """
+  errors = ours._errors()
+  if errors is not None:
+    errors = errors * inflation
+    if reference.draws is not None:
+      errors = errors - reference._errors()
+  return _intervals(ours.estimate - reference.estimate, errors, level)
+
+
+def aggregate_improvement(ours, reference, level, rng, reps=AGGREGATE_REPS):
+  """Returns the Interval of the mean over tasks of `improvement`.
+
+  ours, reference: scores [seeds, tasks].
+  """
+  from rliable import metrics
+  pairs = zip(resample(ours, rng, reps), resample(reference, rng, reps),
+              strict=True)
+  low, high = np.quantile([_wins(*pair) for pair in pairs], _tails(level))
+  return Interval(float(metrics.probability_of_improvement(
+      ours, reference)), float(low), float(high))
+
+
+def _wins(a, b):
+  a, b = a[:, None], b[None]
+  return ((a > b) + 0.5 * (a == b)).mean()
+
+
+def _factor(matrix, level):
+  """Correction for few seeds, as for one task; over tasks freedom adds up."""
+  n = len(matrix)
+  variances = [(x / n, n - 1) for x in np.var(matrix, axis=0, ddof=1)]
+  return math.sqrt(n / (n - 1)) * _t(_freedom(variances), level) / _z(level)
+
+
+# One task
+
+
+def _assume(ours, reference):
+  """Returns both Samples with a spread, and what was assumed for it."""
+  if reference.n is None:
+    return ours, reference._replace(std=0.0), (
+        "the reference's seeds are not known: it is taken as exact")
+  if not reference.std:
+    return ours, reference, (
+        "the reference's spread is not known: ours is taken"
+        if reference.std is None else
+        "the reference's seeds have no spread: ours is taken")
+  if not ours.std:
+    return ours._replace(std=reference.std, values=None), reference, (
+        "our seeds have no spread: the reference's is taken")
+  return ours, reference, None
+
+
+def _errors(sample, other, rng, reps):
+  """Errors of the mean of resampled seeds, of unbiased spread; [reps].
+
+  other: whose spread is taken where the sample has none.
+  """
+  if sample.n is None:
+    return np.zeros(reps)
+  source = sample if sample.std else other
+  if source.values is None or not source.std:
+    return rng.normal(0, (source.std or 0) / math.sqrt(sample.n), reps)
+  values = np.array(source.values) - source.mean
+  drawn = values[rng.integers(len(values), size=(reps, sample.n))].mean(1)
+  return drawn * math.sqrt(len(values) / (len(values) - 1))
+
+
+def _variances(ours, reference):
+  """[(variance of a mean, its degrees of freedom)], of independent spreads."""
+  if reference.n is None:
+    return [(ours.std ** 2 / ours.n, ours.n - 1)]
+  if not reference.std:
+    return [((ours.std or 0) ** 2 * (1 / ours.n + 1 / reference.n),
+             ours.n - 1)]
+  return [(ours.std ** 2 / ours.n, ours.n - 1),
+          (reference.std ** 2 / reference.n, reference.n - 1)]
+
+
+def _freedom(variances):
+  """Welch-Satterthwaite degrees of freedom of a sum."""
+  total = sum(x for x, _ in variances)
+  if not total:
+    return 1.0
+  return total ** 2 / sum(x ** 2 / n for x, n in variances)
+
+
+def _cautious(variances):
+  """Degrees of freedom of a difference: not more than for equal spreads.
+
+  Where a few seeds have a wide spread by chance, the estimate is too large:
+  3 seeds against 8 would be found different in 6 % of cases instead of 5 %.
+  """
+  equal = [(1 / (n + 1), n) for _, n in variances]
+  return min(_freedom(variances), _freedom(equal))
+
+
+def _interval(mean, errors, freedom, level):
+  return _quantiles(mean, errors * _t(freedom, level) / _z(level), level)
+
+
+def _intervals(means, errors, level):
+  if errors is None:
+    return [Interval(float(x), math.nan, math.nan) for x in means]
+  return [_quantiles(x, column, level)
+          for x, column in zip(means, errors.T, strict=True)]
+
+
+def _quantiles(mean, errors, level):
+  low, high = np.quantile(errors, _tails(level))
+  return Interval(float(mean), float(mean + low), float(mean + high))
+
+
+def _tails(level):
+  return (1 - level) / 2, (1 + level) / 2
+
+
+def _t(freedom, level):
+  return float(stdtrit(freedom, _tails(level)[1]))
+
+
+def _z(level):
+  return float(ndtri(_tails(level)[1]))

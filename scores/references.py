@@ -1,0 +1,245 @@
+"""What runs are compared with: published scores, or a file, at budgets."""
+
+import math
+import pathlib
+import statistics
+import typing
+
+from common.config import UserError
+from scores import binning, form, runs
+
+
+class Sample(typing.NamedTuple):
+  """Scores of one task at one budget.
+
+  std: over seeds, unbiased; None: not known. n: seeds; None: not known.
+  values: of single seeds, or None where only their mean is known.
+  carried: how many are carried forward from runs that stopped before.
+  """
+
+  mean: float
+  std: float | None = None
+  n: int | None = None
+  values: tuple | None = None
+  carried: int = 0
+
+  @classmethod
+  def of(cls, values, carried=0):
+    """Makes a Sample of one score per seed."""
+    values = tuple(map(float, values))
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return cls(statistics.fmean(values), std, len(values), values, carried)
+
+
+class Reference(typing.NamedTuple):
+  """Scores to compare with.
+
+  scores: {task: {budget in environment steps: Sample}}.
+  rule: the bins our evaluations go into; None: the task's own.
+  protocol: what is known about how it was measured; presets: the ones of
+  this project that stand for its code; agent: the paper's agent.
+  remarks: what a reader has to know.
+  """
+
+  name: str
+  method: str
+  scores: dict
+  rule: binning.Rule | None
+  protocol: dict
+  presets: tuple = ()
+  agent: str = ''
+  remarks: tuple = ()
+
+
+FULL = {'buffer': 'full', 'shadows': 'full', 'multisampling': True}
+VISION = {
+    'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 2,
+    'time_limit': 1000, 'suite': FULL}
+CONTROL = {**VISION, 'every': 10_000, 'episodes': 1}
+ATARI = {
+    'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 4,
+    'time_limit': 108_000, 'sticky': 0.25, 'actions': 'full',
+    'life_loss': 'ignore', 'every': 1_000_000, 'episodes': 10}
+DISCRETE = {
+    'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 4,
+    'time_limit': 108_000, 'sticky': 0.25}
+NOT_SAID = ('That the scores are evaluations of 10 episodes a bin is read off '
+            'their digits (multiples of 0.1); the release does not say it.')
+DIGITISED = 'Read off the figure: errors up to 0.1 return.'
+
+
+class _Source(typing.NamedTuple):
+  """Where a named reference comes from."""
+
+  file: str
+  method: str
+  rule: str
+  protocol: dict
+  agent: str
+  presets: tuple = ()
+  source: str = ''
+  remarks: tuple = ()
+
+
+SOURCES = {
+    'dreamerv1/table_g': _Source(
+        'dreamerv1_table_g', 'dreamer', 'table_g', CONTROL, 'dreamerv1',
+        ('paper_code',)),
+    'dreamerv1/released': _Source(
+        'dreamerv1_released_seeds', 'dreamer', 'dreamerv1_released', CONTROL,
+        'dreamerv1', ('released',)),
+    'dreamerv1/fig9': _Source(
+        'dreamerv1_figures', 'dreamer', 'atari', DISCRETE, 'dreamerv1',
+        ('paper_code', 'atari'), 'v1_fig9', (DIGITISED,)),
+    'dreamerv1/fig10': _Source(
+        'dreamerv1_figures', 'dreamer', 'figures_10_11', CONTROL, 'dreamerv1',
+        ('paper_code',), 'v1_fig10', (DIGITISED,)),
+    'dreamerv1/fig11': _Source(
+        'dreamerv1_figures', 'reconstruction', 'figures_10_11', CONTROL,
+        'dreamerv1', ('paper_code',), 'v1_fig11', (DIGITISED,)),
+    'dreamerv1/fig12': _Source(
+        'dreamerv1_figures', 'repeat_2', 'figure_12',
+        {**CONTROL, 'action_repeat': None}, 'dreamerv1', ('paper_code',),
+        'v1_fig12', (DIGITISED,)),
+    'dreamerv2/table_k1': _Source(
+        'dreamerv2_table_k1', 'dreamerv2', 'atari', ATARI, 'dreamerv2', (),
+        'v2_table_k1', (NOT_SAID,)),
+    'dreamerv2/released': _Source(
+        'dreamerv2_released_seeds', 'dreamerv2', 'atari', ATARI, 'dreamerv2',
+        (), '', (NOT_SAID,)),
+    'dreamerv2/dmc_vision': _Source(
+        'dreamerv2_dmc_vision_curves', 'dreamerv2', 'dmc_vision', VISION,
+        'dreamerv2', ('dmc_vision',)),
+    'dreamerv2/humanoid': _Source(
+        'dreamerv2_humanoid_montezuma', 'dreamerv2', '1000000', VISION,
+        'dreamerv2', ('humanoid',), '',
+        ("The width of the release's bins is not known: 1e6 is taken.",)),
+    'dreamerv2/montezuma': _Source(
+        'dreamerv2_humanoid_montezuma', 'montezuma', 'atari', ATARI,
+        'dreamerv2', ('montezuma',), '', (NOT_SAID,))}
+
+
+def load(name, method=None, width=None):
+  """Returns the Reference of a name or a file. Raises UserError.
+
+  method: of those that the source has; None: the paper's agent. width: see
+    binning.rule; only for files, whose bins are not known.
+  """
+  if name not in SOURCES:
+    return _from_file(name, method, width)
+  if width:
+    raise UserError(f'--bin: {name} has its own bins; leave --bin out')
+  source = SOURCES[name]
+  rows = [row for row in form.published(source.file)
+          if not source.source or row.source == source.source]
+  method = method or source.method
+  rows = _of_method(name, rows, method)
+  if (name, method) == ('dreamerv2/table_k1', 'dreamerv2'):
+    rows = [row for row in form.published('dreamerv2_released_seeds')
+            if (row.method, row.env_steps) == (method, 199_000_000)]
+  protocol = dict(source.protocol)
+  if method.startswith('repeat_'):
+    protocol['action_repeat'] = int(method.removeprefix('repeat_'))
+  if method != source.method and not method.startswith('repeat_'):
+    protocol = {'returns': protocol['returns']}  # of baselines no more is known
+  return Reference(
+      name, method, _scores(name, rows), binning.rule(source.rule), protocol,
+      source.presets, source.agent, source.remarks)
+
+
+def check_tasks(reference, tasks):
+  """Raises UserError where the reference lacks a task."""
+  missing = [task for task in tasks if task not in reference.scores]
+  if missing:
+    known = sorted(reference.scores)
+    more = f' and {len(known) - 3} more' if known[3:] else ''
+    raise UserError(
+        f'{reference.name} has no score of {reference.method} for '
+        f'{", ".join(missing)}; it has {", ".join(known[:3])}{more}: leave '
+        'the other runs out, or choose another reference')
+
+
+def _of_method(name, rows, method):
+  known = list(dict.fromkeys(row.method for row in rows))
+  if method not in known:
+    raise UserError(
+        f'--method: {name} has no {method!r}; allowed: {", ".join(known)}')
+  return [row for row in rows if row.method == method]
+
+
+def _scores(name, rows):
+  """Returns {task: {budget: Sample}} of rows of one method."""
+  found = {}
+  for row in rows:
+    if row.env_steps is None or row.task == 'dmc_mean':
+      continue
+    if row.value is not None and row.seed not in ('min', 'max'):
+      found.setdefault(row.task, {}).setdefault(row.env_steps, []).append(row)
+  return {task: {budget: _sample(name, group)
+                 for budget, group in sorted(budgets.items())}
+          for task, budgets in found.items()}
+
+
+def _sample(name, rows):
+  first = rows[0]
+  if first.seed != 'mean':
+    seeds = [row.seed for row in rows]
+    if len(set(seeds)) < len(seeds):
+      raise UserError(
+          f'{name}: {first.task} has a seed twice at {first.env_steps:,} '
+          'steps; remove one')
+    carried = sum(row.carried is not None for row in rows)
+    return Sample.of([row.value for row in rows], carried)
+  if len(rows) > 1:
+    raise UserError(
+        f'{name}: {first.task} has {len(rows)} rows at {first.env_steps:,} '
+        'steps, but its first is a mean; keep one')
+  std = None
+  if first.std is not None and (first.n or 0) > 1:
+    std = first.std * math.sqrt(first.n / (first.n - 1))
+  return Sample(first.value, std, first.n)
+
+
+def _from_file(path, method, width):
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UserError(
+        f'--to: {path} is no file and no known reference; known: '
+        f'{", ".join(SOURCES)}')
+  if path.suffix == '.csv':
+    rows = form.read(path)
+    methods = list(dict.fromkeys(row.method for row in rows))
+    if len(methods) > 1 and not method:
+      raise UserError(f'--method: choose one of {path}: {", ".join(methods)}')
+    rows = _of_method(path, rows, method or ''.join(methods))
+    return Reference(
+        str(path), rows[0].method if rows else '', _scores(path, rows),
+        binning.rule(width) if width else None, {}, remarks=(
+            f'{path} does not say how it was measured.',))
+  return _of_runs(path, method, width)
+
+
+def _of_runs(path, method, width):
+  """Runs of another file as a reference, at all edges of their bins."""
+  from scores import collect
+  found = runs.read_file(path)
+  groups = runs.by_task(found)
+  first = found[0]
+  if method not in (None, first.method):
+    raise UserError(
+        f'--method: {path} has no {method!r}; allowed: {first.method}')
+  reached = collect.furthest(found)
+  scores = {}
+  for task, group in groups.items():
+    rule = binning.rule(width) if width else binning.default_rule(
+        task, first.method)
+    edges = {}
+    for run in group:
+      for point in collect.run_points(run, rule, reached[task]):
+        edges.setdefault(point.edge, []).append(point)
+    scores[task] = {edge: Sample.of(
+        [x.value for x in points], sum(x.carried is not None for x in points))
+        for edge, points in sorted(edges.items())}
+  return Reference(
+      str(path), first.method, scores, binning.rule(width) if width else None,
+      first.protocol, tuple(first.presets), first.method)
