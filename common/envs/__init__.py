@@ -14,6 +14,7 @@ SUITES = {
     'dmlab': 'common.envs.dmlab',
     'dummy': 'common.envs.dummy',
     'gym': 'common.envs.gym',
+    'minatar': 'common.envs.minatar',
 }
 USES_GL = ('dmc',)
 OWN_GL = ('dmlab',)  # brings its own, to be kept from TensorFlow as well
@@ -81,11 +82,12 @@ def make_envs(config, mode='train', amount=1, factory=None):
 
 def task_list():
   """Names of all tasks but those of gym, which are `gym_<Id>`."""
-  from common.envs import atari, dmc, dmlab
+  from common.envs import atari, dmc, dmlab, minatar
   return [
       *(f'dmc_{name}' for name in dmc.TASKS),
       *(f'atari_{name}' for name in atari.GAMES),
       *(f'dmlab_{name}' for name in dmlab.LEVELS),
+      *(f'minatar_{name}' for name in minatar.GAMES),
       'crafter_reward', 'crafter_noreward',
       'dummy_continuous', 'dummy_discrete']
 
