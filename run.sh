@@ -24,8 +24,8 @@ usage: ./run.sh [COMMAND ...]
   test [--all] ... pytest; --all also runs what takes minutes
   help             this text
 
-AGENT is dreamerv1 (default). `./run.sh train --help` lists every preset and
-key. VENV=DIR uses another folder than .venv.
+AGENT is dreamerv1 (default) or dreamerv2. `./run.sh train --help` lists every
+preset and key. VENV=DIR uses another folder than .venv.
 TXT
 }
 

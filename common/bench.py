@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -28,11 +29,21 @@ import numpy as np
 
 from common import bench_replay, cli
 from common.config import UserError
+from common.envs.spaces import ActionSpace, Space
 from common.timing import cpu_seconds, repeat, summary
 
-AGENTS = ('dreamerv1',)
 PRECISIONS = ('float32', 'bfloat16')
-CHANNELS, ACTIONS = 3, 6
+# Presets, other settings, channels of the image, actions: kind and number.
+CONTROL, GAMES = (3, 'continuous', 6), (1, 'discrete', 18)
+SIZES = {
+    'dreamerv1/full': (['dmc'], {}, *CONTROL),
+    'dreamerv1/laptop': (['dmc', 'laptop'], {}, *CONTROL),
+    'dreamerv2/atari_16x50': (['atari'], {'batch_size': 16}, *GAMES),
+    'dreamerv2/atari_50x50': (['atari'], {}, *GAMES),
+    'dreamerv2/dmc_vision': (
+        ['dmc_vision'], {'batch_size': 16}, *CONTROL),
+    'dreamerv2/laptop_atari': (['atari', 'laptop'], {}, *GAMES),
+    'dreamerv2/laptop_dmc': (['dmc_vision', 'laptop'], {}, *CONTROL)}
 TIMEOUT = 600  # seconds; bfloat16 without hardware for it takes longer
 ATARI = {'action_repeat': 4, 'time_limit': 108000, 'atari': {
     'actions': 'full', 'color': 'gray', 'resize': 'area84',
@@ -55,8 +66,9 @@ def main(argv=None):
   parser.add_argument('--started', type=float, help='(of a child process)')
   args = parser.parse_args(argv)
   if args.started:
-    _, agent, size, precision = args.filters[0].split('/')
-    show(measure_update(agent, size, precision, args.started, args.quick))
+    _, size, precision = re.fullmatch(
+        r'(\w+)/(.+)/(\w+)', args.filters[0]).groups()
+    show(measure_update(size, precision, args.started, args.quick))
     return
   known = benchmarks()
   chosen = [(name, run) for name, run in known.items() if any(
@@ -72,21 +84,13 @@ def main(argv=None):
 
 def benchmarks():
   """Dict of name to function (name, quick) -> dict."""
-  found = {f'update/{agent}/{size}/{precision}': update_process
-           for agent in AGENTS for size in sizes(agent)
-           for precision in PRECISIONS}
+  found = {f'update/{size}/{precision}': update_process
+           for size in SIZES for precision in PRECISIONS}
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
   for name in ENVS:
     found[f'env/{name}'] = measure_env
   return found
-
-
-def sizes(agent):
-  """Dict of name to presets: the paper's defaults and, if any, `laptop`."""
-  presets = importlib.import_module(agent).schema().presets
-  small = {'laptop': ['laptop']} if 'laptop' in presets else {}
-  return {'full': [], **small}
 
 
 def show(line):
@@ -110,39 +114,37 @@ def update_process(name, quick):
   return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure_update(agent, size, precision, started, quick):
+def measure_update(size, precision, started, quick):
   """Times updates of an agent; `started` is when its process began."""
+  presets, overrides, channels, kind, actions = SIZES[size]
+  agent = size.split('/')[0]
   module = importlib.import_module(agent)
-  config = module.configure(sizes(agent)[size], precision=precision)
-  learner = make_learner(module, config)
-  batch = random_batch(config)
+  config = module.configure(presets, **overrides, precision=precision)
+  image = Space((64, 64, channels), 'uint8')
+  act_space = ActionSpace(kind, actions)
+  learner = module.make_agent(config, {'image': image}, act_space)
+  batch = random_batch(config, image, act_space)
   update = lambda: float(learner.train(batch)['loss/model'])
   update()
   first, first_cpu = time.time() - started, cpu_seconds()
   flops = importlib.import_module(f'{agent}.flops')
-  gflop = flops.update_gflop(config, CHANNELS, ACTIONS)
-  full = gflop > 100
-  times = repeat(update, (2 if quick else 5) if full else 20)
+  gflop = flops.update_gflop(config, channels, act_space)
+  times = repeat(update, (2 if quick else 5) if gflop > 100 else 20)
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
-  return {**summary(times, 'update'), 'first_update_s': round(first, 2),
+  return {'batch': [config.batch_size, config.batch_length],
+          **summary(times, 'update'), 'first_update_s': round(first, 2),
           'first_update_cpu_s': round(first_cpu, 2),
           'peak_gib': round(peak, 2), **rates(gflop, times, precision)}
 
 
-def make_learner(module, config):
-  from common.envs.spaces import ActionSpace, Space
-  return module.make_agent(
-      config, {'image': Space((64, 64, CHANNELS), np.uint8)},
-      ActionSpace('continuous', ACTIONS))
-
-
-def random_batch(config):
+def random_batch(config, image, act_space):
   """A batch of noise, [B, T, ...]."""
   rng = np.random.default_rng(0)
   shape = config.batch_size, config.batch_length
+  actions = [act_space.sample(rng) for _ in range(shape[0] * shape[1])]
   return {
-      'image': rng.integers(0, 256, (*shape, 64, 64, CHANNELS), np.uint8),
-      'action': rng.uniform(-1, 1, (*shape, ACTIONS)).astype(np.float32),
+      'image': rng.integers(0, 256, (*shape, *image.shape), np.uint8),
+      'action': np.reshape(actions, (*shape, act_space.dim)),
       'reward': rng.random(shape, np.float32),
       'discount': np.ones(shape, np.float32),
       **{key: np.zeros(shape, bool)
@@ -174,7 +176,7 @@ def measure_env(name, quick):
   """Steps per second through a worker, of environment and agent."""
   from common import envs
   keys = ENVS[name.split('/')[1]]
-  config = importlib.import_module(AGENTS[0]).configure(**keys)
+  config = importlib.import_module('dreamerv1').configure(**keys)
   try:
     env, = envs.make_envs(config, 'train', 1)
   except UserError as error:

@@ -1,7 +1,7 @@
 """Arithmetic of one update, counted from the config."""
 
 
-def update_gflop(config, channels, actions):
+def update_gflop(config, channels, act_space):
   """GFLOP of the matrix products and convolutions of one update.
 
   A multiplication with its addition are two. Of a layer's three products
@@ -10,6 +10,7 @@ def update_gflop(config, channels, actions):
   stopped features and start states none of the input. Elementwise work,
   metrics and the optimisers are left out: together about 1 %.
   """
+  actions = act_space.dim
   model = 3 * sum(_observe(config, actions)) + _pixels(config, channels)
   model += _head(config, 'reward')
   if config.cpc.mode != 'off':
@@ -21,7 +22,7 @@ def update_gflop(config, channels, actions):
   if config.behaviour != 'planner':
     starts = config.batch_size * (
         config.batch_length - (config.pcont.mode == 'model'))
-    imagined = starts * config.horizon * _imagine(config, actions)
+    imagined = starts * config.horizon * _imagine(config, act_space)
   return 2 * (rows * model + imagined) / 1e9
 
 
@@ -65,9 +66,10 @@ def _step(config, actions):
           *_dense(rssm.deter, rssm.hidden, 2 * rssm.stoch)]
 
 
-def _imagine(config, actions):
+def _imagine(config, act_space):
   """Products of one imagined state: rollout, heads, actor, value."""
-  outs = 2 * actions  # as for continuous actions
+  actions = act_space.dim
+  outs = actions if act_space.discrete else 2 * actions
   first, *rest = _mlp(config, 'actor', outs)
   total = 2 * first + 3 * sum(rest) + 2 * sum(_step(config, actions))
   total += 2 * sum(_mlp(config, 'reward'))
