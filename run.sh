@@ -19,6 +19,8 @@ usage: ./run.sh [COMMAND ...]
   report ...       plots and tables of finished runs
   scores ...       the papers' tables, comparisons with them, the runs behind
                    them: ./run.sh scores --help
+  audit ...        every hyperparameter beside the paper's and the releases';
+                   configs and runs compared: ./run.sh audit --help
   bench ...        speed and memory of updates, environments and replay
   parity ...       compare with the golden numbers of the released code
   test [--all] ... pytest; --all also runs what takes minutes
@@ -134,11 +136,11 @@ case $command in
   main) main_job ;;
   setup) setup ;;
   train | eval) agent_main "$command" "$@" ;;
-  report | bench) run_module "common.$command" "$@" ;;
+  report | bench | audit) run_module "common.$command" "$@" ;;
   parity) run_module tests.parity "$@" ;;
   scores) run_module scores "$@" ;;
   test) run_tests "$@" ;;
   help | -h | --help) usage ;;
   *) fail "unknown command '$command'; commands: setup train eval report" \
-    'scores bench parity test help (none: the laptop run)' ;;
+    'scores audit bench parity test help (none: the laptop run)' ;;
 esac
