@@ -7,7 +7,8 @@ from common import cli
 HELP = {
     'tables': "prints the papers' tables, recomputed from the raw figures",
     'collect': 'turns runs into one file of scores',
-    'compare': 'compares runs with published scores: intervals and verdicts'}
+    'compare': 'compares runs with published scores: intervals and verdicts',
+    'matrix': 'prints the commands of all runs behind a table or a figure'}
 
 
 def main(argv=None):
@@ -73,6 +74,28 @@ def _reference(parser):
       'environment steps, or the name of a rule')
 
 
+def _matrix(parser):
+  add = parser.add_argument
+  add('name', metavar='NAME',
+      help='table_g, k1, table_1, table_2, section_3_2, fig4, fig9, fig10, '
+      'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma')
+  add('--missing', metavar='DIR',
+      help='only runs that are not finished under DIR')
+  add('--logdir', help='folder for the runs; default: runs/NAME')
+  add('--seeds', type=int, help="0, 1, ... so many; default: the paper's")
+  add('--tasks', nargs='+', metavar='TASK')
+  add('--methods', nargs='+', metavar='METHOD')
+  add('--profile', choices=['paper', 'paper_code', 'released'],
+      help='default: paper_code for DreamerV1, the code behind its tables; '
+      'paper for DreamerV2')
+  add('--tflops', type=float, default=10.0,
+      help='TFLOP/s that updates are assumed to reach; default: %(default)g')
+  add('--updates-per-second', type=float, help='instead of --tflops')
+  add('--steps-per-second', type=float, default=200.0,
+      help='agent steps per second between updates: acting, environment, '
+      'rendering; default: %(default)g')
+
+
 def steps(text):
   """Returns a number of environment steps, also from 1e6."""
   return int(float(text))
@@ -86,7 +109,9 @@ def _runs(parser):
       help='training: of the episodes that the agent learned from')
 
 
-ARGUMENTS = {'tables': _tables, 'collect': _collect, 'compare': _compare}
+ARGUMENTS = {
+    'tables': _tables, 'collect': _collect, 'compare': _compare,
+    'matrix': _matrix}
 
 if __name__ == '__main__':
   cli.guard(main)

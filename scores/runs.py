@@ -142,6 +142,12 @@ def by_task(runs):
   return dict(groups)
 
 
+def reached(logdir):
+  """Returns the environment steps of a logdir's last line; 0: none."""
+  return _reached(*(_lines(logdir / name, []) for name in (
+      'metrics.jsonl', 'scores.jsonl')), {})
+
+
 def _lines(path, notes):
   """Returns [(line number, dict)]; only the last line may be cut."""
   try:
@@ -255,7 +261,8 @@ def _is_number(value):
 def _reached(metrics, scores, final):
   steps = [line['step'] for _, line in metrics + scores
            if _is_number(line.get('step'))]
-  return int(max([*steps, *(x['env_steps'] for x in final.values())]))
+  return int(max([*steps, *(x['env_steps'] for x in final.values())],
+                 default=0))
 
 
 def _origin(config):
