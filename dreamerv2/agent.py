@@ -38,7 +38,7 @@ class Agent:
     feat, embed = self.model.rssm.feat_size, self.model.encoder.size
     self.behaviour = ActorCritic(config, feat, act_space, init)
     self.reward_norm = RewardNorm('reward_norm', config.reward_norm)
-    _check_expl(config)
+    _check_expl(config, act_space, self.model)
     self.explorer = explore.make(config, feat, embed, act_space, init)
     self.exploring = Until(config.expl.until)
     self.optimizers = self._make_optimizers()
@@ -334,8 +334,21 @@ class Agent:
     return noise_lib.Noise(f'{self.config.seed}/{kind}/{name}', counter)
 
 
-def _check_expl(config):
-  if config.expl.offset >= config.batch_length:
+def _check_expl(config, act_space, model):
+  """Raises UserError for what other settings and the environment rule out."""
+  expl = config.expl
+  if expl.offset >= config.batch_length:
     raise UserError(
-        f'expl.offset: {config.expl.offset} is not below batch_length '
+        f'expl.offset: {expl.offset} is not below batch_length '
         f'{config.batch_length}; lower it')
+  for key in ('noise', 'eval_noise'):
+    if act_space.discrete and expl[key] > 1:
+      raise UserError(
+          f'expl.{key}: {expl[key]} is no share of discrete actions; '
+          'choose 0..1')
+  losses = ['kl', *model.decoder.images, 'reward']
+  losses += ['discount'] if config.discount_head.enabled else []
+  if expl.behaviour == 'model_loss' and expl.loss not in losses:
+    raise UserError(
+        f'expl.loss: {expl.loss} is no loss of this model; it has '
+        f'{", ".join(losses)}')

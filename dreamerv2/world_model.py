@@ -123,9 +123,14 @@ class WorldModel(Module):
     return data
 
   def preprocess_obs(self, obs):
-    """The observations in use: uint8 to [-.5, .5], all float32."""
+    """The observations in use: uint8 to [-.5, .5], all float32.
+
+    While acting, what is only predicted need not be there.
+    """
     found = {}
     for key in self.obs_keys:
+      if key not in obs:
+        continue
       value = tf.cast(obs[key], tf.float32)
       found[key] = value / 255 - 0.5 if obs[key].dtype == tf.uint8 else value
     return found
