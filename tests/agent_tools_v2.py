@@ -117,6 +117,15 @@ def look(agent, batch, env_steps=0):
     return learn(agent, batch, env_steps)
 
 
+def optimise(agent):
+  """opt/: parameters after one step on gradients of ones."""
+  import tensorflow as tf
+  for optimizer in agent.optimizers.values():
+    optimizer.apply({key: tf.ones(x.shape)
+                     for key, x in optimizer.params.items()})
+  return {f'opt/{k}': v.numpy() for k, v in agent.parameters.items()}
+
+
 @contextlib.contextmanager
 def no_updates():
   from common import optim

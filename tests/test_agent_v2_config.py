@@ -37,8 +37,9 @@ IMG, OBS = (f'wm/rssm/{x}/kernel' for x in ('img_dist_0', 'obs_dist'))
 HEAD = 'init/expl/networks0/dense0/kernel'
 OUT = 'init/expl/networks0/out/out/kernel'
 TARGETS = 'tensor/expl_ensemble_targets'
-STEPS = {'model': f'step/{CONV}', 'actor': 'step/actor/dense0/kernel',
-         'critic': 'step/critic/dense0/kernel'}
+OPT = {'model': f'opt/{CONV}', 'actor': 'opt/actor/dense0/kernel',
+       'critic': 'opt/critic/dense0/kernel',
+       'expl': 'opt/expl/networks0/out/out/kernel'}
 
 # Key, other value, settings of both agents, what must differ, what must not.
 TABLE = [
@@ -224,24 +225,13 @@ TABLE = [
     ('expl.loss', 'image', LOSS, 'loss/expl_expl', 'loss/model'),
     ('expl.loss', 'reward', LOSS, 'loss/expl_expl', 'loss/model'),
     ('expl.loss', 'discount', LOSS, 'loss/expl_expl', 'loss/model'),
-    ('expl_opt.lr', 1e-2, PLAN, f'{OUT.replace("init", "step")}',
-     'step/actor/dense0/kernel'),
-    ('expl_opt.eps', 1.0, PLAN, f'{OUT.replace("init", "step")}',
-     'step/actor/dense0/kernel'),
-    ('expl_opt.clip', 1e-4, PLAN, f'{OUT.replace("init", "step")}',
-     'step/actor/dense0/kernel'),
-    ('expl_opt.decay', 0.5, PLAN, f'{OUT.replace("init", "step")}',
-     'step/actor/dense0/kernel'),
 ]
 
-# Behaviours learn in the updated model: only model_opt moves all three.
-for group in STEPS:
-  others = ' '.join(x for x in STEPS.values() if x != STEPS[group])
-  if group == 'model':
-    others = 'loss/model loss/kl'
+for group, name in OPT.items():
+  others = ' '.join(x for x in OPT.values() if x != name)
   for key, value in (('lr', 1e-2), ('eps', 1.0), ('clip', 1e-4),
                      ('decay', 0.5)):
-    TABLE.append((f'{group}_opt.{key}', value, {}, STEPS[group], others))
+    TABLE.append((f'{group}_opt.{key}', value, PLAN, name, others))
 
 # Settings of the schedule, the data and the environment; `unroll` and
 # `threads` change speed only.
@@ -256,9 +246,10 @@ def run(settings, names):
   """What an agent with these settings computes; only what `names` need."""
   kinds = {name.split('/')[0] for name in names}
   parts = {'act'} if 'act' in kinds else set()
-  if kinds & {'grad', 'step'}:
+  parts |= {'optimise'} if 'opt' in kinds else set()
+  if 'grad' in kinds:
     parts.add('learn')
-  elif kinds - {'act', 'init'}:
+  elif kinds - {'act', 'init', 'opt'}:
     parts.add('look')
   elif 'init' in kinds:
     parts.add('initial')
@@ -279,6 +270,8 @@ def _run(items, part):
     agent.counters['updates'].assign(updates)
     if part == 'initial':
       return tools.initial(agent)
+    if part == 'optimise':
+      return tools.optimise(agent)
     if part == 'act':
       return tools.act(agent, env_steps)
     work = {'look': tools.look, 'learn': tools.learn}[part]
@@ -308,7 +301,7 @@ def test_table_is_complete():
 
 @pytest.mark.parametrize('base', [{}, {**CONTINUOUS, **PLAN}])
 def test_unrolled_loops_compute_the_same(base):
-  one, two = (run({**base, **extra}, ['step/']) for extra in (
+  one, two = (run({**base, **extra}, ['grad/']) for extra in (
       {}, {'unroll': True}))
   assert any(name.startswith('step/expl') for name in one) == bool(base)
   for name in one:
