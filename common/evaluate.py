@@ -49,7 +49,7 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
       return
     total = float(episode['reward'].astype(np.float64).sum())
     found[index].append((total, len(episode['reward']) - 1))
-    if video and index == 0 and not frames:
+    if video and index == 0 and not frames and 'image' in episode:
       frames.append(episode['image'])
 
   driver = Driver(envs, act_space, seed, name, on_episode, restarts)
@@ -94,6 +94,8 @@ def main(schema, name, make_agent, make_envs, argv):
     return make_envs(config, mode, amount)
 
   args = _parse(name, argv)
+  if args.video:
+    _check_renders(resume.load_run(schema, args.logdir, name)[0])
   line, result = evaluate_run(
       schema, name, make_agent, make, args.logdir, args.episodes,
       args.policy, args.seed, args.amount, bool(args.video))
@@ -101,6 +103,13 @@ def main(schema, name, make_agent, make_envs, argv):
     write_gif(args.video, result.video, fps=20)
   print(to_line(line), end='', flush=True)
   _append(pathlib.Path(args.logdir) / 'eval.jsonl', to_line(line))
+
+
+def _check_renders(config):
+  if config.get('images') == 'none':
+    raise UserError(
+        f'--video: the run in {config.logdir} has images none, nothing is '
+        'rendered; leave --video out')
 
 
 def _parse(name, argv):

@@ -267,7 +267,7 @@ class Loop:
       self.logger.add({'eval/return': score, 'eval/length': length})
     self.logger.score(
         *self.counters, result.returns, lengths=lengths, **self.origin)
-    if video:
+    if result.video is not None:
       self.logger.video('policy', result.video)
 
   def _open_loop(self):
