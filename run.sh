@@ -122,7 +122,9 @@ run_tests() {
   fi
   ensure_venv
   cd "$root"
-  exec "$python" -m pytest "${select[@]}" "$@"
+  # A process per core, whole files each; `-n 0` runs all in one.
+  exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile \
+    "${select[@]}" "$@"
 }
 
 run_module() {
