@@ -8,7 +8,10 @@ HELP = {
     'tables': "prints the papers' tables, recomputed from the raw figures",
     'collect': 'turns runs into one file of scores',
     'compare': 'compares runs with published scores: intervals and verdicts',
-    'matrix': 'prints the commands of all runs behind a table or a figure'}
+    'plot': 'draws curves and bars of runs beside published ones',
+    'report': 'writes one HTML page about runs; it opens offline',
+    'matrix': 'prints the commands of all runs behind a table or a figure',
+    'readme': "writes README's results, and scores.json, from scores/ours"}
 
 
 def main(argv=None):
@@ -48,9 +51,9 @@ def _compare(parser):
   parser.add_argument('--json', action='store_true', help='prints JSON')
 
 
-def _reference(parser):
+def _reference(parser, required=True):
   parser.add_argument(
-      '--to', required=True, metavar='REFERENCE',
+      '--to', required=required, metavar='REFERENCE',
       help='dreamerv1/table_g, dreamerv1/released, dreamerv1/fig9, fig10, '
       'fig11, fig12, dreamerv2/table_k1, dreamerv2/released, '
       'dreamerv2/dmc_vision, dreamerv2/humanoid, dreamerv2/montezuma, or a '
@@ -72,6 +75,24 @@ def _reference(parser):
   parser.add_argument(
       '--bin', help='of a reference that is a file: width of bins in '
       'environment steps, or the name of a rule')
+
+
+def _plot(parser):
+  parser.add_argument(
+      'kind', choices=['curves', 'bars', 'aggregate', 'ablations', 'horizons'],
+      help='curves: per task; bars: at the end, as in Figures 6 and 9; '
+      'aggregate: over tasks; ablations: variants of a figure; horizons: '
+      'Figure 4')
+  _runs(parser, '*')
+  parser.add_argument('--to', metavar='REFERENCE', help='see compare --help')
+  parser.add_argument('--method', help="default: the paper's agent")
+  parser.add_argument('--out', required=True, help='.png, .svg or .pdf')
+
+
+def _report(parser):
+  _runs(parser)
+  _reference(parser, required=False)
+  parser.add_argument('--out', default='scores.html', help='the page')
 
 
 def _matrix(parser):
@@ -96,14 +117,20 @@ def _matrix(parser):
       'rendering; default: %(default)g')
 
 
+def _readme(parser):
+  parser.add_argument(
+      '--check', action='store_true',
+      help='only says, and fails, where they are not up to date')
+
+
 def steps(text):
   """Returns a number of environment steps, also from 1e6."""
   return int(float(text))
 
 
-def _runs(parser):
+def _runs(parser, nargs='+'):
   parser.add_argument(
-      'runs', nargs='+', metavar='RUN', help='logdir, or file of `collect`')
+      'runs', nargs=nargs, metavar='RUN', help='logdir, or file of `collect`')
   parser.add_argument(
       '--returns', choices=['evaluation', 'training'], default='evaluation',
       help='training: of the episodes that the agent learned from')
@@ -111,7 +138,8 @@ def _runs(parser):
 
 ARGUMENTS = {
     'tables': _tables, 'collect': _collect, 'compare': _compare,
-    'matrix': _matrix}
+    'plot': _plot, 'report': _report, 'matrix': _matrix,
+    'readme': _readme}
 
 if __name__ == '__main__':
   cli.guard(main)

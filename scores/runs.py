@@ -91,7 +91,7 @@ def read_logdir(logdir, returns='evaluation'):
   commits = dict.fromkeys(
       line.get('commit') for _, line in scores + evals)
   return Run(
-      _where(logdir), config.task, origin['agent'], config.seed,
+      where(logdir), config.task, origin['agent'], config.seed,
       _reached(metrics, scores, final), measured, origin['presets'],
       origin['config'], [x for x in commits if x], evaluations, final, notes)
 
@@ -275,7 +275,7 @@ def _origin(config):
       'config': protocol.config_hash(config)}
 
 
-def _where(logdir):
+def where(logdir):
   """The end of a path: enough to find the run, nothing about the machine."""
   return '/'.join(logdir.resolve().parts[-2:])
 

@@ -1,0 +1,106 @@
+"""README's results and scores/ours/*/scores.json, from the runs kept there."""
+
+from common.config import ROOT, UserError
+from common.files import atomic_write
+from common.results import confidence
+from scores import binning, collect, references, runs, series
+from scores.layout import Table, to_markdown
+
+OURS = ROOT / 'scores' / 'ours'
+README = ROOT / 'README.md'
+MARKS = ('<!-- scores -->', '<!-- /scores -->')
+PUBLISHED = {  # by agent and suite
+    ('dreamerv1', 'dmc'): 'dreamerv1/table_g',
+    ('dreamerv1', 'atari'): 'dreamerv1/fig9',
+    ('dreamerv2', 'dmc'): 'dreamerv2/dmc_vision',
+    ('dreamerv2', 'atari'): 'dreamerv2/table_k1'}
+NOTE = """\
+Mean returns of {} evaluation episodes with their 95 % intervals: of one agent,
+over its episodes. *above*: whether the trained agent's interval lies above
+those of the untrained agent and of the random policy. Command, commit,
+hardware and curves are in [scores/ours](scores/README.md);
+`./run.sh scores readme` wrote this table."""
+
+
+def main(args):
+  """Writes what is not up to date; with --check it only says so."""
+  stale = [path for path, text in texts(OURS, README).items()
+           if not path.exists() or path.read_text(encoding='utf-8') != text]
+  if args.check and stale:
+    raise UserError(
+        f'{", ".join(path.name for path in stale)}: not what the runs in '
+        'scores/ours give; write it anew by ./run.sh scores readme')
+  if not args.check:
+    for path, text in texts(OURS, README).items():
+      if path in stale:
+        with atomic_write(path, 'w') as file:
+          file.write(text)
+        print(path)
+
+
+def texts(ours, readme):
+  """Returns {path: text} of all files that are made from the runs."""
+  found, folders = {}, {}
+  for folder in sorted({path.parent for path in ours.glob('*/seed*')}):
+    folders[folder.name] = runs.load(sorted(folder.glob('seed*')))
+    found[folder / 'scores.json'] = collect.dumps(collect.collect(
+        folders[folder.name], _width(folders[folder.name])))
+  text = readme.read_text(encoding='utf-8')
+  start, end = (text.find(mark) for mark in MARKS)
+  if start < 0 or end < start:
+    raise UserError(f'{readme}: needs the lines {" and ".join(MARKS)}')
+  found[readme] = (f'{text[:start]}{MARKS[0]}\n{section(folders)}\n'
+                   f'{text[end:]}')
+  return found
+
+
+def section(folders):
+  """Returns the table of all runs that were evaluated after training."""
+  rows = [
+      [f'[{name}](scores/ours/{name})', run.task, str(run.seed),
+       f'{run.reached:,}', *_finals(run), _published(run)]
+      for name, found in folders.items() for run in found if run.final]
+  amounts = {len(entry['returns']) for found in folders.values()
+             for run in found for entry in run.final.values()}
+  amount = ' to '.join(map(str, sorted({min(amounts), max(amounts)}))) if (
+      amounts) else 'no'
+  return to_markdown(Table('', (
+      'runs', 'task', 'seed', 'env steps', 'trained agent', 'untrained agent',
+      'random policy', 'above', "paper's agent"), rows, (NOTE.format(amount),)))
+
+
+def _finals(run):
+  """Texts: the three policies, and whether the trained one is above."""
+  found = {policy: confidence(entry['returns'])
+           for policy, entry in run.final.items()}
+  texts = [_interval(found.get(policy)) for policy in runs.POLICIES]
+  if len(found) < len(runs.POLICIES):
+    return [*texts, '-']
+  low = found['trained'][1]
+  above = all(low > found[policy][2] for policy in runs.POLICIES[1:])
+  return [*texts, 'yes' if above else 'no']
+
+
+def _interval(entry):
+  if entry is None:
+    return '-'
+  mean, low, high = entry
+  return f'{mean:,.1f} [{low:,.1f}, {high:,.1f}]'
+
+
+def _published(run):
+  """The last published score of the paper's agent, and its steps."""
+  name = PUBLISHED.get((run.method, run.task.split('_')[0]))
+  known = name and references.load(name).scores.get(run.task)
+  if not known:
+    return '-'
+  step = max(known)
+  return f'{known[step].mean:,.1f} at {series.amount(step)}'
+
+
+def _width(found):
+  """Short runs get bins of one evaluation; None: the paper's."""
+  rule = binning.default_rule(found[0].task, found[0].method)
+  if all(run.reached >= rule.width for run in found):
+    return None
+  return str(found[0].protocol['every'] or rule.width)
