@@ -45,16 +45,16 @@ def protocol(config):
 def presets(config, schema=None):
   """Returns the names of all presets that hold and differ from the defaults.
 
-  A preset holds if the config has each of its values, whether it was named
-  or not; other tasks of its suite, other lengths and harmless keys count as
-  the same, and so do keys that an older run lacks. schema: by default that of
-  the config.
+  A preset holds if the config has each of its values, or those of a joint
+  preset `a+b`, whether it was named or not; other tasks of its suite, other
+  lengths and harmless keys count as the same, and so do keys that an older
+  run lacks. schema: by default that of the config.
   """
   schema = schema or config.schema
   defaults = schema.defaults.flat
   return [
       name for name, preset in schema.presets.items()
-      if '+' not in name and _holds(config, preset) and any(
+      if '+' not in name and _holds(config, schema, name) and any(
           defaults[key] != value for key, value in preset.items()
           if key not in ('task', *resume.HARMLESS))]
 
@@ -77,11 +77,13 @@ def commit():
   return f'{name}-dirty' if name and changed else name
 
 
-def _holds(config, preset):
-  flat = config.flat
+def _holds(config, schema, name):
+  flat, preset = config.flat, schema.presets[name]
+  joints = [values for joint, values in schema.presets.items()
+            if '+' in joint and name in joint.split('+')]
   return all(
-      _suite(flat[key]) == _suite(value) if key == 'task'
-      else flat.get(key, value) == value
+      _suite(flat[key]) == _suite(value) if key == 'task' else
+      flat.get(key, value) in (value, *(x[key] for x in joints if key in x))
       for key, value in preset.items() if key not in resume.HARMLESS)
 
 

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from common.config import UserError
+from common.protocol import EMULATOR
 from scores import (
     aggregates,
     atari,
@@ -15,8 +16,8 @@ from scores import (
     intervals,
     references,
     runs,
+    verdicts,
 )
-from scores.layout import Table, to_text
 
 # Keys of the protocol whose difference makes a comparison meaningless.
 REFUSED = ('returns', 'actions', 'sticky', 'time_limit')
@@ -34,7 +35,7 @@ def main(args):
   if args.json:
     print(json.dumps(result, indent=1, allow_nan=False))
   else:
-    print(text(result))
+    print(verdicts.text(result))
 
 
 def compare(found, reference, margin=None, level=0.95, seed=0, budgets=None,
@@ -64,66 +65,43 @@ def compare(found, reference, margin=None, level=0.95, seed=0, budgets=None,
           for budget, tasks in sorted(scores.items())]}
 
 
-def tables(result):
-  """Returns the Tables of a comparison."""
-  found = []
-  for part in result['budgets']:
-    found.append(_task_table(part, result))
-    if part['aggregates']:
-      found.append(_aggregate_table(part, result))
-  return found
-
-
-def text(result):
-  """Returns the comparison as it is printed."""
-  head = [
-      f'{result["agent"]} beside {result["method"]} of '
-      f'{result["reference"]}, {100 * result["level"]:g} % intervals', '']
-  head += [f'Note: {x}' for x in (*result['remarks'], *result['flags'])]
-  head += [f'Left out: {x}' for x in result['skipped']]
-  parts = [to_text(table) for table in tables(result)]
-  return '\n'.join(head).rstrip() + '\n\n' + '\n\n'.join(
-      [*parts, '\n'.join(explain(result))])
-
-
-def explain(result):
-  """Lines that say how to read the tables."""
-  amount = sum(len(x['tasks']) for x in result['budgets'])
-  level = result['level']
-  return [
-      'reproduces: the interval of the difference lies within the margin; '
-      'differs: it lies beyond.',
-      'How many seeds would tell: if difference and spread are as seen, with '
-      f'probability {intervals.POWER}. No number: the '
-      "reference's own seeds are too few, or the difference is about the "
-      'margin.',
-      f'Each verdict errs with probability {1 - level:.2g} at most: of '
-      f'{amount}, up to {amount * (1 - level):.1f} may be wrong by chance.',
-      'Intervals: stratified bootstrap over seeds, corrected for few seeds; '
-      f'random numbers by --seed {result["seed"]}.']
-
-
 # Protocol
 
 
 def _protocol(groups, reference, allow):
   """Returns lines about what differs; raises where nothing can be said."""
   first = next(iter(groups.values()))[0]
-  flags, refused = _origin_flags(first, reference), {}
+  found = {}
   for task, group in groups.items():
     for run in group:
-      for key, ours, theirs in _mismatches(run.protocol, reference.protocol):
-        line = f'{task}: {key} is {_show(ours)} here, {_show(theirs)} there'
-        if key in REFUSED and key not in allow:
-          refused.setdefault(key, line)
-        else:
-          flags.append(line)
+      for difference in _mismatches(
+          run.protocol, _applies(reference.protocol, task)):
+        found.setdefault(difference, {})[task] = None
+  lines = {difference: _difference(difference, tasks, groups)
+           for difference, tasks in found.items()}
+  refused = {key: line for (key, *_), line in lines.items()
+             if key in REFUSED and key not in allow}
   if refused:
     raise UserError(
         f'{reference.name} was measured in another way: '
         f'{"; ".join(refused.values())}. Such numbers can not be compared; '
         f'to do it all the same: --allow {" ".join(refused)}')
-  return list(dict.fromkeys(flags))
+  return [*_origin_flags(first, reference), *lines.values()]
+
+
+def _applies(protocol, task):
+  """Drops what says something about Atari's emulator only."""
+  if task.startswith('atari_'):
+    return protocol
+  return {key: value for key, value in protocol.items()
+          if key not in EMULATOR}
+
+
+def _difference(difference, tasks, groups):
+  key, ours, theirs = difference
+  where = _few(sorted(tasks)) if len(tasks) < len(groups) or len(tasks) == 1 else (
+      'all tasks')
+  return f'{where}: {key} is {_show(ours)} here, {_show(theirs)} there'
 
 
 def _origin_flags(run, reference):
@@ -131,9 +109,7 @@ def _origin_flags(run, reference):
   if reference.agent and run.method != reference.agent:
     flags.append(f'the runs are of {run.method}, the reference is of '
                  f'{reference.agent}')
-  missing = [x for x in reference.presets if x not in run.presets]
-  extra = [x for x in run.presets if x not in reference.presets]
-  if missing or extra:
+  if reference.agent and set(run.presets) != set(reference.presets):
     flags.append(
         f'the runs have the presets {" ".join(run.presets) or "paper"}, the '
         f'reference {" ".join(reference.presets) or "paper"}')
@@ -348,69 +324,3 @@ def _matrix(samples):
   if not all(x.values for x in samples) or len({x.n for x in samples}) > 1:
     return None
   return np.array([x.values for x in samples]).T
-
-
-# Tables
-
-
-def _task_table(part, result):
-  rows = [[
-      row['task'], _seeds(row['ours']), _text(row['ours']),
-      _seeds(row['reference']), _text(row['reference']),
-      _text(row['difference']), f'{row["margin"]:,.4g}',
-      '-' if row['improvement'] is None else f'{row["improvement"]:.2f}',
-      _verdict(row)] for row in part['tasks']]
-  notes = dict.fromkeys(
-      row['assumed'] for row in part['tasks'] if row['assumed'])
-  if any(row[key]['carried'] for row in part['tasks']
-         for key in ('ours', 'reference')):
-    notes['+: so many of them stopped before; their last bins are carried '
-          'forward'] = None
-  if part['aggregates_missing'] and len(part['tasks']) > 1:
-    notes[part['aggregates_missing']] = None
-  return Table(
-      f'At {part["budget"]:,} environment steps',
-      ('task', 'seeds', result['agent'], 'seeds', result['method'],
-       'difference', 'margin', 'P(better)', 'verdict'), rows,
-      tuple(f'Note: {x}' for x in notes))
-
-
-def _aggregate_table(part, result):
-  digits = 1 if part['aggregates'][0]['metric'] in aggregates.CONTROL else 2
-  rows = [[
-      row['metric'], _text(row['ours'], digits),
-      _text(row['reference'], digits),
-      _text(row['difference'], 2 if row['ours'] is None else digits),
-      _verdict(row) if row['verdict'] else '-'] for row in part['aggregates']]
-  tasks = len(part['tasks'])
-  of = f' of {len(atari.games())}' if digits == 2 else ''
-  return Table(
-      f'Over {tasks}{of} tasks, at {part["budget"]:,} environment steps',
-      ('metric', result['agent'], result['method'], 'difference', 'verdict'),
-      rows)
-
-
-def _seeds(entry):
-  carried = f' (+{entry["carried"]})' if entry['carried'] else ''
-  return f'{entry["n"] or "?"}{carried}'
-
-
-def _text(entry, digits=1):
-  if entry is None:
-    return '-'
-  mean = f'{entry["mean"]:,.{digits}f}'
-  if entry['low'] is None:
-    return mean
-  return f'{mean} [{entry["low"]:,.{digits}f}, {entry["high"]:,.{digits}f}]'
-
-
-def _verdict(row):
-  if row['verdict'] == 'differs':
-    return f'differs: {"higher" if row["difference"]["mean"] > 0 else "lower"}'
-  if row['verdict'] != 'too few seeds' or 'seeds_needed' not in row:
-    return row['verdict']
-  needed = row['seeds_needed']
-  if isinstance(needed, int):
-    return f'too few seeds: about {needed} would tell'
-  return f'too few seeds: {needed} would tell' if (
-      needed == 'no number') else 'too few seeds: no spread is known'

@@ -62,7 +62,8 @@ ATARI = {
     'life_loss': 'ignore', 'every': 1_000_000, 'episodes': 10}
 DISCRETE = {
     'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 4,
-    'time_limit': 108_000, 'sticky': 0.25}
+    'time_limit': 108_000, 'sticky': 0.25, 'actions': 'minimal',
+    'life_loss': 'end'}
 NOT_SAID = ('That the scores are evaluations of 10 episodes a bin is read off '
             'their digits (multiples of 0.1); the release does not say it.')
 DIGITISED = 'Read off the figure: errors up to 0.1 return.'
@@ -90,7 +91,7 @@ SOURCES = {
         'dreamerv1', ('released',)),
     'dreamerv1/fig9': _Source(
         'dreamerv1_figures', 'dreamer', 'atari', DISCRETE, 'dreamerv1',
-        ('paper_code', 'atari'), 'v1_fig9', (DIGITISED,)),
+        ('paper_code',), 'v1_fig9', (DIGITISED,)),
     'dreamerv1/fig10': _Source(
         'dreamerv1_figures', 'dreamer', 'figures_10_11', CONTROL, 'dreamerv1',
         ('paper_code',), 'v1_fig10', (DIGITISED,)),

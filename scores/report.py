@@ -10,7 +10,15 @@ from common.audit_tables import value_text
 from common.config import Schema, UserError, flatten, read_yaml
 from common.files import atomic_write
 from common.results import confidence
-from scores import collect, compare, plot, references, runs, series
+from scores import (
+    collect,
+    compare,
+    plot,
+    references,
+    runs,
+    series,
+    verdicts,
+)
 from scores.layout import Table, to_html
 
 STYLE = """
@@ -135,8 +143,8 @@ def _comparison(found, reference, options):
   notes = [*(f'Note: {x}' for x in (*result['remarks'], *result['flags'])),
            *(f'Left out: {x}' for x in result['skipped'])]
   return (''.join(map(_note, notes))
-          + ''.join(map(to_html, compare.tables(result)))
-          + ''.join(map(_note, compare.explain(result))))
+          + ''.join(map(to_html, verdicts.tables(result)))
+          + ''.join(map(_note, verdicts.explain(result))))
 
 
 def _figures(found, groups, reference):

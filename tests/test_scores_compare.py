@@ -20,6 +20,7 @@ from scores import (
     intervals,
     references,
     runs,
+    verdicts,
 )
 from tests.scores_tools import TASK, make_run, write_run
 
@@ -155,8 +156,8 @@ class TestBudgets:
     assert row_at(result, 500_000)['ours']['carried'] == 0
     row = row_at(result, 1_000_000)
     assert row['ours']['carried'] == 1 and row['ours']['n'] == 3
-    assert '3 (+1)' in compare.text(result)
-    assert 'carried forward' in compare.text(result)
+    assert '3 (+1)' in verdicts.text(result)
+    assert 'carried forward' in verdicts.text(result)
 
   def test_missing_evaluations_are_said(self):
     found = runs_like([1, 2, 3], every=200_000)  # at 5000, 205 000, ...
@@ -167,7 +168,7 @@ class TestBudgets:
         f'{edge} (eval_every is too long) (seeds 0, 1, 2)'
         for budget, edge in (('100,000', '105,000'), ('500,000', '505,000'),
                              ('1,000,000', '1,005,000'))]
-    assert 'Left out: ' in compare.text(result)
+    assert 'Left out: ' in verdicts.text(result)
 
   def test_nothing_in_common(self):
     with pytest.raises(UserError, match='no budget in common with dreamerv1/'
@@ -203,7 +204,7 @@ class TestVerdicts:
         budgets=[1_000_000])
     row = row_at(result, 1_000_000)
     assert row['verdict'] == 'differs' and row['improvement'] == 0
-    assert 'differs: lower' in compare.text(result)
+    assert 'differs: lower' in verdicts.text(result)
 
   def test_few_seeds_can_not_tell(self):
     for values, wanted in (([940, 960], 3), ([700, 1000, 900], 10)):
@@ -212,14 +213,14 @@ class TestVerdicts:
       row = row_at(result, 1_000_000)
       assert row['verdict'] == 'too few seeds'
       assert row['seeds_needed'] >= wanted
-      assert 'would tell' in compare.text(result)
+      assert 'would tell' in verdicts.text(result)
 
   def test_one_seed(self):
     result = against('dreamerv1/released', runs_like([940]))
     row = row_at(result, 1_000_000)
     assert row['ours']['low'] is None and row['difference']['low'] is None
     assert row['verdict'] == 'too few seeds'
-    assert 'intervals need 3 seeds' in compare.text(result)
+    assert 'intervals need 3 seeds' in verdicts.text(result)
 
   def test_a_table_without_seeds(self):
     found = runs_like([950, 955, 960, 965], until=5_000_000)
@@ -227,7 +228,7 @@ class TestVerdicts:
     row = row_at(result, 5_000_000)
     assert row['verdict'] == 'reproduces' and row['improvement'] is None
     assert row['reference']['low'] is None
-    assert "spread is not known: ours is taken" in compare.text(result)
+    assert "spread is not known: ours is taken" in verdicts.text(result)
 
   @pytest.mark.parametrize('margin, task, wanted', [
       (None, 'dmc_walker_walk', 50), ('7', 'dmc_walker_walk', 7),
@@ -284,7 +285,7 @@ class TestProtocol:
     assert f'--allow {key}' in str(info.value)
     allowed = against(name, found, allow=[key])
     assert any(wanted in line for line in allowed['flags'])
-    assert wanted in compare.text(allowed)
+    assert wanted in verdicts.text(allowed)
 
   @pytest.mark.parametrize('more, wanted', [
       ({'action_repeat': 4}, 'action_repeat is 4 here, 2 there'),
@@ -297,6 +298,24 @@ class TestProtocol:
     assert [x for x in result['flags'] if 'presets' not in x] == [
         f'{TASK}: {wanted}']
 
+  def test_many_tasks_share_a_line(self):
+    tasks = (TASK, 'dmc_cup_catch', 'dmc_finger_spin')
+    found = [run for task in tasks for run in runs_like([1, 2, 3], task)]
+    for run in found[:6]:
+      run.protocol['action_repeat'] = 4
+    for run in found:
+      run.protocol['episodes'] = 3
+    flags = against('dreamerv1/released', found)['flags']
+    assert flags[1:] == [
+        'dmc_cup_catch, dmc_walker_walk: action_repeat is 4 here, 2 there',
+        'all tasks: episodes is 3 here, 1 there']
+
+  def test_emulator_settings_are_atari_alone(self):
+    found = runs_like([1, 2, 3], 'dmlab_collect', 16_000_000,
+                      every=1_000_000, action_repeat=4, time_limit=108_000)
+    flags = against('dreamerv1/fig9', found)['flags']
+    assert not [x for x in flags if 'sticky' in x or 'life' in x]
+
   def test_origin_is_flagged(self):
     found = [run._replace(presets=['laptop']) for run in runs_like(
         [1, 2, 3], method='dreamerv2')]
@@ -308,7 +327,7 @@ class TestProtocol:
   def test_what_a_release_does_not_say(self):
     found = runs_like([1, 2, 3], 'atari_pong', 6_000_000, every=1_000_000)
     result = against('dreamerv2/released', found)
-    assert 'the release does not say it' in compare.text(result)
+    assert 'the release does not say it' in verdicts.text(result)
     assert any('episodes is 1 here, 10 there' in x for x in result['flags'])
 
 
@@ -354,7 +373,7 @@ class TestAggregates:
       assert rows[name]['difference']['mean'] == 0
     assert rows['Probability of improvement']['difference'][
         'mean'] == pytest.approx(0.5)
-    assert 'Over 55 of 55 tasks' in compare.text(result)
+    assert 'Over 55 of 55 tasks' in verdicts.text(result)
 
   def test_without_seeds_of_the_reference(self):
     found = []
@@ -373,7 +392,7 @@ class TestAggregates:
     result = against('dreamerv1/released', found)
     part = result['budgets'][0]
     assert part['aggregates'] == []
-    assert 'dmc_cup_catch 2, dmc_walker_walk 3' in compare.text(result)
+    assert 'dmc_cup_catch 2, dmc_walker_walk 3' in verdicts.text(result)
 
   def test_one_seed_each(self):
     found = runs_like([1]) + runs_like([2], 'dmc_cup_catch')

@@ -121,6 +121,15 @@ class TestDescribe:
     assert 'laptop' not in protocol.presets(laptop.update({'horizon': 9}))
     assert protocol.presets(configure(['paper_code'])) == ['paper_code']
 
+  def test_joint_presets(self):
+    """`released` holds although a suite takes some of its values back."""
+    import dreamerv2
+    schema = dreamerv2.schema()
+    for names in (['dmc_vision', 'released'], ['released'], ['dmc_vision'],
+                  ['montezuma'], ['gaussian_latents', 'released']):
+      config = schema.config(names)
+      assert set(protocol.presets(config)) == set(names)
+
   def test_hash(self):
     hash_of = protocol.config_hash
     base = dreamerv1.configure()

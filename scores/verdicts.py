@@ -1,0 +1,106 @@
+"""A comparison as tables and text."""
+
+from scores import aggregates, atari, intervals
+from scores.layout import Table, to_text
+
+
+def tables(result):
+  """Returns the Tables of a comparison."""
+  found = []
+  for part in result['budgets']:
+    found.append(_task_table(part, result))
+    if part['aggregates']:
+      found.append(_aggregate_table(part, result))
+  return found
+
+
+def text(result):
+  """Returns the comparison as it is printed."""
+  head = [
+      f'{result["agent"]} beside {result["method"]} of '
+      f'{result["reference"]}, {100 * result["level"]:g} % intervals', '']
+  head += [f'Note: {x}' for x in (*result['remarks'], *result['flags'])]
+  head += [f'Left out: {x}' for x in result['skipped']]
+  parts = [to_text(table) for table in tables(result)]
+  return '\n'.join(head).rstrip() + '\n\n' + '\n\n'.join(
+      [*parts, '\n'.join(explain(result))])
+
+
+def explain(result):
+  """Lines that say how to read the tables."""
+  amount = sum(len(x['tasks']) for x in result['budgets'])
+  level = result['level']
+  return [
+      'reproduces: the interval of the difference lies within the margin; '
+      'differs: it lies beyond.',
+      'How many seeds would tell: if difference and spread are as seen, with '
+      f'probability {intervals.POWER}. No number: the '
+      "reference's own seeds are too few, or the difference is about the "
+      'margin.',
+      f'Each verdict errs with probability {1 - level:.2g} at most: of '
+      f'{amount}, up to {amount * (1 - level):.1f} may be wrong by chance.',
+      'Intervals: stratified bootstrap over seeds, corrected for few seeds; '
+      f'random numbers by --seed {result["seed"]}.']
+
+
+def _task_table(part, result):
+  rows = [[
+      row['task'], _seeds(row['ours']), _text(row['ours']),
+      _seeds(row['reference']), _text(row['reference']),
+      _text(row['difference']), f'{row["margin"]:,.4g}',
+      '-' if row['improvement'] is None else f'{row["improvement"]:.2f}',
+      _verdict(row)] for row in part['tasks']]
+  notes = dict.fromkeys(
+      row['assumed'] for row in part['tasks'] if row['assumed'])
+  if any(row[key]['carried'] for row in part['tasks']
+         for key in ('ours', 'reference')):
+    notes['+: so many of them stopped before; their last bins are carried '
+          'forward'] = None
+  if part['aggregates_missing'] and len(part['tasks']) > 1:
+    notes[part['aggregates_missing']] = None
+  return Table(
+      f'At {part["budget"]:,} environment steps',
+      ('task', 'seeds', result['agent'], 'seeds', result['method'],
+       'difference', 'margin', 'P(better)', 'verdict'), rows,
+      tuple(f'Note: {x}' for x in notes))
+
+
+def _aggregate_table(part, result):
+  digits = 1 if part['aggregates'][0]['metric'] in aggregates.CONTROL else 2
+  rows = [[
+      row['metric'], _text(row['ours'], digits),
+      _text(row['reference'], digits),
+      _text(row['difference'], 2 if row['ours'] is None else digits),
+      _verdict(row) if row['verdict'] else '-'] for row in part['aggregates']]
+  tasks = len(part['tasks'])
+  of = f' of {len(atari.games())}' if digits == 2 else ''
+  return Table(
+      f'Over {tasks}{of} tasks, at {part["budget"]:,} environment steps',
+      ('metric', result['agent'], result['method'], 'difference', 'verdict'),
+      rows)
+
+
+def _seeds(entry):
+  carried = f' (+{entry["carried"]})' if entry['carried'] else ''
+  return f'{entry["n"] or "?"}{carried}'
+
+
+def _text(entry, digits=1):
+  if entry is None:
+    return '-'
+  mean = f'{entry["mean"]:,.{digits}f}'
+  if entry['low'] is None:
+    return mean
+  return f'{mean} [{entry["low"]:,.{digits}f}, {entry["high"]:,.{digits}f}]'
+
+
+def _verdict(row):
+  if row['verdict'] == 'differs':
+    return f'differs: {"higher" if row["difference"]["mean"] > 0 else "lower"}'
+  if row['verdict'] != 'too few seeds' or 'seeds_needed' not in row:
+    return row['verdict']
+  needed = row['seeds_needed']
+  if isinstance(needed, int):
+    return f'too few seeds: about {needed} would tell'
+  return f'too few seeds: {needed} would tell' if (
+      needed == 'no number') else 'too few seeds: no spread is known'
