@@ -11,10 +11,12 @@ import pytest
 from common import config as configlib
 from common.config import ConfigError, Schema, UserError, diff
 
-FILE = 'configs/dreamerv1.yaml'
+FILE, SECOND = 'configs/dreamerv1.yaml', 'configs/dreamerv2.yaml'
 
 # Numbers and texts of which any value makes sense, or that other code checks.
-FREE = {'logdir', 'task', 'dmlab.level_cache'}
+FREE = {FILE: {'logdir', 'task', 'dmlab.level_cache'}, SECOND: {
+    'logdir', 'task', 'encoder.images', 'encoder.vectors', 'decoder.images',
+    'decoder.vectors', 'expl.intrinsic_scale', 'expl.extrinsic_scale'}}
 
 
 @pytest.fixture(scope='module')
@@ -45,13 +47,17 @@ def small(**parts):
 
 class TestFile:
 
-  def test_every_key_has_bounds_or_is_free(self, schema):
+  @pytest.mark.parametrize('file', FREE)
+  def test_every_key_has_bounds_or_is_free(self, file):
+    schema = Schema.load(file)
     needs = {key for key, value in schema.defaults.flat.items()
              if not isinstance(value, bool)}
-    assert needs - set(schema.allowed) == FREE
+    assert needs - set(schema.allowed) == FREE[file]
     assert set(schema.allowed) <= set(schema.defaults.flat)
 
-  def test_every_preset_resolves(self, schema):
+  @pytest.mark.parametrize('file', FREE)
+  def test_every_preset_resolves(self, file):
+    schema = Schema.load(file)
     for name in schema.presets:
       parts = name.split('+')
       config = schema.config(parts)
@@ -60,12 +66,25 @@ class TestFile:
       assert changed <= set().union(
           *(schema.presets[part] for part in [*parts, name]))
 
-  def test_every_allowed_value_works(self, schema):
+  @pytest.mark.parametrize('file', FREE)
+  def test_every_allowed_value_works(self, file):
+    schema = Schema.load(file)
     for key, default in schema.defaults.flat.items():
       assert schema.check(key, default) == default
-      if isinstance(default, str) and key not in FREE:
+      if isinstance(default, str) and key not in FREE[file]:
         for value in str(schema.allowed[key]).split(', '):
           assert schema.config(overrides={key: value}).flat[key] == value
+
+  @pytest.mark.parametrize('file', FREE)
+  def test_joint_presets_win_over_their_parts(self, file):
+    schema = Schema.load(file)
+    joint = [name for name in schema.presets if '+' in name]
+    assert joint
+    for name in joint:
+      parts = name.split('+')
+      assert set(parts) <= set(schema.names)
+      config, flat = schema.config(parts), schema.presets[name]
+      assert {key: config.flat[key] for key in flat} == flat
 
   def test_off_is_a_text(self, schema):
     # YAML 1.1 would read a boolean.
@@ -136,6 +155,34 @@ class TestConfig:
     assert schema.config(['big', 'one']).net.units == 1
     assert schema.config(['one', 'big']).net.units == 64
     assert schema.config(['one'], {'net.units': 7}).net.units == 7
+
+  def test_joint_presets_apply_where_both_are_named(self):
+    """Right after the later of the two, in either order."""
+    schema = small(presets={
+        'a': {'count': 1, 'rate': 0.1}, 'b': {'count': 2, 'net.units': 2},
+        'c': {'count': 4, 'net.units': 4}, 'a+b': {'count': 3, 'rate': 0.3},
+        'b+a+c': {'name': 'abc'}})
+    values = lambda *presets: [
+        schema.config(presets)[key] for key in ('count', 'rate', 'name')]
+    assert values('a') == [1, 0.1, 'a'] and values('b') == [2, 0.5, 'a']
+    assert values('a', 'b') == values('b', 'a') == [3, 0.3, 'a']
+    assert schema.config(['a', 'b']).net.units == 2
+    # What comes later still wins, and presets of three parts need all three.
+    assert values('a', 'b', 'c') == [4, 0.3, 'abc']
+    assert values('c', 'a', 'b') == [3, 0.3, 'abc']
+    assert values('a', 'c') == [4, 0.1, 'a']
+    assert schema.config(['a', 'b'], {'count': 7}).count == 7
+
+  def test_joint_presets_have_no_name_of_their_own(self):
+    schema = small(presets={'a': {}, 'b': {}, 'a+b': {'count': 4}})
+    assert schema.names == ['a', 'b'] and set(schema.presets) == {
+        'a', 'b', 'a+b'}
+    text = error(schema.config, ['a+b'])
+    assert "unknown preset 'a+b'" in text and text.endswith('allowed: a, b')
+
+  def test_joint_presets_are_checked(self):
+    text = error(lambda: small(presets={'a': {}, 'a+b': {'cout': 4}}))
+    assert 'preset a+b: unknown key' in text
 
   def test_equality_and_diff(self):
     a, b = small().config(), small().config(['one'])

@@ -164,3 +164,101 @@ class TestOneHot:
       loss = tf.reduce_mean(tf.reduce_sum(sample * cost ** 2, -1))
     np.testing.assert_allclose(
         tape.gradient(loss, logits)[0], exact, atol=0.15)
+
+
+class TestTruncNormal:
+  """Normals cut to [-1, 1], against scipy's truncnorm."""
+
+  LOC = np.float32([[0.0, 0.7, -0.95, 0.3]])
+  SCALE = np.float32([[0.5, 0.2, 0.1, 2.0]])
+
+  def dist(self):
+    return dists.TruncNormal(tf.constant(self.LOC), tf.constant(self.SCALE))
+
+  def reference(self):
+    low, high = (-1 - self.LOC) / self.SCALE, (1 - self.LOC) / self.SCALE
+    return scipy.stats.truncnorm(low, high, self.LOC, self.SCALE)
+
+  def test_samples_have_the_distribution(self):
+    noise = Noise('0', 0).uniform('x', [20000, 4])
+    samples = self.dist().sample(noise).numpy()
+    np.testing.assert_allclose(
+        samples.mean(0), self.reference().mean()[0], atol=0.015)
+    np.testing.assert_allclose(
+        samples.std(0), self.reference().std()[0], rtol=0.02)
+    for index in range(4):
+      loc, scale = self.LOC[0, index], self.SCALE[0, index]
+      exact = scipy.stats.truncnorm(
+          (-1 - loc) / scale, (1 - loc) / scale, loc, scale)
+      assert scipy.stats.kstest(samples[:, index], exact.cdf).pvalue > 0.01
+
+  def test_samples_are_the_quantiles_of_the_noise(self):
+    noise = np.float32([[0.01], [0.3], [0.5], [0.99]])
+    expected = self.reference().ppf(noise)
+    np.testing.assert_allclose(
+        self.dist().sample(tf.constant(noise)), expected, atol=1e-4)
+
+  @pytest.mark.parametrize('loc', [-1.0, 0.0, 1.0])
+  @pytest.mark.parametrize('scale', [0.1, 2.1])
+  def test_samples_keep_off_the_bounds(self, loc, scale):
+    dist = dists.TruncNormal(tf.fill([2, 1], loc), tf.fill([2, 1], scale))
+    samples = dist.sample(tf.constant([[0.0], [1 - 2.0 ** -24]])).numpy()
+    assert -1 + 0.9e-6 <= samples.min() and samples.max() <= 1 - 0.9e-6
+    assert samples[0] < samples[1]
+    assert np.all(np.isfinite(dist.log_prob(samples)))
+
+  @pytest.mark.parametrize('noise', [0.0, 0.2, 0.5, 0.9])
+  def test_gradient_is_that_of_loc_plus_scale_times_eps(self, noise):
+    loc, scale = tf.Variable(self.LOC), tf.Variable(self.SCALE)
+    with tf.GradientTape(persistent=True) as tape:
+      sample = dists.TruncNormal(loc, scale).sample(tf.fill([1, 4], noise))
+    np.testing.assert_allclose(tape.gradient(sample, loc), np.ones((1, 4)))
+    np.testing.assert_allclose(
+        tape.gradient(sample, scale), (sample - loc) / scale, atol=2e-5)
+
+  def test_log_prob_sums_over_actions(self):
+    action = np.float32([[0.3, 0.9, -0.99, -0.5], [0.0, 0.0, -0.8, 1.0]])
+    np.testing.assert_allclose(
+        self.dist().log_prob(action),
+        self.reference().logpdf(action).sum(-1), rtol=1e-4)
+
+  def test_entropy_by_integration(self):
+    total = 0.0
+    for loc, scale in zip(self.LOC[0], self.SCALE[0]):
+      grid = np.linspace(-1, 1, 20001)[1:-1]
+      density = scipy.stats.truncnorm(
+          (-1 - loc) / scale, (1 - loc) / scale, loc, scale).pdf(grid)
+      total -= scipy.integrate.trapezoid(density * np.log(density), grid)
+    np.testing.assert_allclose(self.dist().entropy(), [total], rtol=1e-3)
+
+  def test_mode(self):
+    np.testing.assert_allclose(self.dist().mode(), self.LOC)
+
+
+class TestCategorical:
+  """Two one-hot variables of three classes are one event."""
+
+  ONE = np.array([[0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
+  TWO = np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]])
+
+  def dist(self, probs):
+    return dists.categorical(tf.constant(np.log(probs)[None], tf.float32))
+
+  def test_entropy_and_kl_sum_over_the_variables(self):
+    entropy = sum(scipy.stats.entropy(row) for row in self.ONE)
+    kl = sum(scipy.stats.entropy(p, q) for p, q in zip(self.ONE, self.TWO))
+    one, two = self.dist(self.ONE), self.dist(self.TWO)
+    np.testing.assert_allclose(one.entropy(), [entropy], rtol=1e-5)
+    np.testing.assert_allclose(one.kl_divergence(two), [kl], rtol=1e-5)
+    np.testing.assert_allclose(one.kl_divergence(one), [0], atol=1e-6)
+
+  def test_log_prob(self):
+    events = np.float32([[[1, 0, 0], [0, 0, 1]]])
+    np.testing.assert_allclose(
+        self.dist(self.ONE).log_prob(events), [np.log(.1 * .6)], rtol=1e-5)
+
+  def test_logits_need_no_norm(self):
+    shifted = dists.categorical(
+        tf.constant(np.log(self.ONE)[None] + 7.0, tf.float32))
+    np.testing.assert_allclose(
+        shifted.entropy(), self.dist(self.ONE).entropy(), rtol=1e-5)

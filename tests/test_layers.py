@@ -6,8 +6,10 @@ import tensorflow as tf
 
 import dreamerv1
 from common import chunks, layers, nets
+from common.envs.spaces import ActionSpace
 from dreamerv1 import flops
 
+SIX = ActionSpace('continuous', 6)
 INIT = layers.Init(0)
 TOLERANCE = {'float32': 1e-5, 'bfloat16': 4e-2}
 PRECISIONS = list(TOLERANCE)
@@ -142,6 +144,80 @@ def test_gru_reset_before_by_numpy():
   assert error(bind(gru, tf.bfloat16)(x, h), expected) < 2e-2
 
 
+def numpy_norm(x, gamma, beta):
+  mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+  return (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+
+
+def test_layer_norm_on_a_worked_example():
+  # Mean 2 and variance 2/3; the epsilon is 1/1000.
+  norm, x = layers.LayerNorm('x', 3), tf.constant([[1., 2., 3.]])
+  scaled = np.array([-1, 0, 1]) / np.sqrt(2 / 3 + 1e-3)
+  np.testing.assert_allclose(norm(x), [scaled], rtol=1e-5)
+  norm.w['gamma'].assign([2., 3., 4.])
+  norm.w['beta'].assign([5., 6., 7.])
+  np.testing.assert_allclose(
+      norm(x), [scaled * [2, 3, 4] + [5, 6, 7]], rtol=1e-5)
+
+
+def test_layer_norm_is_float32_inside():
+  # In float16 the squares of these would overflow.
+  norm = bind(layers.LayerNorm('x', 2), tf.float16)
+  out = norm(tf.constant([[400., -400.]], tf.float16))
+  assert out.dtype == tf.float16
+  np.testing.assert_allclose(out, [[1, -1]], atol=1e-3)
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_norm_comes_between_layer_and_activation(precision):
+  make = lambda act: layers.Dense('x', 3, 4, INIT, act)
+  plain = layers.normed(make, 'none', 'norm', 4, 'elu')
+  assert list(plain.variables) == ['x/kernel', 'x/bias']
+  layer = layers.normed(make, 'layer', 'norm', 4, 'elu')
+  assert set(layer.variables) == {
+      'x/kernel', 'x/bias', 'norm/gamma', 'norm/beta'}
+  fill_biases(layer)
+  w = {key: value.numpy() for key, value in layer.variables.items()}
+  w['norm/beta'] += 1
+  layer.variables['norm/beta'].assign(w['norm/beta'])
+  x = rand(5, 3).numpy()
+  normed = numpy_norm(
+      x @ w['x/kernel'] + w['x/bias'], w['norm/gamma'], w['norm/beta'])
+  elu = lambda x: np.where(x > 0, x, np.exp(x) - 1)
+  assert error(bind(layer, precision)(x), elu(normed)) < TOLERANCE[precision]
+  assert error(bind(plain, precision)(x), elu(
+      x @ w['x/kernel'])) < TOLERANCE[precision]
+
+
+@pytest.mark.parametrize('norm', [True, False])
+def test_gru_with_norm_by_numpy(norm):
+  gru = layers.NormGRU('x', 3, 4, INIT, norm)
+  fill_biases(gru)
+  w = {key: value.numpy() for key, value in gru.variables.items()}
+  assert w['x/dense/kernel'].shape == (3 + 4, 3 * 4)
+  x, h = rand(5, 3).numpy(), rand(5, 4).numpy()
+  parts = np.concatenate([x, h], 1) @ w['x/dense/kernel'] + w['x/dense/bias']
+  if norm:  # over all 12 gates at once
+    gamma = 1 + 0.1 * rand(12).numpy()
+    gru.variables['x/norm/gamma'].assign(gamma)
+    parts = numpy_norm(parts, gamma, w['x/norm/beta'])
+  reset, cand, update = np.split(parts, 3, 1)
+  share = sigmoid(update - 1)
+  expected = share * np.tanh(sigmoid(reset) * cand) + (1 - share) * h
+  assert error(gru(x, h), expected) < 1e-6
+  assert error(bind(gru, tf.bfloat16)(tf.cast(x, tf.bfloat16), h),
+               expected) < 2e-2
+  assert gru(x, h).dtype == tf.float32
+
+
+def test_gru_with_norm_keeps_its_state_at_first():
+  """With all weights zero: a share of sigmoid(-1) = .27 becomes 0."""
+  gru = layers.NormGRU('x', 3, 4, INIT)
+  gru.variables['x/dense/kernel'].assign(tf.zeros([7, 12]))
+  np.testing.assert_allclose(
+      gru(rand(1, 3), tf.ones([1, 4])), np.full((1, 4), 0.731059), rtol=1e-5)
+
+
 @pytest.mark.parametrize('cell', layers.GRUS.values())
 def test_scan_is_a_loop(cell):
   """Both ways of looping, values and gradients, against a python loop."""
@@ -273,12 +349,13 @@ def test_gflop_of_the_full_size():
   config = dreamerv1.configure(['released'])
   value = 230 * 400 + 400 * 400 * 2 + 400
   twice = 2 * 50 * 50 * 15 * value / 1e9
-  assert flops.update_gflop(config, 3, 6) + twice == pytest.approx(943, 0.005)
+  found = flops.update_gflop(config, 3, SIX)
+  assert found + twice == pytest.approx(943, 0.005)
 
 
 def test_gflop_of_other_objectives():
   def gflop(*presets):
-    return flops.update_gflop(dreamerv1.configure(presets), 3, 6)
+    return flops.update_gflop(dreamerv1.configure(presets), 3, SIX)
   rows, mlp = 2 * 50 * 50 / 1e9, 300 * 300 * 2
   actor = 2 * 230 * 300 + 3 * (mlp + 300 * 12)
   step = 2 * (36 * 200 + 3 * 200 * 400 + 200 * 200 + 200 * 60)

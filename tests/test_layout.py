@@ -19,7 +19,8 @@ PLAIN = [
     'common.checkpoint', 'common.logger', 'common.loop', 'common.training',
     'common.evaluate', 'common.report', 'common.envs.worker',
     'common.envs.remote', 'common.envs.dmc', 'common.envs.dummy',
-    'common.envs.gym', 'dreamerv1', 'dreamerv1.train', 'dreamerv1.eval']
+    'common.envs.gym', 'dreamerv1', 'dreamerv1.train', 'dreamerv1.eval',
+    'dreamerv2', 'dreamerv2.train', 'dreamerv2.eval']
 
 
 def module(path):
@@ -80,9 +81,10 @@ def test_arrows_within_an_agent(agent):
   """train -> agent -> {world_model -> rssm, actor_critic, ...} -> common."""
   allowed = {
       'rssm': [], 'actor_critic': [], 'contrastive': [], 'planner': [],
-      'exploration': [], 'world_model': ['rssm', 'contrastive'],
+      'exploration': [], 'explore': ['actor_critic'],
+      'world_model': ['rssm', 'contrastive'],
       'agent': ['world_model', 'actor_critic', 'rssm', 'planner',
-                'exploration']}
+                'exploration', 'explore']}
   for name, targets in allowed.items():
     path = ROOT / agent / f'{name}.py'
     if path.exists():

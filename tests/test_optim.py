@@ -9,10 +9,10 @@ import tensorflow as tf
 from common import optim
 
 
-def make(values, loss_scale=None, lr=0.1, eps=0.1, clip=1e9):
+def make(values, loss_scale=None, lr=0.1, eps=0.1, clip=1e9, decay=0.0):
   params = {key: tf.Variable(np.float32(x)) for key, x in values.items()}
   config = types.SimpleNamespace(lr=lr, eps=eps, clip=clip)
-  return params, optim.Adam('group', params, config, loss_scale)
+  return params, optim.Adam('group', params, config, loss_scale, decay)
 
 
 def numpy_adam(param, grads, lr, eps, clip):
@@ -40,6 +40,39 @@ def test_steps(eps, clip):
   theirs = numpy_adam(start, grads, 0.1, eps, clip)
   np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
   assert int(adam.step) == 7
+
+
+class TestDecay:
+
+  @pytest.mark.parametrize('lr', [0.1, 1e-30])
+  def test_every_parameter_shrinks_whatever_the_learning_rate(self, lr):
+    params, adam = make(
+        {'kernel': [4.0], 'bias': [-2.0], 'unused': [1.0]}, lr=lr, decay=0.25)
+    adam.apply({'kernel': tf.constant([1.0]), 'bias': tf.constant([-1.0]),
+                'unused': tf.constant([0.0])})
+    # m = .1 g and v = .001 g^2, without a part of the decay.
+    step = lr * np.sqrt(.001) / (np.sqrt(.001) + .1)
+    found = [float(params[key][0]) for key in ('kernel', 'bias', 'unused')]
+    np.testing.assert_allclose(found, [3 - step, -1.5 + step, .75], rtol=1e-5)
+
+  def test_decay_comes_before_the_step(self):
+    # After it, the step itself would shrink too: .75 (4 - s), not 3 - s.
+    params, adam = make({'a': [4.0]}, lr=10.0, eps=1e-12, decay=0.25)
+    adam.apply({'a': tf.constant([1.0])})
+    np.testing.assert_allclose(params['a'], [3.0 - 10.0], rtol=1e-5)
+
+  def test_moments_do_not_see_it(self):
+    moments = []
+    for decay in (0.0, 0.25):
+      _, adam = make({'a': [4.0]}, decay=decay)
+      adam.apply({'a': tf.constant([1.0])})
+      moments.append((float(adam.m['a'][0]), float(adam.v['a'][0])))
+    assert moments[0] == moments[1]
+
+  def test_skipped_updates_do_not_decay(self):
+    params, adam = make({'a': [4.0]}, decay=0.25)
+    adam.apply({'a': tf.constant([np.nan])})
+    assert float(params['a'][0]) == 4.0
 
 
 def test_epsilon_is_outside_the_bias_correction():
