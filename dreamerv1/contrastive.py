@@ -23,6 +23,16 @@ class StateHead(nets.MLP):
     return mean, tf.nn.softplus(raw + shift) + self.config.min_std
 
 
+def check(config):
+  """Raises UserError for a window that a batch doesn't hold."""
+  for key, most in (('batch', 'batch_size'), ('time', 'batch_length')):
+    amount = config.cpc[f'window_{key}']
+    if config.cpc.contrast == 'window' and amount > config[most]:
+      raise UserError(
+          f'cpc.window_{key}: {amount} is more than {most} {config[most]}; '
+          'lower it')
+
+
 def bound(mean, std, feat, config):
   """Noise contrastive bound on what images tell about states, in nats.
 
@@ -73,9 +83,7 @@ def _others(batch, length, config):
       config.window_batch)}[config.contrast]
   times = {'batch': [0], 'time': range(length), 'window': _around(
       config.window_time)}[config.contrast]
-  if config.contrast == 'window':
-    _check('batch', len(rows), batch, 'size')
-    _check('time', len(times), length, 'length')
+  assert len(rows) <= batch and len(times) <= length  # none twice
   shifts = np.array([[i, j] for i in rows for j in times])
   b, t = np.divmod(np.arange(batch * length)[:, None], length)
   return (b - shifts[:, 0]) % batch * length + (t - shifts[:, 1]) % length
@@ -83,10 +91,3 @@ def _others(batch, length, config):
 
 def _around(amount):
   return range(-(amount // 2), amount - amount // 2)
-
-
-def _check(key, amount, most, what):
-  if amount > most:
-    raise UserError(
-        f'cpc.window_{key}: {amount} is more than batch_{what} {most}; lower '
-        'it')

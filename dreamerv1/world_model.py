@@ -30,6 +30,7 @@ class WorldModel(Module):
           'decode', feat, channels, config.decoder.depth, config.decoder.act,
           init)
     if config.cpc.mode != 'off':
+      contrastive.check(config)
       self.cpc = contrastive.StateHead(
           'cpc', self.encode.size, feat, config.cpc, init)
     self.reward = nets.ScalarHead('reward', feat, config.reward, init)

@@ -137,16 +137,6 @@ def test_roles_of_images_and_states_differ():
   assert np.count_nonzero(images) == B * T
 
 
-@pytest.mark.parametrize('key, limit', [('batch', 'size'), ('time', 'length')])
-def test_window_beyond_the_batch(key, limit):
-  config = settings('window')
-  setattr(config, f'window_{key}', 9)
-  with pytest.raises(UserError) as info:
-    contrastive.bound(*[tf.constant(x) for x in inputs()], config)
-  assert f'cpc.window_{key}: 9' in str(info.value)
-  assert f'batch_{limit}' in str(info.value) and '\n' not in str(info.value)
-
-
 class TestInTheAgent:
 
   def test_model_is_trained_to_predict_states_from_images(self):
@@ -161,6 +151,17 @@ class TestInTheAgent:
     for name in ('cpc/hmean/kernel', 'cpc/hstd/kernel', 'encode/h1/kernel',
                  'dynamics/gru/kernel', 'dynamics/obs2/kernel'):
       assert np.any(found[f'grad/{name}']), name
+
+  @pytest.mark.parametrize('key, limit', [
+      ('batch', 'batch_size 2'), ('time', 'batch_length 4')])
+  def test_window_beyond_the_batch(self, key, limit):
+    settings = {f'cpc.window_{key}': 9}
+    with pytest.raises(UserError) as info:
+      agent_tools.make_agent(
+          presets=['contrastive', 'paper_code'], **settings)
+    assert f'cpc.window_{key}: 9 is more than {limit}' in str(info.value)
+    assert '\n' not in str(info.value)
+    agent_tools.make_agent(presets=['contrastive'], **settings)  # unused
 
   def test_initial_spread(self):
     agent = agent_tools.make_agent(presets=['contrastive'], **{
