@@ -99,8 +99,8 @@ def _applies(protocol, task):
 
 def _difference(difference, tasks, groups):
   key, ours, theirs = difference
-  where = _few(sorted(tasks)) if len(tasks) < len(groups) or len(tasks) == 1 else (
-      'all tasks')
+  every = len(tasks) == len(groups) > 1
+  where = 'all tasks' if every else _few(sorted(tasks))
   return f'{where}: {key} is {_show(ours)} here, {_show(theirs)} there'
 
 

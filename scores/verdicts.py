@@ -8,17 +8,17 @@ def tables(result):
   """Returns the Tables of a comparison."""
   found = []
   for part in result['budgets']:
-    found.append(_task_table(part, result))
+    found.append(_task_table(part))
     if part['aggregates']:
-      found.append(_aggregate_table(part, result))
+      found.append(_aggregate_table(part))
   return found
 
 
 def text(result):
   """Returns the comparison as it is printed."""
   head = [
-      f'{result["agent"]} beside {result["method"]} of '
-      f'{result["reference"]}, {100 * result["level"]:g} % intervals', '']
+      f'Ours ({result["agent"]}) beside {result["reference"]} '
+      f'({result["method"]}), {100 * result["level"]:g} % intervals', '']
   head += [f'Note: {x}' for x in (*result['remarks'], *result['flags'])]
   head += [f'Left out: {x}' for x in result['skipped']]
   parts = [to_text(table) for table in tables(result)]
@@ -43,7 +43,7 @@ def explain(result):
       f'random numbers by --seed {result["seed"]}.']
 
 
-def _task_table(part, result):
+def _task_table(part):
   rows = [[
       row['task'], _seeds(row['ours']), _text(row['ours']),
       _seeds(row['reference']), _text(row['reference']),
@@ -60,12 +60,12 @@ def _task_table(part, result):
     notes[part['aggregates_missing']] = None
   return Table(
       f'At {part["budget"]:,} environment steps',
-      ('task', 'seeds', result['agent'], 'seeds', result['method'],
-       'difference', 'margin', 'P(better)', 'verdict'), rows,
+      ('task', 'seeds', 'ours', 'seeds', 'reference', 'difference', 'margin',
+       'P(better)', 'verdict'), rows,
       tuple(f'Note: {x}' for x in notes))
 
 
-def _aggregate_table(part, result):
+def _aggregate_table(part):
   digits = 1 if part['aggregates'][0]['metric'] in aggregates.CONTROL else 2
   rows = [[
       row['metric'], _text(row['ours'], digits),
@@ -76,8 +76,7 @@ def _aggregate_table(part, result):
   of = f' of {len(atari.games())}' if digits == 2 else ''
   return Table(
       f'Over {tasks}{of} tasks, at {part["budget"]:,} environment steps',
-      ('metric', result['agent'], result['method'], 'difference', 'verdict'),
-      rows)
+      ('metric', 'ours', 'reference', 'difference', 'verdict'), rows)
 
 
 def _seeds(entry):

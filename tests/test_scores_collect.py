@@ -9,8 +9,6 @@ from common.config import ROOT, UserError
 from scores import __main__, binning, collect, form, runs
 from tests.scores_tools import TASK, evaluation, write_lines, write_run
 
-OURS = ROOT / 'scores' / 'ours' / 'dreamerv1_laptop' / 'seed0'
-
 
 def run(*argv):
   __main__.main(list(map(str, argv)))
@@ -78,6 +76,21 @@ class TestBinning:
 
 class TestLogdir:
 
+  @pytest.fixture
+  def old(self, tmp_path):
+    """As runs were before scores.jsonl and what eval.jsonl has now."""
+    logdir = write_run(tmp_path / 'old', [], seed=3, task='dmc_cup_catch',
+                       presets=['laptop'])
+    (logdir / 'scores.jsonl').unlink()
+    write_lines(logdir / 'metrics.jsonl', [
+        {'step': 8000, 'agent_steps': 2000, 'eval/return': 8.5},
+        {'step': 9000, 'agent_steps': 2250, 'train/return': 4.5},
+        {'step': 13000, 'agent_steps': 3250, 'eval/return': 95.5}])
+    write_lines(logdir / 'eval.jsonl', [
+        {'policy': 'trained', 'task': 'dmc_cup_catch', 'seed': 100,
+         'env_steps': 21796, 'episodes': 2, 'returns': [1, 2]}])
+    return logdir
+
   def test_of_today(self, tmp_path):
     write_run(tmp_path / 'a', [(200, [1.0, 3.0]), (100, [5.0])], seed=7)
     found, = runs.load([tmp_path / 'a'])
@@ -87,20 +100,37 @@ class TestLogdir:
     assert found.protocol['action_repeat'] == 2
     assert found.where.endswith('/a') and found.where.count('/') == 1
 
-  def test_from_before_scores_jsonl(self):
-    found = runs.read_logdir(OURS)
+  def test_from_before_scores_jsonl(self, old):
+    found = runs.read_logdir(old)
     assert (found.task, found.method, found.seed) == (
-        'dmc_cheetah_run', 'dreamerv1', 0)
-    assert [x[0] for x in found.evaluations] == [8000, 13000, 18000]
+        'dmc_cup_catch', 'dreamerv1', 3)
+    assert found.evaluations == [(8000, [8.5]), (13000, [95.5])]
     assert found.reached == 21796 and found.presets == ['laptop']
-    assert found.protocol['action_repeat'] == 4
-    assert set(found.final) == {'random', 'untrained', 'trained'}
-    assert len(found.final['trained']['returns']) == 10
+    assert found.protocol['action_repeat'] == 4 and found.commits == []
+    assert found.final['trained'] == {
+        'env_steps': 21796, 'seed': 100, 'returns': [1.0, 2.0]}
 
-  def test_training_returns(self):
-    found = runs.read_logdir(OURS, 'training')
+  def test_training_returns(self, old):
+    found = runs.read_logdir(old, 'training')
     assert found.protocol['returns'] == 'training'
-    assert len(found.evaluations) == 21 and found.evaluations[0][0] == 1000
+    assert found.evaluations == [(9000, [4.5])]
+
+  def test_an_old_run_of_the_other_agent(self, old):
+    import dreamerv2
+    config = dreamerv2.configure(['released'], task='atari_pong')
+    config.save(old / 'config.yaml')
+    write_lines(old / 'eval.jsonl', [])
+    found = runs.read_logdir(old)
+    assert found.method == 'dreamerv2' and found.presets == ['released']
+    assert found.protocol['actions'] == 'minimal'
+
+  def test_ours(self):
+    """Every run that is kept can be read."""
+    logdirs = sorted((ROOT / 'scores' / 'ours').glob('*/seed*'))
+    assert logdirs
+    for logdir in logdirs:
+      found = runs.read_logdir(logdir)
+      assert found.final and found.reached > 0
 
   def test_round_trip(self, tmp_path):
     write_run(tmp_path / 'a', [(100, [5.0])])

@@ -419,9 +419,8 @@ class TestMain:
     row, = result['budgets'][0]['tasks']
     assert row['ours']['mean'] == 901 and row['verdict'] == 'differs'
 
-  def test_ours(self, capsys):
-    """The shipped runs are too short for the release's first bin."""
-    logdir = ROOT / 'scores' / 'ours' / 'dreamerv1_laptop' / 'seed0'
+  def test_run_too_short_for_any_budget(self, tmp_path, capsys):
+    logdir = write_run(tmp_path / 'a', [(5000, [1.0])])
     with pytest.raises(SystemExit):
       cli.guard(__main__.main, [
           'compare', str(logdir), '--to', 'dreamerv1/released'])
