@@ -225,11 +225,11 @@ class TestTruncNormal:
   def test_entropy_by_integration(self):
     total = 0.0
     for loc, scale in zip(self.LOC[0], self.SCALE[0]):
-      grid = np.linspace(-1, 1, 20001)[1:-1]
+      grid = (np.arange(20000) + 0.5) / 10000 - 1
       density = scipy.stats.truncnorm(
           (-1 - loc) / scale, (1 - loc) / scale, loc, scale).pdf(grid)
-      total -= scipy.integrate.trapezoid(density * np.log(density), grid)
-    np.testing.assert_allclose(self.dist().entropy(), [total], rtol=1e-3)
+      total -= np.sum(density * np.log(density)) / 10000
+    np.testing.assert_allclose(self.dist().entropy(), [total], rtol=1e-4)
 
   def test_mode(self):
     np.testing.assert_allclose(self.dist().mode(), self.LOC)
