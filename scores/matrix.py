@@ -5,6 +5,7 @@ arithmetic of updates at TFLOPS, and agent steps at STEPS_PER_SECOND (acting,
 environment and rendering, while no update runs). Neither was measured.
 """
 
+import functools
 import importlib
 import math
 import pathlib
@@ -300,13 +301,9 @@ def _suite(experiment, task):
   return experiment.suite or task.split('_')[0]
 
 
-_SCHEMAS = {}
-
-
+@functools.cache
 def _schema(agent):
-  if agent not in _SCHEMAS:
-    _SCHEMAS[agent] = importlib.import_module(agent).schema()
-  return _SCHEMAS[agent]
+  return importlib.import_module(agent).schema()
 
 
 def _gflop(job, config):

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from common import cli
@@ -55,21 +56,21 @@ def page(*argv):
   __main__.main(['report', *map(str, argv)])
 
 
-class TestPage:
+@pytest.fixture(scope='module')
+def written(tmp_path_factory):
+  tmp_path = tmp_path_factory.mktemp('page')
+  logdirs = write_runs(tmp_path / 'mine')
+  videos = logdirs[0] / 'videos'
+  videos.mkdir()
+  for step in (1000, 2000):
+    write_gif(videos / f'{step:012d}_policy.gif',
+              np.full([3, 8, 8, 3], step // 20, np.uint8), 20)
+  out = tmp_path / 'page.html'
+  page(*logdirs, '--to', 'dreamerv1/released', '--out', out)
+  return out
 
-  @pytest.fixture(scope='class')
-  def written(self, tmp_path_factory):
-    import numpy as np
-    tmp_path = tmp_path_factory.mktemp('page')
-    logdirs = write_runs(tmp_path / 'mine')
-    videos = logdirs[0] / 'videos'
-    videos.mkdir()
-    for step in (1000, 2000):
-      write_gif(videos / f'{step:012d}_policy.gif',
-                np.full([3, 8, 8, 3], step // 20, np.uint8), 20)
-    out = tmp_path / 'page.html'
-    page(*logdirs, '--to', 'dreamerv1/released', '--out', out)
-    return out
+
+class TestPage:
 
   def test_everything_is_inside(self, written):
     text = written.read_text()
