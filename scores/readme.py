@@ -91,7 +91,9 @@ def _interval(entry):
 def _published(run):
   """The last published score of the paper's agent, and its steps."""
   name = PUBLISHED.get((run.method, run.task.split('_')[0]))
-  known = name and references.load(name).scores.get(run.task)
+  planet = name == 'dreamerv1/table_g' and 'planet' in run.presets
+  known = name and references.load(
+      name, 'planet' if planet else None).scores.get(run.task)
   if not known:
     return '-'
   step = max(known)

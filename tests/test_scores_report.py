@@ -194,6 +194,15 @@ class TestReadme:
     del final['random']
     assert readme._finals(make_run()._replace(final=final))[2:] == ['-', '-']
 
+  @pytest.mark.parametrize('task, method, presets, text', [
+      (TASK, 'dreamerv1', [], '961.7 at 5M'),
+      (TASK, 'dreamerv1', ['planet', 'laptop'], '944.7 at 5M'),
+      ('atari_pong', 'dreamerv2', [], '19.6 at 199M'),
+      ('minatar_breakout', 'dreamerv2', [], '-')])
+  def test_published(self, task, method, presets, text):
+    run = make_run(task, method=method)._replace(presets=presets)
+    assert readme._published(run) == text
+
   def test_scores_file(self, ours):
     text = self.texts(ours)[ours / 'ours' / 'mine' / 'scores.json']
     content = json.loads(text)
