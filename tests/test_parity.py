@@ -189,7 +189,7 @@ class TestErrors:
       ({'config': {'cpc_contrast': 'moon'}}, 'cpc.contrast'),
       ({'overrides': {'defaults': ['debug']}}, "config key defaults: ['deb"),
       ({'config': {'gradient_heads': ['height', 'reward']}}, 'gradient_heads'),
-      ({'config': {'gradient_heads': ['cpc', 'reward']}}, 'parameter cpc/h0'),
+      ({'config': {'gradient_heads': ['cpc', 'reward']}}, 'cpc.window_batch'),
       ({'overrides': {'planner_topk': 0}}, 'planner.elites'),
       ({'config': {'overshooting_distance': 2}}, 'overshooting_distance: 2'),
       ({'loss_scales': {'value': 2.0}}, 'loss_scales')])
