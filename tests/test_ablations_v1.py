@@ -320,8 +320,10 @@ def test_action_repeat_is_one_key():
 
 @pytest.mark.parametrize('settings', [
     {'behaviour': 'planner'},
-    {'cpc.mode': 'model', 'image_head': 'off'},
-    {'image_head': 'off'}], ids=['planet', 'contrastive', 'reward_only'])
+    pytest.param({'cpc.mode': 'model', 'image_head': 'off'},
+                 marks=pytest.mark.slow),
+    pytest.param({'image_head': 'off'}, marks=pytest.mark.slow)],
+    ids=['planet', 'contrastive', 'reward_only'])
 def test_run_continues_with_the_same_bits(settings, tmp_path):
   settings = {
       **settings, 'prefill': 16, 'pretrain_updates': 1, 'train_every': 4,
