@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import sys
 import warnings
 
@@ -9,7 +10,12 @@ from common.config import UserError
 
 
 def guard(function, *args):
-  """Calls a main function; what a user did wrong becomes one line, exit 2."""
+  """Calls a main function; what a user did wrong becomes one line, exit 2.
+
+  TensorFlow, where it is imported, comes without Keras 3 (and Matplotlib and
+  pandas with that): TensorFlow Probability brings the older Keras anyway.
+  """
+  os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
   try:
     with warnings_to(lambda text: print(text, file=sys.stderr)):
       function(*args)

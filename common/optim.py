@@ -93,15 +93,15 @@ class Adam:
   def _step(self, grads, factor):
     step = tf.cast(self.step.assign_add(1), tf.float32)
     powers = [tf.pow(np.float32(beta), step) for beta in BETAS]
+    lr, eps, *betas = map(tf.constant, np.float32((self.lr, self.eps, *BETAS)))
     lists = self.params.values(), self.m.values(), self.v.values(), grads
     for param, m, v, grad in zip(*lists, strict=True):
       if self.decay:
         param.assign(param * np.float32(1 - self.decay))
       tf.raw_ops.ResourceApplyAdam(
           var=param.handle, m=m.handle, v=v.handle, beta1_power=powers[0],
-          beta2_power=powers[1], lr=np.float32(self.lr),
-          beta1=np.float32(BETAS[0]), beta2=np.float32(BETAS[1]),
-          epsilon=np.float32(self.eps), grad=grad * factor)
+          beta2_power=powers[1], lr=lr, beta1=betas[0], beta2=betas[1],
+          epsilon=eps, grad=grad * factor)
 
   def _rescale(self, finite):
     good = tf.where(finite, self.good + 1, tf.zeros_like(self.good))
