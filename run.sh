@@ -33,23 +33,41 @@ TXT
 
 fail() { echo "error: $*" >&2; exit 2; }
 
+PYTHONS='python3.12 python3.11 python3.10 python3 python'
+
 usable() {  # usable PYTHON: 3.10 to 3.12, able to create environments
   "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
     >/dev/null 2>&1
 }
 
-find_python() {
-  local name without=
-  for name in python3.12 python3.11 python3.10 python3 python; do
-    usable "$name" || continue
-    if "$name" -c 'import venv, ensurepip' 2>/dev/null; then
+may_install() { [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; }
+
+install_packages() {
+  echo "Installing $*." >&2
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+      apt-get install -qq -y --no-install-recommends "$@"; } >&2
+}
+
+python_with_venv() {
+  local name
+  for name in $PYTHONS; do
+    if usable "$name" && "$name" -c 'import venv, ensurepip' 2>/dev/null; then
       echo "$name"
       return
     fi
-    without=$name
   done
-  [[ -z $without ]] || fail "$without lacks the venv module: install" \
-    "$without-venv (Debian, Ubuntu: apt-get install python3-venv)"
+  return 1
+}
+
+find_python() {
+  local name
+  python_with_venv && return
+  may_install && install_packages python3 python3-venv &&
+    python_with_venv && return
+  for name in $PYTHONS; do
+    usable "$name" && fail "$name lacks the venv module: install" \
+      "$name-venv (Debian, Ubuntu: apt-get install python3-venv)"
+  done
   fail 'no Python 3.10, 3.11 or 3.12 found: install one of them'
 }
 
@@ -74,10 +92,8 @@ ensure_venv() {
 ensure_gl() {
   "$python" -m common.envs.gl >&2 && return
   local packages='libegl1 libegl-mesa0 libgl1-mesa-dri libgl1'
-  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    echo "Installing $packages." >&2
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends $packages; } >&2 || true
+  if may_install; then
+    install_packages $packages || true
     "$python" -m common.envs.gl >&2 && return
   fi
   fail "MuJoCo cannot render here: install $packages" \

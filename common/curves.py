@@ -24,8 +24,9 @@ def draw(run):
   _level(axes, run.evals.get('untrained'), UNTRAINED, 'untrained agent')
   _point(axes, run.evals.get('trained'))
   if run.paper is not None:
-    axes.axhline(run.paper, color=PAPER, linestyle='--', linewidth=1.2,
-                 label=f'Dreamer, paper, 5e6 steps ({run.paper:.0f})')
+    score, when = run.paper.score, run.paper.when
+    axes.axhline(score, color=PAPER, linestyle='--', linewidth=1.2,
+                 label=f'the paper, {when} ({score:.0f})')
   _decorate(figure, axes, run)
   return figure
 

@@ -95,7 +95,9 @@ class Episode:
 
   def load(self):
     """All arrays, the derived ones included; verifies checksums."""
-    return complete(files.read_npz(self.path))
+    arrays = complete(files.read_npz(self.path))
+    _check_finite(arrays)
+    return arrays
 
   def read(self, out, start):
     """Reads only rows [start, start + T) into out[key], each [T, ...].
@@ -105,6 +107,7 @@ class Episode:
     with open(self.path, 'rb') as file:
       for key, array in out.items():
         self._read(file, key, start, array)
+    _check_finite(out)
 
   def _read(self, file, key, start, out):
     if key in self._layout:
@@ -131,6 +134,12 @@ def complete(arrays):
       value = _derive(key, arrays.__getitem__, np.arange(length), length)
       arrays[key] = value.astype(_as_read(key, value.dtype))
   return arrays
+
+
+def _check_finite(arrays):
+  for key, value in arrays.items():
+    if value.dtype.kind == 'f' and not np.isfinite(value).all():
+      raise ValueError(f'{key} is not finite everywhere')
 
 
 def _as_read(key, dtype):

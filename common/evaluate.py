@@ -12,6 +12,7 @@ from common import cli, protocol, resume
 from common.checkpoint import below
 from common.config import UserError
 from common.driver import Driver, RandomPolicy
+from common.envs.base import has_images
 from common.jsonlines import to_line
 from common.results import POLICIES, confidence
 from common.video import write_gif
@@ -99,10 +100,10 @@ def main(schema, name, make_agent, make_envs, argv):
   line, result = evaluate_run(
       schema, name, make_agent, make, args.logdir, args.episodes,
       args.policy, args.seed, args.amount, bool(args.video))
-  if args.video:
-    write_gif(args.video, result.video, fps=20)
   print(to_line(line), end='', flush=True)
   _append(pathlib.Path(args.logdir) / 'eval.jsonl', to_line(line))
+  if args.video:
+    write_gif(args.video, result.video, fps=20)
 
 
 def _check_renders(config):
@@ -139,7 +140,9 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
   """Returns (function for Driver.send, environment steps it learned from)."""
   if policy == 'random':
     return RandomPolicy(env.act_space, seed), 0
-  agent = make_agent(config, env.obs_space, env.act_space)
+  spaces = {key: space for key, space in env.obs_space.items()
+            if key != 'image' or has_images(config, 'train')}
+  agent = make_agent(config, spaces, env.act_space)
   steps = 0
   if policy == 'trained':
     agent.restore(below(arrays, 'agent/'))

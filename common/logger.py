@@ -6,6 +6,7 @@ checkpoint is moved away, so that each step occurs once.
 """
 
 import collections
+import contextlib
 import math
 import pathlib
 import time
@@ -170,7 +171,8 @@ class _JsonLines:
       raise UserError(_refused(self._file.name, e)) from None
 
   def close(self):
-    self._file.close()
+    with contextlib.suppress(OSError):  # Told by `write`, which flushes.
+      self._file.close()
 
 
 class _TensorBoard:

@@ -187,9 +187,11 @@ class Loop:
     self.means.add(metrics)
     bad = [key for key, value in metrics.items() if not math.isfinite(value)
            and key.startswith(('loss/', 'grad_norm/'))]
+    if self.config.precision == 'float16':  # Overflow lowers the loss scale.
+      bad = [x for x in bad if metrics.get(
+          x.replace('grad_norm/', 'loss_scale/'), math.inf) <= 1]
     self.nonfinite = self.nonfinite + 1 if bad else 0
-    # With float16, overflow only lowers the loss scale.
-    if self.nonfinite >= NONFINITE and self.config.precision != 'float16':
+    if self.nonfinite >= NONFINITE:
       raise UserError(
           f'{bad[0]}: not finite in {self.nonfinite} updates in a row, the '
           f'last at env step {self.env_steps}; lower model_opt.lr or '

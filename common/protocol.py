@@ -11,6 +11,7 @@ from common.config import ROOT
 EMULATOR = ('sticky', 'actions', 'life_loss', 'noops')
 # What makes no other experiment, beside resume.HARMLESS.
 VARYING = ('seed', 'eval_episodes')
+SIZES = ('debug', 'laptop')  # presets that overrule all others
 
 
 def describe(config, agent):
@@ -45,18 +46,22 @@ def protocol(config):
 def presets(config, schema=None):
   """Returns the names of all presets that hold and differ from the defaults.
 
-  A preset holds if the config has each of its values, or those of a joint
-  preset `a+b`, whether it was named or not; other tasks of its suite, other
-  lengths and harmless keys count as the same, and so do keys that an older
-  run lacks. schema: by default that of the config.
+  A preset holds if the config has each of its values, or (but not for all)
+  those of a joint preset `a+b`, or of a size that holds, whether it was named
+  or not; other tasks of its suite, other lengths and harmless keys count as
+  the same, and so do keys that an older run lacks. A preset that bears the
+  name of its task needs that task. schema: by default that of the config.
   """
   schema = schema or config.schema
   defaults = schema.defaults.flat
-  return [
-      name for name, preset in schema.presets.items()
-      if '+' not in name and _holds(config, schema, name) and any(
-          defaults[key] != value for key, value in preset.items()
-          if key not in ('task', *resume.HARMLESS))]
+  found = []
+  for name in reversed(schema.presets):
+    if '+' not in name and _holds(config, schema, name, found):
+      found.insert(0, name)
+  return [name for name in found if any(
+      defaults[key] != value == config.flat.get(key, value)
+      for key, value in schema.presets[name].items()
+      if key not in ('task', *resume.HARMLESS))]
 
 
 def config_hash(config):
@@ -77,18 +82,19 @@ def commit():
   return f'{name}-dirty' if name and changed else name
 
 
-def _holds(config, schema, name):
+def _holds(config, schema, name, later):
   flat, preset = config.flat, schema.presets[name]
-  joints = [values for joint, values in schema.presets.items()
-            if '+' in joint and name in joint.split('+')]
+  others = [values for other, values in schema.presets.items()
+            if other in SIZES and other in later or '+' in other and name in other.split('+')]
   return all(
-      _suite(flat[key]) == _suite(value) if key == 'task' else
-      flat.get(key, value) in (value, *(x[key] for x in joints if key in x))
+      _same_tasks(flat[key], value, name) if key == 'task' else
+      flat.get(key, value) in (value, *(x[key] for x in others if key in x))
       for key, value in preset.items() if key not in resume.HARMLESS)
 
 
-def _suite(task):
-  return task.split('_')[0]
+def _same_tasks(task, preset, name):
+  (suite, *ours), (other, *theirs) = task.split('_'), preset.split('_')
+  return suite == other and (name in ours or name not in theirs)
 
 
 def _git(*command):

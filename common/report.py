@@ -22,8 +22,8 @@ def table(run):
     if policy in run.evals:
       lines.append(_table_line(name, run.evals[policy]))
   if run.paper is not None:
-    lines.append(
-        f'{"Dreamer, paper (5e6 steps)":<28}{"5 x 10":>8}{run.paper:>10.1f}')
+    name = f'the paper, {run.paper.when}'
+    lines.append(f'{name:<28}{"":>8}{run.paper.score:>10.1f}')
   trained = run.evals.get('trained')
   head = f'{run.task or "unknown task"}'
   if trained is None:
@@ -74,9 +74,9 @@ def _interval(low, high, form='.1f'):
 
 
 def _share(trained, paper):
-  low, high = (100 * trained[key] / paper for key in ('low', 'high'))
-  share = 100 * trained['mean'] / paper
-  return (f"Share of the paper's score (5e6 steps): {share:.1f}% "
+  low, high = (100 * trained[key] / paper.score for key in ('low', 'high'))
+  share = 100 * trained['mean'] / paper.score
+  return (f"Share of the paper's score ({paper.when}): {share:.1f}% "
           f'{_interval(low, high)}')
 
 

@@ -3,13 +3,17 @@
 import csv
 import math
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
 from common.config import ROOT, UserError, read_yaml
 from common.jsonlines import read_lines
 
-TABLE_G = ROOT / 'scores' / 'published' / 'dreamerv1_table_g.csv'
+TABLES = {  # by agent and suite: file and method in scores/published
+    ('dreamerv1', 'dmc'): ('dreamerv1_table_g.csv', 'dreamer'),
+    ('dreamerv2', 'dmc'): ('dreamerv2_dmc_vision_curves.csv', 'dreamerv2'),
+    ('dreamerv2', 'atari'): ('dreamerv2_table_k1.csv', 'dreamerv2')}
 POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
             'random': 'random policy'}
 
@@ -31,12 +35,23 @@ def confidence(scores):
   return mean, mean - half, mean + half
 
 
+class Published(NamedTuple):
+  """A paper's mean score and the environment steps it was reached at."""
+
+  score: float
+  steps: int
+
+  @property
+  def when(self):
+    return f'{self.steps / 1e6:.3g}M steps'
+
+
 class Run:
   """The figures of one logdir.
 
-  task: str or None. evals: dict of policy to a dict with env_steps, episodes,
-  mean, low, high. notes: what was left out, and why. Raises UserError where
-  there is nothing to report.
+  agent: dreamerv1 where the folder doesn't say. task: str or None. evals: dict
+  of policy to a dict with env_steps, episodes, mean, low, high. notes: what
+  was left out, and why. Raises UserError where there is nothing to report.
   """
 
   def __init__(self, logdir):
@@ -50,13 +65,14 @@ class Run:
       raise UserError(
           f'logdir: {logdir} has neither metrics.jsonl nor eval.jsonl with '
           'any line; train there first')
+    self.agent = self._agent()
     self.task = self._task(lines)
     self.evals = self._evals(lines)
 
   @property
   def paper(self):
-    """Dreamer's score in the paper at 5e6 steps, or None."""
-    return published(self.task)
+    """What the agent's paper reached at last: Published, or None."""
+    return published(self.task, self.agent)
 
   def series(self, name):
     """Returns arrays (env steps, values) of a metric; nulls are left out."""
@@ -71,6 +87,10 @@ class Run:
     if damaged:
       self.notes.append(f'{name}: {damaged} damaged line(s) left out')
     return lines
+
+  def _agent(self):
+    lines = self._read('scores.jsonl')
+    return next((x['agent'] for x in lines if 'agent' in x), 'dreamerv1')
 
   def _task(self, lines):
     path = self.logdir / 'config.yaml'
@@ -100,14 +120,19 @@ class Run:
     return evals
 
 
-def published(task):
-  """Returns Dreamer's score in the paper (5e6 steps), or None."""
+def published(task, agent='dreamerv1'):
+  """Returns the Published score of the task in the agent's paper, or None."""
   name = (task or '').replace('dmc_ball_in_cup_', 'dmc_cup_')
-  with open(TABLE_G, encoding='utf-8', newline='') as file:
-    for row in csv.DictReader(file):
-      if (row['task'], row['method']) == (name, 'dreamer'):
-        return float(row['value'])
-  return None
+  suite = agent, name.split('_')[0]
+  if suite not in TABLES:
+    return None
+  path, method = TABLES[suite]
+  with open(ROOT / 'scores' / 'published' / path, encoding='utf-8',
+            newline='') as file:
+    found = [Published(float(row['value']), int(row['env_steps']))
+             for row in csv.DictReader(file)
+             if (row['task'], row['method']) == (name, method)]
+  return max(found, key=lambda x: x.steps, default=None)
 
 
 def _is_number(value):

@@ -1,5 +1,7 @@
 """May this configuration start, or continue, in this folder?"""
 
+import contextlib
+import os
 import pathlib
 
 from common.checkpoint import Checkpoints
@@ -25,24 +27,53 @@ def open_logdir(config, agent):
   Writes `config.yaml`, for readers. Raises UserError for a folder that holds
   something else: another agent or task, other settings, foreign files.
   """
-  if not config.logdir:
-    raise ConfigError('logdir: is missing; write --logdir FOLDER')
   logdir = pathlib.Path(config.logdir)
-  if logdir.exists() and not logdir.is_dir():
-    raise ConfigError(f'logdir: {logdir} is a file; name a folder')
   saved = checkpoints(logdir).load()
   if saved is None:
     _check_new(logdir)
-  elif saved[1]['env_steps'] == 0:
+  elif saved[1]['env_steps'] == 0 and not any(
+      (logdir / 'episodes').glob('*.npz')):
     saved = None  # Nothing would be lost, whatever it was.
   else:
     check_meta(saved[1], config, agent)
-  try:
-    logdir.mkdir(parents=True, exist_ok=True)
-  except OSError as e:
-    raise ConfigError(f'logdir: can not create {logdir}: {e.strerror}') from e
   config.save(logdir / 'config.yaml')
   return saved
+
+
+@contextlib.contextmanager
+def locked(logdir):
+  """Makes the folder and keeps a second run out of it meanwhile.
+
+  The lock is one on the folder itself and ends with the process, however
+  that ends. File systems without locks go without.
+  """
+  if not logdir:
+    raise ConfigError('logdir: is missing; write --logdir FOLDER')
+  try:
+    os.makedirs(logdir, exist_ok=True)
+    handle = os.open(logdir, os.O_RDONLY)
+  except FileExistsError:
+    raise ConfigError(f'logdir: {logdir} is a file; name a folder') from None
+  except (OSError, ValueError) as e:
+    reason = getattr(e, 'strerror', None) or e
+    raise ConfigError(f'logdir: can not create {logdir}: {reason}') from None
+  try:
+    _lock(handle, logdir)
+    yield
+  finally:
+    os.close(handle)
+
+
+def _lock(handle, logdir):
+  try:
+    import fcntl
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    raise UserError(
+        f'logdir: another process trains in {logdir}; wait for its end, or '
+        'name another folder') from None
+  except (ImportError, OSError):
+    pass
 
 
 def load_run(schema, logdir, agent):
@@ -73,7 +104,13 @@ def check_agent(meta, logdir, agent):
 def check_meta(meta, config, agent):
   """Raises UserError when a checkpoint belongs to another run."""
   check_agent(meta, config.logdir, agent)
-  found = _differences(meta['config'], config.flat)
+  gone = sorted(set(meta['config']) - set(config.flat))
+  if gone:
+    raise UserError(
+        f'logdir: {config.logdir} holds a run of another version of {agent}, '
+        f'with a setting {gone[0]}; continue it with that version or start '
+        'another --logdir')
+  found = _differences(meta['config'], config)
   if found:
     key, old, new = min(found, key=lambda x: x[0] != 'task')
     more = f' (and {len(found) - 1} more keys)' if found[1:] else ''
@@ -101,11 +138,14 @@ def _check_new(logdir):
         'another folder, or delete this one')
 
 
-def _differences(old, new):
-  """Returns [(key, old value, new value)] that forbid continuing."""
-  return [
-      (key, old.get(key), new.get(key)) for key in {**new, **old}
-      if key not in HARMLESS and old.get(key) != new.get(key)]
+def _differences(old, config):
+  """Returns [(key, old value, new value)] that forbid continuing.
+
+  A key that is younger than the run stands for its default there.
+  """
+  old = {**config.schema.defaults.flat, **old}
+  return [(key, old[key], value) for key, value in config.flat.items()
+          if key not in HARMLESS and old[key] != value]
 
 
 def _show(value):

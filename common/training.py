@@ -33,12 +33,14 @@ def train(config, name, make_agent, make_envs, stop):
   common.stop.Stop. Raises UserError, or Stopped after a checkpoint.
   """
   check(config)
-  arrays, meta = resume.open_logdir(config, name) or (None, {'env_steps': 0})
-  if arrays is not None and arrays['done/run'] >= config.steps:
-    print(f'{config.logdir} has its {meta["env_steps"]} steps already; raise '
-          '--steps to continue', file=sys.stderr)
-    return
   with contextlib.ExitStack() as stack:
+    stack.enter_context(resume.locked(config.logdir))
+    saved = resume.open_logdir(config, name)
+    arrays, meta = saved or (None, {'env_steps': 0})
+    if arrays is not None and arrays['done/run'] >= config.steps:
+      print(f'{config.logdir} has its {meta["env_steps"]} steps already; '
+            'raise --steps to continue', file=sys.stderr)
+      return
     envs, eval_envs = _open_envs(stack, config, make_envs)
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
     agent = make_agent(config, envs[0].obs_space, envs[0].act_space)

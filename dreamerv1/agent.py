@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from common import layers, optim
+from common import checkpoint, layers, openloop, optim
 from common import noise as noise_lib
 from common.config import UserError
 from dreamerv1.actor_critic import ActorCritic
@@ -194,15 +194,10 @@ class Agent:
         tf.transpose(model.dynamics.get_feat(post), [1, 0, 2]),
         model.dynamics.get_feat(prior)], 0)  # [T, B, F]
     recon = model.decode(tf.reshape(feat, [-1, feat.shape[-1]]))
-    size = recon.shape[1:]
-    recon = tf.clip_by_value(
-        tf.reshape(recon, [length, rows, *size]) + 0.5, 0, 1)
-    truth = tf.cast(batch['image'], tf.float32) / 255
+    recon = tf.reshape(recon, [length, rows, *recon.shape[1:]])
+    truth = tf.cast(batch['image'], tf.float32) / 255  # without noise
     truth = tf.transpose(truth, [1, 0, 2, 3, 4])
-    video = tf.concat([truth, recon, (recon - truth + 1) / 2], 2)
-    video = tf.transpose(video, [0, 2, 1, 3, 4])
-    video = tf.reshape(video, [length, 3 * size[0], rows * size[1], size[2]])
-    return tf.cast(tf.round(video * 255), tf.uint8)
+    return openloop.to_uint8(openloop.compare(truth, recon + 0.5))
 
   # State
 
@@ -231,15 +226,7 @@ class Agent:
 
   def restore(self, arrays):
     """Takes back what `state` returned; the names must agree exactly."""
-    variables = self.variables
-    _check_names(set(variables), set(arrays))
-    for key, variable in variables.items():
-      if tuple(variable.shape) != arrays[key].shape:
-        raise UserError(
-            f'checkpoint: {key} has shape {arrays[key].shape}, this agent '
-            f'needs {tuple(variable.shape)}; use the config of that run')
-    for key, variable in variables.items():
-      variable.assign(arrays[key])
+    checkpoint.assign(self.variables, arrays)
 
   def _make_optimizers(self):
     """Groups: model, the diagnostic heads, actor, value."""
@@ -276,11 +263,3 @@ def _channels(obs_space):
     raise UserError(
         f'image: shape {shape}; the networks need (64, 64, C), resize it')
   return shape[2]
-
-
-def _check_names(ours, theirs):
-  for names, what in ((ours - theirs, 'lacks'), (theirs - ours, 'has extra')):
-    if names:
-      raise UserError(
-          f'checkpoint: {what} {sorted(names)[0]} and {len(names) - 1} more; '
-          'use the config of that run')

@@ -1,7 +1,7 @@
 """DreamerV2: Mastering Atari with Discrete World Models, arXiv 2010.02193.
 
     import dreamerv2
-    config = dreamerv2.configure(['dmc', 'laptop'], logdir='runs/mine')
+    config = dreamerv2.configure(['laptop'], logdir='runs/mine')
     dreamerv2.train(make_my_env, config)
     dreamerv2.evaluate(make_my_env, 'runs/mine', episodes=10)
 """

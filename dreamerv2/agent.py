@@ -38,6 +38,7 @@ class Agent:
     feat, embed = self.model.rssm.feat_size, self.model.encoder.size
     self.behaviour = ActorCritic(config, feat, act_space, init)
     self.reward_norm = RewardNorm('reward_norm', config.reward_norm)
+    _check_schedules(config)
     _check_expl(config, act_space, self.model)
     self.explorer = explore.make(config, feat, embed, act_space, init)
     self.exploring = Until(config.expl.until)
@@ -332,6 +333,14 @@ class Agent:
     if self.fixed_noise is not None:
       return self.fixed_noise
     return noise_lib.Noise(f'{self.config.seed}/{kind}/{name}', counter)
+
+
+def _check_schedules(config):
+  for key in ('actor_mix', 'actor_entropy'):
+    if config[key].kind != 'constant' and not config[key].duration:
+      raise UserError(
+          f'{key}.duration: 0 leaves no time for kind {config[key].kind}; '
+          'give environment steps, or set kind constant')
 
 
 def _check_expl(config, act_space, model):

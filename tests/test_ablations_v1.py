@@ -86,10 +86,10 @@ TABLE = {
         new='.*/dynamics/(gru/(gates|candidate)|(img|obs)_(mean|std))/.* '
         '.*/actor/(h1|h2|h3|hmean|hstd)/.* .*/reward/h1/.*'),
     'released': Row(
-        'precision dmc.normalize_actions pretrain_updates replay.starts '
-        'image_noise reward.(layers|units) pcont.(mode|units|scale) '
-        'value.units actor.(layers|units) kl.free collect '
-        '(model|actor|value|diagnostic)_opt.eps',
+        'precision dmc.normalize_actions atari.life_loss pretrain_updates '
+        'replay.starts image_noise reward.(layers|units) '
+        'pcont.(mode|units|scale) value.units actor.(layers|units) kl.free '
+        'collect (model|actor|value|diagnostic)_opt.eps',
         'loss/.* tensor/(recon|reward_pred|embed|feat|kl) '
         'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
         'tensor/(returns|bootstrap) (grad|step)/.* scale/.* act/.*',
@@ -108,6 +108,7 @@ TABLE = {
         '(grad|step)/(encode|actor|value)/.* '
         '(grad|step)/dynamics/(img1|gru|obs1|obs2)/.*',
         new='.*/pcont(/.*)? tensor/pcont_pred', kind='discrete'),
+    'atari+laptop': Row('pcont.mode', trace=False),
     # Sizes: no trace, as no array has the same shape.
     'debug': Row(
         f'{SIZES} time_limit save_every pcont.(layers|units) planner.horizon',

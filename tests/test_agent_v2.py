@@ -891,6 +891,11 @@ class TestReport:
 
 class TestUserErrors:
 
+  @pytest.mark.parametrize('key', ['actor_mix', 'actor_entropy'])
+  def test_schedule_without_time(self, key):
+    with pytest.raises(UserError, match=f'{key}.duration: 0 leaves no time'):
+      tools.make_agent(**{f'{key}.kind': 'linear'})
+
   @pytest.mark.parametrize('spaces, settings, words', [
       ({'image': Space((84, 84, 3), 'uint8')}, {}, 'image: shape (84, 84, 3)'),
       ({'image': Space((64, 64), 'uint8')}, {}, "has no 'image' of this kind"),

@@ -387,6 +387,14 @@ def test_a_lost_life_ends_training_episodes_only():
   assert left == full - 1 and not obs['is_last'] and obs['discount'] == 1
 
 
+def test_a_lost_life_may_end_episodes_of_evaluations():
+  env = make('breakout', 'eval', atari__life_loss='always')
+  env.reset(0)
+  full = lives(env)
+  *_, (last, left) = play_breakout(env)
+  assert left == full - 1 and last['is_terminal']
+
+
 def test_the_end_of_a_game_is_a_termination():
   env = make('breakout')
   *before, (last, left) = play_breakout(env)

@@ -529,7 +529,8 @@ class TestReadme:
     assert not {'horizon', 'batch_size', 'atari.noops', 'envs.amount'} & set(
         first)
     assert get('dreamerv1', 'atari') == [
-        'atari.noops', 'expl.schedule', 'expl.min', 'expl.eval_amount']
+        'atari.noops', 'atari.life_loss', 'expl.schedule', 'expl.min',
+        'expl.eval_amount']
     assert get('dreamerv1', 'dmlab') == ['pcont.mode']
     assert get('dreamerv2', 'montezuma') == []
     assert {'discount', 'batch_size', 'train_every'} <= set(

@@ -146,6 +146,14 @@ class TestEval:
     assert lines[0]['protocol']['lengths'] == [100, 100, 100]
     assert (tmp_path / 'video.gif').read_bytes()[:3] == b'GIF'
 
+  def test_a_video_that_can_not_be_written_costs_no_score(self, logdir):
+    done = call(
+        'dreamerv1.eval', '--logdir', str(logdir), '--policy', 'random',
+        '--episodes', '1', '--video', '/dev/null/x.gif')
+    assert done.returncode == 2 and done.stderr.count('\n') == 1
+    assert json.loads(done.stdout)['episodes'] == 1
+    assert (logdir / 'eval.jsonl').read_text().endswith(done.stdout)
+
 
 class TestRun:
 

@@ -2,6 +2,7 @@
 
 import types
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -304,6 +305,21 @@ def test_old_gym_object(truncated):
   assert obs[2]['image'].shape == (64, 64, 3)
   assert (obs[2]['image'] == 2).all()
   assert obs[-1]['is_last'] and obs[-1]['is_terminal'] != truncated
+
+
+class NoArguments(gymnasium.Wrapper):
+  """A wrapper whose reset takes no seed."""
+
+  def reset(self):
+    return self.env.reset()
+
+
+def test_wrapper_without_a_seed():
+  env, = envs.make_envs(
+      make_config(), 'train', 1, NoArguments(strange.NewStyle(50)))
+  one, two, three = (rollout(env, seed, [ZERO]) for seed in (3, 3, 4))
+  assert len(one) == len(two) == 2
+  assert not np.array_equal(one[0]['image'], three[0]['image'])
 
 
 def test_dm_env_object():

@@ -169,7 +169,8 @@ class TestJsonLines:
     logger._jsonl._file.close()
     logger._jsonl._file = open('/dev/full', 'a')
     with pytest.raises(UserError, match='No space left.*free some space'):
-      logger.write(1, 1, 1)
+      with logger:
+        logger.write(1, 1, 1)
 
   def test_read_lines(self, tmp_path):
     assert read_lines(tmp_path / 'none') == ([], 0)

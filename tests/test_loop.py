@@ -1,5 +1,6 @@
 """The schedule, resuming and stopping, with an agent of a few numbers."""
 
+import contextlib
 import functools
 import json
 import math
@@ -400,6 +401,55 @@ class TestResume:
     run(whole)
     assert_same(saved(whole), expected)
 
+  def test_after_a_crash_before_the_second_checkpoint(self, config, whole):
+    """That of step 0 knows no episodes: those on disk aren't stored twice."""
+    class Crash(Exception):
+      pass
+
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        raise Crash
+
+    slow = config.update({'save_every': 1000})
+    with pytest.raises(Crash):
+      training.train(slow, 'fake', Agent, make_envs, Stop())
+    episodes = pathlib.Path(config.logdir, 'episodes')
+    assert saved(slow)[1]['env_steps'] == 0 and list(episodes.glob('*.npz'))
+    with pytest.raises(UserError, match='seed: the run in .* has 0'):
+      run(slow.update({'seed': 1}))
+    with pytest.raises(UserError, match='holds a run of fake, not other'):
+      run(slow, name='other')
+    run(config)
+    assert_same(saved(config), saved(whole))
+    assert list((episodes / 'after_checkpoint').iterdir())
+
+  def test_two_at_once_in_one_folder(self, config):
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        with pytest.raises(UserError, match='another process trains in'):
+          run(config)
+        return super().train(batch, env_steps)
+
+    training.train(
+        config.update({'steps': 300}), 'fake', Agent, make_envs, Stop())
+
+  def test_a_setting_that_is_younger_than_the_run(self, config):
+    schema = config.schema
+    old = {k: v for k, v in config.flat.items() if k != 'discount'}
+    meta = {'agent': 'fake', 'config': old}
+    resume.check_meta(meta, config, 'fake')
+    default = schema.defaults.discount
+    with pytest.raises(
+        UserError, match=f'discount: the run .* has {default}, this command'):
+      resume.check_meta(meta, config.update({'discount': 0.5}), 'fake')
+
+  def test_a_setting_that_is_gone(self, config):
+    meta = {'agent': 'fake', 'config': {**config.flat, 'old.key': 3}}
+    with pytest.raises(UserError, match='another version of fake.* old.key'):
+      resume.check_meta(meta, config, 'fake')
+
   def test_no_usable_checkpoint(self, whole):
     for path in pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'):
       path.write_bytes(b'')
@@ -419,8 +469,21 @@ class TestErrors:
     with pytest.raises(UserError, match='loss/model: not finite in 10 upd'):
       run(config, nan_from=5)
 
-  def test_float16_may_overflow(self, debug_config):
-    run(debug_config(train_updates=6, precision='float16'), nan_from=5)
+  @pytest.mark.parametrize('scale, ends', [(2.0, False), (1.0, True)])
+  def test_float16_may_overflow(self, debug_config, scale, ends):
+    """While the loss scale can fall; not at its least value."""
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        metrics = super().train(batch, env_steps)
+        bad = self.updates > 5
+        return {**metrics, 'loss_scale/model': scale,
+                'grad_norm/model': math.inf if bad else 1.0}
+
+    config = debug_config(train_updates=6, precision='float16')
+    with (pytest.raises(UserError, match='grad_norm/model: not finite in 10')
+          if ends else contextlib.nullcontext()):
+      training.train(config, 'fake', Agent, make_envs, Stop())
 
   def test_single_nans_are_left_out_of_means(self, debug_config):
     config = debug_config(steps=400, train_updates=4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from common import config as configs
-from common import envs
+from common import envs, evaluate
 from common.config import UserError
 from common.envs import base, gl, spaces
 from tests import strange_envs as strange
@@ -55,6 +55,21 @@ def test_who_renders(images, mode, has):
     assert ('image' in one) == has
     assert one['position'].shape == (2,)
   assert bool(renders) == has
+
+
+@pytest.mark.parametrize('images, names', [
+    ('all', {'image', 'position'}), ('eval', {'position'})])
+def test_evaluations_build_the_agent_that_was_trained(images, names):
+  """It has seen no image where only evaluations render."""
+  made = []
+
+  def make_agent(config, obs_space, act_space):
+    made.append(set(obs_space))
+
+  config = make_config('dummy_continuous', images)
+  env = envs.make_env(config, 'eval')
+  evaluate._make_policy('untrained', config, make_agent, env, {}, {}, 0)
+  assert made == [names]
 
 
 def test_an_agent_without_the_key_has_images():

@@ -487,6 +487,25 @@ def test_all_damaged_while_training(tmp_path):
     replay.sample(5, 10)
 
 
+@pytest.mark.parametrize('key', ['reward', 'action', 'speed'])
+@pytest.mark.parametrize('memory', [1.0, 1e-9])
+@pytest.mark.parametrize('compressed', [False, True])
+def test_values_that_are_not_finite(tmp_path, key, memory, compressed):
+  """Half precision overflows in recorded runs."""
+  recorded(1, 0, False, compressed, tmp_path)
+  path, = tmp_path.glob('*.npz')
+  with np.load(path) as data:
+    arrays = dict(data)
+  arrays[key] = np.full_like(arrays[key], np.inf)
+  (np.savez_compressed if compressed else np.savez)(path, **arrays)
+  recorded(1, 1, False, compressed, tmp_path)
+  replay = Replay(tmp_path, 0, memory_gb=memory)
+  keys = 'image', 'action', 'reward', 'speed'
+  with pytest.warns(UserWarning, match=f'{key} is not finite'):
+    batch = replay.sample(20, 5, keys)
+  assert replay.episodes == 1 and np.isfinite(batch[key]).all()
+
+
 def test_a_folder_that_may_not_be_read_is_not_damaged(tmp_path, monkeypatch):
   fill(tmp_path, [20])
 

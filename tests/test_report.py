@@ -74,7 +74,14 @@ class TestPublished:
       ('dmc_ball_in_cup_catch', 962.48), ('dmc_acrobot_swingup', 365.26),
       ('dmc_humanoid_walk', None), ('dummy_continuous', None), (None, None)])
   def test_score(self, task, score):
-    assert results.published(task) == score
+    assert results.published(task) == (score and (score, 5e6))
+
+  @pytest.mark.parametrize('task, wanted', [
+      ('dmc_cheetah_run', (807.35, 198e4)),
+      ('dmc_cup_catch', (776.88, 198e4)),
+      ('atari_alien', (3967, 199e6)), ('crafter_reward', None)])
+  def test_score_of_dreamerv2(self, task, wanted):
+    assert results.published(task, 'dreamerv2') == wanted
 
 
 class TestTable:
@@ -88,8 +95,8 @@ class TestTable:
     assert rows['trained agent'] == ['3', '900.0', '[651.6,', '1148.4]']
     assert rows['random policy'] == ['3', '50.0', '[25.2,', '74.8]']
     assert rows['untrained agent'] == ['2', '30.0', '[30.0,', '30.0]']
-    assert rows['Dreamer, paper (5e6 steps)'] == ['5', 'x', '10', '961.7']
-    assert "paper's score (5e6 steps): 93.6% [67.8, 119.4]" in text
+    assert rows['the paper, 5M steps'] == ['961.7']
+    assert "paper's score (5M steps): 93.6% [67.8, 119.4]" in text
     assert "above the random policy's: yes" in text
 
   @pytest.mark.parametrize('returns, wanted', [
@@ -117,8 +124,13 @@ class TestTable:
     config = schema.config(overrides={'task': 'dmc_cheetah_run'})
     config.save(logdir / 'config.yaml')
     run = results.Run(logdir)
-    assert run.task == 'dmc_cheetah_run' and run.paper == 894.56
+    assert run.task == 'dmc_cheetah_run' and run.paper == (894.56, 5e6)
     assert run.evals == {} and '4 line(s) of another task' in run.notes[0]
+
+  def test_agent_whose_paper_counts(self, logdir):
+    write(logdir / 'scores.jsonl', [{'agent': 'dreamerv2', 'step': 8000}])
+    text = '\n'.join(report.table(results.Run(logdir)))
+    assert 'the paper, 1.98M steps' in text
 
   def test_damaged_lines_are_noted(self, logdir):
     with open(logdir / 'eval.jsonl', 'a') as file:
@@ -188,7 +200,7 @@ class TestFigure:
     axes, labels = self.labels(logdir)
     assert labels == [
         'training episodes', 'random policy (50)', 'untrained agent (30)',
-        'Dreamer, paper, 5e6 steps (962)',
+        'the paper, 5M steps (962)',
         'final evaluation (900, 3 episodes)']
     assert axes.get_title() == 'dmc_walker_walk'
     levels = {tuple(x.get_ydata()) for x in axes.lines

@@ -126,9 +126,12 @@ class TestDescribe:
     import dreamerv2
     schema = dreamerv2.schema()
     for names in (['dmc_vision', 'released'], ['released'], ['dmc_vision'],
-                  ['montezuma'], ['gaussian_latents', 'released']):
+                  ['montezuma'], ['gaussian_latents', 'released'],
+                  ['laptop'], ['dmc_vision', 'laptop'], ['humanoid'],
+                  ['minatar', 'laptop']):
       config = schema.config(names)
       assert set(protocol.presets(config)) == set(names)
+    assert protocol.presets(schema.config(['atari', 'laptop'])) == ['laptop']
 
   def test_hash(self):
     hash_of = protocol.config_hash

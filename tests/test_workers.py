@@ -334,6 +334,14 @@ def test_no_gl_says_what_to_install(monkeypatch):
   assert 'libosmesa6' in text and '\n' not in text
 
 
+@pytest.mark.skipif('DISPLAY' in os.environ, reason='glfw works here')
+def test_backend_of_the_users_own_that_fails(make, monkeypatch):
+  """MuJoCo raises an error that is no RuntimeError."""
+  monkeypatch.setenv('MUJOCO_GL', 'glfw')
+  with pytest.raises(UserError, match='MUJOCO_GL=glfw does not render'):
+    make(task='dmc_walker_walk', **LOW).reset(0)
+
+
 def test_gl_command_reports_a_backend_that_fails():
   result = subprocess.run(
       [sys.executable, '-m', 'common.envs.gl'], cwd=ROOT,

@@ -28,15 +28,23 @@ class GymAdapter:
   def reset(self, seed):
     seed = None if seed is None else int(seed % 2 ** 31)
     inner = getattr(self._env, 'unwrapped', self._env)
-    if seed is not None and _takes_seed(inner.reset):
+    if seed is not None and _takes_seed(inner.reset) and (
+        _takes_seed(self._env.reset)):
       result = self._env.reset(seed=seed)
     else:
-      if seed is not None and hasattr(self._env, 'seed'):
-        self._env.seed(seed)
+      if seed is not None:
+        self._seed(inner, seed)
       result = self._env.reset()
     is_new = isinstance(result, tuple) and len(result) == 2 and (
         isinstance(result[1], dict))
     return _flat(result[0] if is_new else result)
+
+  def _seed(self, inner, seed):
+    """For environments, or wrappers, whose reset takes no seed."""
+    if hasattr(self._env, 'seed'):
+      self._env.seed(seed)
+    elif _takes_seed(inner.reset):
+      inner.reset(seed=seed)
 
   def step(self, action):
     if self.actions[0] == 'discrete':

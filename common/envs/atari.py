@@ -35,7 +35,8 @@ def make(name, config, mode):
   return Atari(
       name, config.atari.sticky, config.atari.noops, config.atari.actions,
       config.atari.color, config.atari.resize,
-      one_life=config.atari.life_loss == 'end' and mode == 'train')
+      one_life=config.atari.life_loss == 'always' or (
+          config.atari.life_loss == 'end' and mode == 'train'))
 
 
 class Atari(base.Env):

@@ -127,7 +127,7 @@ def _camera(physics, name, camera, domain):
         f'0..{physics.model.ncam - 1}; -1 chooses')
   try:
     return Camera(physics, SIZE, SIZE, camera)
-  except RuntimeError as error:
+  except Exception as error:  # MuJoCo's own are no RuntimeErrors.
     raise gl.no_gl(gl.BACKENDS) from error
 
 
