@@ -84,8 +84,10 @@ def commit():
 
 def _holds(config, schema, name, later):
   flat, preset = config.flat, schema.presets[name]
-  others = [values for other, values in schema.presets.items()
-            if other in SIZES and other in later or '+' in other and name in other.split('+')]
+  others = [
+      values for other, values in schema.presets.items()
+      if other in SIZES and other in later or (
+          '+' in other and name in other.split('+'))]
   return all(
       _same_tasks(flat[key], value, name) if key == 'task' else
       flat.get(key, value) in (value, *(x[key] for x in others if key in x))
