@@ -26,7 +26,7 @@ def setup(config):
   # By default only on CPUs with AVX-512 or AMX; elsewhere convolutions run
   # backward at a third of the speed without it.
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-  with _without(NOISE), _without_gc():
+  with _without(NOISE), without_gc():
     tf, _ = _libraries()
     gpus = tf.config.list_physical_devices('GPU')
     _set_threads(tf.config.threading, config.threads)
@@ -76,8 +76,8 @@ def _set_threads(threading, amount):
 
 
 @contextlib.contextmanager
-def _without_gc():
-  """Imports make few cycles, and TensorFlow's 2 s of looking for them."""
+def without_gc():
+  """For imports and tracing: few cycles, and seconds of looking for them."""
   enabled = gc.isenabled()
   gc.disable()
   try:

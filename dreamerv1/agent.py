@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from common import checkpoint, layers, openloop, optim
+from common import checkpoint, device, layers, openloop, optim
 from common import noise as noise_lib
 from common.config import UserError
 from dreamerv1.actor_critic import ActorCritic
@@ -85,6 +85,7 @@ class Agent:
       grads[group] = self.optimizers[group].gradients(tape, extra[group])
     return {**losses, **extra}, grads, {**tensors, **imagined}
 
+  @device.without_gc()  # while it is traced
   def _train_step(self, batch):
     noise = self._noise('train', self.counters['updates'])
     data = self.model.preprocess(batch, noise)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from common import checkpoint, layers, openloop, optim
+from common import checkpoint, device, layers, openloop, optim
 from common import noise as noise_lib
 from common.config import UserError
 from common.schedules import schedule
@@ -65,6 +65,7 @@ class Agent:
     """
     return self._train(self._tensors(batch), tf.constant(env_steps, tf.int64))
 
+  @device.without_gc()  # while it is traced
   def _train_step(self, batch, env_steps):
     return self.learn(batch, env_steps)[0]
 

@@ -282,7 +282,8 @@ def _run(items, part):
     f'{row[0]}-{row[1]}-{i}' for i, row in enumerate(TABLE)])
 def test_effect(key, value, base, differs, equal):
   differs, equal = differs.split(), equal.split()
-  one = run({k: v for k, v in base.items() if k != key}, differs + equal)
+  one = run({k: v for k, v in base.items() if (k, v) != (key, value)},
+            differs + equal)
   two = run({**base, key: value}, differs + equal)
   for name in differs:
     assert name in one or name in two, f'{name} does not exist'
