@@ -131,12 +131,11 @@ def _index(folder):
   replay = Replay(folder, 0)
   size = tracemalloc.get_traced_memory()[0]
   tracemalloc.stop()
-  million = 1e6 / replay.steps
   start = time.perf_counter()
   Replay(folder, 0)
   return {'open_s': round(time.perf_counter() - start, 2),
           'index_kb_per_episode': round(size / replay.episodes / 1e3, 2),
-          'memory_mb_per_million_steps': round(size / 1e6 * million, 2)}
+          'memory_mb_per_million_steps': round(size / replay.steps, 2)}
 
 
 def drop_from_cache(paths):

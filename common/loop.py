@@ -187,9 +187,11 @@ class Loop:
     self.means.add(metrics)
     bad = [key for key, value in metrics.items() if not math.isfinite(value)
            and key.startswith(('loss/', 'grad_norm/'))]
-    if self.config.precision == 'float16':  # Overflow lowers the loss scale.
-      bad = [x for x in bad if metrics.get(
-          x.replace('grad_norm/', 'loss_scale/'), math.inf) <= 1]
+    if self.config.precision == 'float16':
+      # Overflow only lowers a group's loss scale, down to 1.
+      scales = {key.replace('loss_scale/', 'grad_norm/'): value
+                for key, value in metrics.items() if 'loss_scale/' in key}
+      bad = [key for key in bad if scales.get(key, math.inf) <= 1]
     self.nonfinite = self.nonfinite + 1 if bad else 0
     if self.nonfinite >= NONFINITE:
       raise UserError(

@@ -10,7 +10,7 @@ from common.config import UserError
 from common.envs.spaces import ActionSpace, Space
 from common.noise import FixedNoise
 from dreamerv1.agent import Agent
-from tests import agent_tools, parity_v1
+from tests import agent_checks, agent_tools, parity_v1
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 PROFILES = ['paper', 'paper_code', 'released']
@@ -228,30 +228,18 @@ class TestState:
     agent = agent_tools.make_agent()
     arrays = agent.state()
     change(arrays)
-    before = agent.state()
-    with pytest.raises(UserError) as error:
-      agent.restore({k: v + 1 if k in before else v
-                     for k, v in arrays.items()})
-    assert words in str(error.value) and '\n' not in str(error.value)
-    after = agent.state()
-    assert all(np.array_equal(before[key], after[key]) for key in before)
+    known = agent.state()
+    agent_checks.refuses(agent, {
+        k: v + 1 if k in known else v for k, v in arrays.items()}, words)
 
 
 class TestReport:
 
   @pytest.mark.parametrize('rows, length', [(2, 4), (8, 9)])
   def test_video(self, rows, length):
-    agent = agent_tools.make_agent()
-    batch = agent_tools.make_batch(rows=rows, length=length)
-    video = agent.report(batch)['openloop']
-    rows = min(rows, 6)
-    assert video.shape == (length, 3 * 64, rows * 64, 3)
-    assert video.dtype == np.uint8
-    for row in range(rows):
-      columns = video[:, :, 64 * row: 64 * (row + 1)].astype(int)
-      truth, model, error = np.split(columns, 3, 1)
-      assert np.array_equal(truth, batch['image'][row])
-      assert np.abs((model - truth + 255) / 2 - error).max() <= 1
+    agent_checks.video_is_truth_model_and_error(
+        agent_tools.make_agent(),
+        agent_tools.make_batch(rows=rows, length=length))
 
   def test_later_images_are_not_seen(self):
     batch = agent_tools.make_batch(length=8)
@@ -279,15 +267,8 @@ class TestReport:
     assert agent.report(agent_tools.make_batch()) == {}
 
   def test_learning_is_not_changed(self):
-    def state(pictures):
-      agent = agent_tools.make_agent()
-      for _ in range(pictures):
-        agent.report(agent_tools.make_batch())
-      agent.train(agent_tools.make_batch())
-      return agent.state()
-    one, two = state(0), state(2)
-    assert [key for key in one if not np.array_equal(one[key], two[key])] == [
-        'counter/reports']
+    agent_checks.pictures_do_not_change_learning(
+        agent_tools.make_agent, agent_tools.make_batch)
 
 
 class TestUserErrors:

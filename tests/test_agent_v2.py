@@ -18,6 +18,7 @@ from common.noise import FixedNoise, Noise
 from dreamerv2.actor_critic import ActorCritic, RewardNorm
 from dreamerv2.agent import Agent
 from dreamerv2.world_model import WorldModel
+from tests import agent_checks
 from tests import agent_tools_v2 as tools
 from tests.parity_v1 import eagerly
 
@@ -740,15 +741,9 @@ class TestActing:
 
   def test_rows_are_independent(self):
     # Gaussian latents: samples of others may agree for two images.
-    def act(obs):
-      agent = tools.make_agent('continuous', **{'rssm.latents': 'gaussian'})
-      return agent.policy(obs, None)[0]
-    one, two = tools.make_obs(), tools.make_obs()
-    two['image'] = two['image'].copy()
-    two['image'][1] = 255 - two['image'][1] // 2
-    before, after = act(one), act(two)
-    np.testing.assert_allclose(before[[0, 2]], after[[0, 2]], atol=1e-6)
-    assert np.abs(before[1] - after[1]).max() > 1e-6
+    agent_checks.rows_are_independent(
+        lambda: tools.make_agent('continuous', **{'rssm.latents': 'gaussian'}),
+        tools.make_obs)
 
   @pytest.mark.parametrize('kind', KINDS)
   @pytest.mark.parametrize('mode', ['train', 'eval'])
@@ -832,29 +827,16 @@ class TestState:
   def test_checkpoint_of_another_config(self, settings, words):
     arrays = tools.make_agent().state()
     agent = tools.make_agent(**settings)
-    before = agent.state()
-    with pytest.raises(UserError) as error:
-      agent.restore({key: value + 1 for key, value in arrays.items()})
-    assert words in str(error.value) and '\n' not in str(error.value)
-    after = agent.state()
-    assert all(np.array_equal(before[key], after[key]) for key in before)
+    agent_checks.refuses(
+        agent, {key: value + 1 for key, value in arrays.items()}, words)
 
 
 class TestReport:
 
   @pytest.mark.parametrize('rows, length', [(2, 4), (8, 9)])
   def test_video(self, rows, length):
-    agent = tools.make_agent()
-    batch = tools.make_batch(rows=rows, length=length)
-    video = agent.report(batch)['openloop']
-    rows = min(rows, 6)
-    assert video.shape == (length, 3 * 64, rows * 64, 1)
-    assert video.dtype == np.uint8
-    for row in range(rows):
-      columns = video[:, :, 64 * row: 64 * (row + 1)].astype(int)
-      truth, model, error = np.split(columns, 3, 1)
-      assert np.array_equal(truth, batch['image'][row])
-      assert np.abs((model - truth + 255) / 2 - error).max() <= 1
+    agent_checks.video_is_truth_model_and_error(
+        tools.make_agent(), tools.make_batch(rows=rows, length=length))
 
   def test_later_images_are_not_seen_but_actions_are(self):
     batch = tools.make_batch('continuous', length=8)
@@ -878,15 +860,8 @@ class TestReport:
     assert agent.report(tools.make_batch()) == {}
 
   def test_learning_is_not_changed(self):
-    def state(pictures):
-      agent = tools.make_agent()
-      for _ in range(pictures):
-        agent.report(tools.make_batch())
-      agent.train(tools.make_batch())
-      return agent.state()
-    one, two = state(0), state(2)
-    assert [key for key in one if not np.array_equal(one[key], two[key])] == [
-        'counter/reports']
+    agent_checks.pictures_do_not_change_learning(
+        tools.make_agent, tools.make_batch)
 
 
 class TestUserErrors:

@@ -425,15 +425,19 @@ class TestResume:
     assert list((episodes / 'after_checkpoint').iterdir())
 
   def test_two_at_once_in_one_folder(self, config):
+    refused = []
+
     class Agent(FakeAgent):
 
       def train(self, batch, env_steps):
         with pytest.raises(UserError, match='another process trains in'):
           run(config)
+        refused.append(env_steps)
         return super().train(batch, env_steps)
 
     training.train(
         config.update({'steps': 300}), 'fake', Agent, make_envs, Stop())
+    assert refused
 
   def test_a_setting_that_is_younger_than_the_run(self, config):
     schema = config.schema
