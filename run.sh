@@ -90,11 +90,11 @@ ensure_venv() {
 }
 
 ensure_gl() {
-  "$python" -m common.envs.gl >&2 && return
+  "$python" -m dreamer.envs.gl >&2 && return
   local packages='libegl1 libegl-mesa0 libgl1-mesa-dri libgl1'
   if may_install; then
     install_packages $packages || true
-    "$python" -m common.envs.gl >&2 && return
+    "$python" -m dreamer.envs.gl >&2 && return
   fi
   fail "MuJoCo cannot render here: install $packages" \
     '(or libosmesa6), then run ./run.sh setup again'
@@ -127,7 +127,7 @@ main_job() {
   for policy in random untrained trained; do
     "$python" -m dreamerv1.eval --logdir "$logdir" --policy "$policy"
   done
-  "$python" -m common.report "$logdir"
+  "$python" -m scores.single "$logdir"
 }
 
 run_tests() {
@@ -154,7 +154,8 @@ case $command in
   main) main_job ;;
   setup) setup ;;
   train | eval) agent_main "$command" "$@" ;;
-  report | bench | audit) run_module "common.$command" "$@" ;;
+  report) run_module scores.single "$@" ;;
+  bench | audit) run_module "dreamer.$command" "$@" ;;
   parity) run_module tests.parity "$@" ;;
   scores) run_module scores "$@" ;;
   test) run_tests "$@" ;;

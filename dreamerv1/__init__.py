@@ -23,13 +23,13 @@ def configure(presets=(), **overrides):
 
 def schema():
   """Defaults, presets and allowed values of every key."""
-  from common.config import Schema
+  from dreamer.config.schema import Schema
   return Schema.load(CONFIGS)
 
 
 def make_agent(config, obs_space, act_space):
   """Returns the Agent; imports and sets up TensorFlow."""
-  from common import device
+  from dreamer.nn import device
   device.setup(config)
   from dreamerv1.agent import Agent
   return Agent(config, obs_space, act_space)
@@ -39,13 +39,13 @@ def evaluate(env, logdir, **options):
   """Evaluates a run of `dreamerv1.train(env, config)`.
 
   Options are episodes, policy, seed, amount and video; see
-  common.evaluate.evaluate_run. Returns a dict with returns, mean, low, high
-  and how they were measured, and the Result with the video.
+  dreamer.run.evaluate.evaluate_run. Returns a dict with returns, mean, low,
+  high and how they were measured, and the Result with the video.
   """
   import functools
 
-  from common.envs import make_envs
-  from common.evaluate import evaluate_run
+  from dreamer.envs import make_envs
+  from dreamer.run.evaluate import evaluate_run
   return evaluate_run(
       schema(), NAME, make_agent, functools.partial(make_envs, factory=env),
       logdir, **options)

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from common import dists, layers, nets, returns
-from common.layers import Module
+from dreamer.nn import dists, layers, nets, returns
+from dreamer.nn.layers import Module
 
 
 class Actor(nets.MLP):

@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from common import checkpoint, device, layers, openloop, optim
-from common import noise as noise_lib
-from common.config import UserError
+from dreamer.errors import UserError
+from dreamer.nn import device, layers, openloop, optim
+from dreamer.nn import noise as noise_lib
+from dreamer.run import checkpoint
 from dreamerv1.actor_critic import ActorCritic
 from dreamerv1.exploration import Exploration, exploration_amount
 from dreamerv1.planner import Planner

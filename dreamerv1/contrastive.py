@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from common import nets
-from common.config import UserError
+from dreamer.errors import UserError
+from dreamer.nn import nets
 
 
 class StateHead(nets.MLP):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from common.config import UserError
+from dreamer.errors import UserError
 
 
 def exploration_amount(expl, env_steps, updates):

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from common import layers
-from common.config import UserError
+from dreamer.errors import UserError
+from dreamer.nn import layers
 
 MIN_VARIANCE = 1e-6  # keeps a narrow search alive
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from common import dists, layers
+from dreamer.nn import dists, layers
 
 
 class RSSM(layers.Module):

@@ -11,10 +11,11 @@ import sys
 import types
 
 import dreamerv1
-from common import cli, training
-from common.envs import make_envs
-from common.evaluate import OWN
-from common.stop import Stop, Stopped
+from dreamer import cli
+from dreamer.envs import make_envs
+from dreamer.run import training
+from dreamer.run.evaluate import OWN
+from dreamer.run.stop import Stop, Stopped
 
 
 def main(argv=None):

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from common import chunks, dists, nets
-from common.layers import Module
+from dreamer.nn import chunks, dists, nets
+from dreamer.nn.layers import Module
 from dreamerv1 import contrastive
 from dreamerv1.rssm import RSSM
 

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from common import dists, nets, returns
-from common.layers import Module
+from dreamer.nn import dists, nets, returns
+from dreamer.nn.layers import Module
 
 OUT = {'out': 'out/out', 'hidden': 'dense{}'}  # names inside a head
 

@@ -3,11 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
-from common import checkpoint, device, layers, openloop, optim
-from common import noise as noise_lib
-from common.config import UserError
-from common.schedules import schedule
-from common.when import Until
+from dreamer.errors import UserError
+from dreamer.nn import device, layers, openloop, optim
+from dreamer.nn import noise as noise_lib
+from dreamer.nn.schedules import schedule
+from dreamer.run import checkpoint
+from dreamer.run.when import Until
 from dreamerv2 import explore
 from dreamerv2.actor_critic import ActorCritic, RewardNorm
 from dreamerv2.world_model import WorldModel

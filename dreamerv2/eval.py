@@ -3,8 +3,9 @@
 import sys
 
 import dreamerv2
-from common import cli, evaluate
-from common.envs import make_envs
+from dreamer import cli
+from dreamer.envs import make_envs
+from dreamer.run import evaluate
 
 
 def main(argv=None):

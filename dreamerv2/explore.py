@@ -7,8 +7,8 @@ features gives.
 
 import tensorflow as tf
 
-from common import dists, nets
-from common.layers import Module
+from dreamer.nn import dists, nets
+from dreamer.nn.layers import Module
 from dreamerv2.actor_critic import OUT, ActorCritic, RewardNorm
 
 

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from common import chunks, dists, nets
-from common.config import UserError
-from common.layers import Module
+from dreamer.errors import UserError
+from dreamer.nn import chunks, dists, nets
+from dreamer.nn.layers import Module
 from dreamerv2.rssm import RSSM
 
 IMAGES = 250  # decoded at a time; bounds the memory

@@ -2,7 +2,7 @@
 
 import importlib
 
-from common import cli
+from dreamer import cli
 
 HELP = {
     'tables': "prints the papers' tables, recomputed from the raw figures",

@@ -11,7 +11,7 @@ bin: it is carried forward, and said to be.
 
 import typing
 
-from common.config import UserError
+from dreamer.errors import UserError
 
 
 class Rule(typing.NamedTuple):

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from common.files import atomic_write
+from dreamer.files import atomic_write
 from scores import binning, form, runs
 
 

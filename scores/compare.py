@@ -6,8 +6,8 @@ import zlib
 
 import numpy as np
 
-from common.config import UserError
-from common.protocol import EMULATOR
+from dreamer.errors import UserError
+from dreamer.run.protocol import EMULATOR
 from scores import (
     aggregates,
     atari,

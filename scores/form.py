@@ -20,8 +20,8 @@ import math
 import pathlib
 import typing
 
-from common.config import ROOT, UserError
-from common.files import atomic_write
+from dreamer.errors import UserError
+from dreamer.files import ROOT, atomic_write
 
 PUBLISHED = ROOT / 'scores' / 'published'
 

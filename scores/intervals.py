@@ -6,7 +6,7 @@ correction for few seeds: the spread of n resampled values is too small by
 are therefore multiplied by sqrt(n / (n - 1)) and by t / z, the ratio of
 Student's quantile to the normal one, with Welch-Satterthwaite degrees of
 freedom. The plain percentile interval of 3 seeds covers the mean in 75 % of
-cases instead of 95 %; this one in 94 %. (tests/test_scores_intervals.py)
+cases instead of 95 %; this one in 94 %. (tests/scores/test_intervals.py)
 
 Aggregates over tasks are rliable's (arXiv 2108.13264). Its bootstrap draws from
 NumPy's global state and takes milliseconds per draw, so the resampling is

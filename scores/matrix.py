@@ -13,7 +13,8 @@ import shlex
 import types
 import typing
 
-from common.config import Section, UserError, read_yaml
+from dreamer.config.schema import Section, read_yaml
+from dreamer.errors import UserError
 from scores import atari, form, runs
 from scores.layout import number
 

@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
-from common.config import UserError
-from common.files import atomic_write
+from dreamer.errors import UserError
+from dreamer.files import atomic_write
 from scores import binning, collect, form, references, runs, series
 
 OURS = '#1f5fa8'

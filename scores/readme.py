@@ -1,8 +1,8 @@
 """README's results and scores/ours/*/scores.json, from the runs kept there."""
 
-from common.config import ROOT, UserError
-from common.files import atomic_write
-from common.results import confidence
+from dreamer.errors import UserError
+from dreamer.files import ROOT, atomic_write
+from dreamer.stats import confidence
 from scores import binning, collect, references, runs, series
 from scores.layout import Table, to_markdown
 

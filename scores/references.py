@@ -5,7 +5,7 @@ import pathlib
 import statistics
 import typing
 
-from common.config import UserError
+from dreamer.errors import UserError
 from scores import binning, form, runs
 
 

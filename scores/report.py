@@ -5,11 +5,12 @@ import html
 import io
 import pathlib
 
-from common import audit
-from common.audit_tables import value_text
-from common.config import Schema, UserError, flatten, read_yaml
-from common.files import atomic_write
-from common.results import confidence
+from dreamer.audit import __main__ as audit
+from dreamer.audit.tables import value_text
+from dreamer.config.schema import Schema, flatten, read_yaml
+from dreamer.errors import UserError
+from dreamer.files import atomic_write
+from dreamer.stats import confidence
 from scores import (
     collect,
     compare,

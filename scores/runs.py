@@ -6,8 +6,9 @@ import math
 import pathlib
 import typing
 
-from common import protocol
-from common.config import Schema, Section, UserError, read_yaml
+from dreamer.config.schema import Schema, Section, read_yaml
+from dreamer.errors import UserError
+from dreamer.run import protocol
 
 FORMAT = 'dreamer scores 1'
 POLICIES = ('trained', 'untrained', 'random')

@@ -4,7 +4,7 @@ import typing
 
 import numpy as np
 
-from common.config import UserError
+from dreamer.errors import UserError
 from scores import atari, binning, form, references
 
 CURVES = {  # where a reference has curves beside its scores

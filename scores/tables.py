@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.config import UserError
+from dreamer.errors import UserError
 from scores import atari, form
 from scores.layout import Table, number, to_markdown, to_text
 

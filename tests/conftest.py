@@ -6,10 +6,10 @@ import pytest
 
 import dreamerv1
 
-# As in common/device.py, also for tests that don't set TensorFlow up by it.
+# As in dreamer/nn/device.py, also for tests that don't set TensorFlow up by it.
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-# As in common/cli.py: a third less of TensorFlow's import.
+# As in dreamer/cli.py: a third less of TensorFlow's import.
 os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
 
 

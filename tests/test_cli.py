@@ -1,19 +1,18 @@
 """Mistakes on the command line: one line, status 2, and no TensorFlow."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
 import dreamerv1
-from common import training
-from common.stop import Stop
-from tests.fakes import FakeAgent
-from tests.strange_envs import NewStyle
+from dreamer.run import training
+from dreamer.run.stop import Stop
+from tests.support import ROOT
+from tests.support.fakes import FakeAgent
+from tests.support.strange_envs import NewStyle
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEBUG = ('--configs', 'debug', '--task', 'dummy_continuous')
 
 
@@ -45,7 +44,7 @@ def logdir(tmp_path_factory):
   config = dreamerv1.configure(['debug'], **{
       'task': 'dummy_continuous', 'logdir': str(path), 'steps': 200,
       'envs.worker': 'inline', 'eval_every': 0})
-  from common.envs import make_envs
+  from dreamer.envs import make_envs
   training.train(config, 'dreamerv1', FakeAgent, make_envs, Stop())
   return path
 
@@ -121,7 +120,7 @@ class TestEval:
     config = dreamerv1.configure(['debug'], **{
         'task': 'dummy_continuous', 'logdir': str(tmp_path), 'steps': 100,
         'envs.worker': 'inline', 'eval_every': 0})
-    from common.envs import make_envs
+    from dreamer.envs import make_envs
     training.train(config, 'dreamerv2', FakeAgent, make_envs, Stop())
     line = error('dreamerv1.eval', '--logdir', str(tmp_path))
     assert 'holds a run of dreamerv2, not dreamerv1' in line
@@ -188,7 +187,7 @@ def test_train_is_a_function_however_it_is_imported(code):
   code += '''
 import dreamerv1, sys
 sys.modules['tensorflow'] = None
-from common.config import UserError
+from dreamer.errors import UserError
 config = dreamerv1.configure(['debug'], batch_length=60, logdir='x')
 for _ in range(2):
   try:

@@ -2,25 +2,27 @@
 
 import ast
 import importlib.metadata
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.support import ROOT
+
 AGENTS = ('dreamerv1', 'dreamerv2')
 SOURCES = sorted(
-    path for folder in ('common', *AGENTS, 'scores', 'tests')
+    path for folder in ('dreamer', *AGENTS, 'scores', 'tests')
     for path in (ROOT / folder).rglob('*.py'))
 PLAIN = [
-    'common.config', 'common.replay', 'common.driver', 'common.when',
-    'common.checkpoint', 'common.logger', 'common.loop', 'common.training',
-    'common.evaluate', 'common.report', 'common.envs.worker',
-    'common.envs.remote', 'common.envs.dmc', 'common.envs.dummy',
-    'common.envs.gym', 'dreamerv1', 'dreamerv1.train', 'dreamerv1.eval',
-    'dreamerv2', 'dreamerv2.train', 'dreamerv2.eval']
+    'dreamer.config.schema', 'dreamer.replay.replay', 'dreamer.run.driver',
+    'dreamer.run.when', 'dreamer.run.checkpoint', 'dreamer.log.logger',
+    'dreamer.run.loop', 'dreamer.run.training', 'dreamer.run.evaluate',
+    'scores.single', 'dreamer.envs.workers.worker',
+    'dreamer.envs.workers.remote', 'dreamer.envs.suites.dmc',
+    'dreamer.envs.suites.dummy', 'dreamer.envs.suites.gym', 'dreamerv1',
+    'dreamerv1.train', 'dreamerv1.eval', 'dreamerv2', 'dreamerv2.train',
+    'dreamerv2.eval']
 
 
 def module(path):
@@ -56,12 +58,14 @@ def wrong(sources, packages):
 
 def test_sources_are_found():
   names = {module(path) for path in SOURCES}
-  assert {'common.loop', 'common.envs.worker', 'dreamerv1.agent'} <= names
-  assert 'common.config' in imports(ROOT / 'common' / 'loop.py')
+  assert {'dreamer.run.loop', 'dreamer.envs.workers.worker',
+          'dreamerv1.agent'} <= names
+  loop = ROOT / 'dreamer' / 'run' / 'loop.py'
+  assert 'dreamer.errors' in imports(loop)
 
 
-def test_common_imports_no_agent():
-  sources = [x for x in SOURCES if under(module(x), 'common')]
+def test_core_imports_no_agent():
+  sources = [x for x in SOURCES if under(module(x), 'dreamer')]
   assert not wrong(sources, AGENTS)
 
 
@@ -78,7 +82,7 @@ def test_nothing_imports_train():
 
 @pytest.mark.parametrize('agent', AGENTS)
 def test_arrows_within_an_agent(agent):
-  """train -> agent -> {world_model -> rssm, actor_critic, ...} -> common."""
+  """train -> agent -> {world_model -> rssm, actor_critic, ...} -> dreamer."""
   allowed = {
       'rssm': [], 'actor_critic': [], 'contrastive': [], 'planner': [],
       'exploration': [], 'explore': ['actor_critic'],
@@ -122,7 +126,7 @@ def test_third_party_imports_are_requirements():
       plain(re.split(r'[\[=#]', line)[0]) for line in lines
       if line.strip() and not line.startswith('#')}
   owners = importlib.metadata.packages_distributions()
-  own = {'common', 'tests', 'scores', *AGENTS}
+  own = {'dreamer', 'tests', 'scores', *AGENTS}
   for path in SOURCES:
     for name in {x.split('.')[0] for x in imports(path)}:
       if name in sys.stdlib_module_names or name in own:

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from common.config import ROOT
-from tests.strange_envs import NewStyle
+from dreamer.files import ROOT
+from tests.support.strange_envs import NewStyle
 
 BLOCKS = re.findall(
     r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)

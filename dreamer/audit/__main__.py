@@ -1,0 +1,218 @@
+"""Every hyperparameter beside what the paper and the releases say of it.
+
+Prints a table: key, published values, the value of this run, and a verdict:
+as paper; silent (the paper names no value: where ours is from); as released;
+deviation (a profile keeps another value than its release, with the reason);
+yours. Counts are in environment steps. `./run.sh train AGENT --help` lists
+all presets and keys.
+"""
+
+import argparse
+import pathlib
+import sys
+
+from dreamer import cli
+from dreamer.audit import tables
+from dreamer.audit.sources import AGENTS, VERDICTS, Published
+from dreamer.config.rules import nearest, show
+from dreamer.config.schema import Schema, diff, flatten, read_yaml
+from dreamer.errors import UserError
+from dreamer.files import ROOT
+
+EXAMPLES = """examples:
+  ./run.sh audit dreamerv1 --configs dmc released
+  ./run.sh audit dreamerv2 --configs atari --set batch_size=16 --differences
+  ./run.sh audit --logdir runs/walker --sources
+  ./run.sh audit --diff dreamerv1:dmc,paper_code dreamerv1:dmc,released
+  ./run.sh audit --diff dreamerv1:dmc,released runs/walker --format json"""
+
+
+def main(argv=None):
+  """Prints an audit or a comparison, or writes the README's section."""
+  args = parse(argv)
+  if args.readme:
+    write_readme(ROOT / 'README.md')
+    return
+  table = compare(*args.diff, args.agent) if args.diff else audit(args)
+  print(tables.FORMATS[args.format](table, args.sources))
+
+
+def parse(argv=None):
+  """Returns the arguments; prints and exits for --help."""
+  parser = cli.Parser(
+      prog='./run.sh audit', usage='%(prog)s [AGENT] [options]',
+      description=__doc__, epilog=EXAMPLES,
+      formatter_class=argparse.RawDescriptionHelpFormatter)
+  add = parser.add_argument
+  add('agent', nargs='?', metavar='AGENT',
+      help=f'{" or ".join(AGENTS)}; default: {AGENTS[0]}, or that of the run')
+  add('--configs', nargs='+', metavar='PRESET', action='extend', default=[],
+      help='presets, as for training: suite, ablation, profile')
+  add('--set', nargs='+', metavar='KEY=VALUE', action='extend', default=[])
+  add('--logdir', help='audits the config.yaml of a run')
+  add('--diff', nargs=2, metavar=('A', 'B'),
+      help='two of: AGENT:PRESET,..., logdir of a run, config file')
+  add('--format', choices=list(tables.FORMATS), default='text')
+  add('--differences', action='store_true',
+      help="only values that are not the paper's, nor those that fill its "
+      'silence')
+  add('--sources', action='store_true', help='also where each value stands')
+  add('--readme', action='store_true',
+      help="writes the README's section on conflicts")
+  args = parser.parse_args(argv)
+  _check(args)
+  return args
+
+
+def _check(args):
+  if args.agent is not None and args.agent not in AGENTS:
+    raise UserError(
+        f'unknown agent {show(args.agent)}{nearest(args.agent, AGENTS)}; '
+        f'allowed: {", ".join(AGENTS)}')
+  given = [name for name in (
+      'readme', 'diff', 'logdir', 'configs', 'set', 'differences')
+      if getattr(args, name) not in (None, False, [])]
+  if len(given) > 1 and given[0] in ('readme', 'diff') or (
+      given[:1] == ['logdir'] and given[1:] not in ([], ['differences'])):
+    raise UserError(f'--{given[0]} and --{given[1]} exclude each other; '
+                    'give one of them')
+
+
+def audit(args):
+  """Returns the Table that was asked for."""
+  config, agent, presets = _config(args)
+  published = Published.load(agent, config.schema)
+  suite, preset = published.identify(config, presets)
+  rows = published.rows(config, suite, preset)
+  what = args.logdir or ' '.join(presets) or 'defaults'
+  return tables.Table(
+      _head(published, config, suite, preset, what), published.titles,
+      [_record(row, published.titles) for row in rows
+       if row.differs or not args.differences],
+      {'counts': {verdict: sum(row.verdict == verdict for row in rows)
+                  for verdict in VERDICTS},
+       'not audited': published.unpublished})
+
+
+def _config(args):
+  """Returns (config, agent, presets or None where unknown)."""
+  if args.logdir is not None:
+    config, agent = read(args.logdir)
+    if args.agent not in (None, agent):
+      raise UserError(f'{args.logdir} is a run of {agent}, not {args.agent}')
+    return config, agent, None
+  agent, overrides = args.agent or AGENTS[0], {}
+  for text in args.set:
+    key, equals, value = text.partition('=')
+    if not equals:
+      raise UserError(f'--set {show(text)}: write --set KEY=VALUE')
+    overrides[key] = value
+  return _schema(agent).config(args.configs, overrides), agent, args.configs
+
+
+def _schema(agent):
+  return Schema.load(f'configs/{agent}.yaml')
+
+
+def read(path):
+  """Returns (config, agent) of a logdir or a config file."""
+  path = pathlib.Path(path)
+  file = path / 'config.yaml' if path.is_dir() else path
+  if not file.exists():
+    raise UserError(
+        f'{path}: no config.yaml in it: not the folder of a run'
+        if path.is_dir() else f'{path}: no such folder or file')
+  keys = set(flatten(read_yaml(file)))
+  schemas = {agent: _schema(agent) for agent in AGENTS}
+  agent = max(AGENTS, key=lambda agent: len(
+      keys & set(schemas[agent].defaults.flat)))
+  return schemas[agent].read(file), agent
+
+
+def resolve(text, agent=None):
+  """Returns (config, agent, presets or None) of an argument of --diff.
+
+  agent: Whose presets a text without AGENT: names.
+  """
+  head, colon, names = text.partition(':')
+  if not (colon and head in AGENTS):
+    head, names = agent, text
+    if head is None or pathlib.Path(text).exists():
+      if not pathlib.Path(text).exists():
+        raise UserError(
+            f'{show(text)} is neither AGENT:PRESET,... nor a folder or file; '
+            f'agents: {", ".join(AGENTS)}')
+      return *read(text), None
+  presets = [name for name in names.split(',') if name]
+  return _schema(head).config(presets), head, presets
+
+
+def compare(a, b, agent=None):
+  """Returns the Table of what differs in two configs."""
+  found = [resolve(text, agent) for text in (a, b)]
+  (one, first, _), (two, second, _) = found
+  if first != second:
+    raise UserError(f'{a} is of {first}, {b} of {second}: only configs of '
+                    'one agent can be compared')
+  published = Published.load(first, one.schema)
+  suites = [published.identify(config, presets)[0]
+            for config, _, presets in found]
+  rows = [_difference(published, suites, key, x, y)
+          for key, x, y in diff(one, two)]
+  head = {'agent': first, 'A': a, 'B': b,
+          'suite': ' and '.join(dict.fromkeys(suites))}
+  return tables.Table(head, {'A': 'A', 'B': 'B', **published.titles}, rows,
+                      {'count': len(rows)})
+
+
+def _head(published, config, suite, preset, what):
+  column = published.columns[published.presets[preset]]
+  head = {'agent': published.agent, 'this run': what, 'suite': suite,
+          'profile': preset, 'which follows': column['what']}
+  found = published.suites[suite]
+  if found.note:
+    head['note'] = found.note
+  if not config.task.startswith(found.tasks):
+    head['note'] = f'nothing is published for {config.task}'
+  return head
+
+
+def _record(row, columns):
+  """A row as plain data: what JSON has and the others print."""
+  return {
+      'key': row.key, **{name: _cell(row.entry, name) for name in columns},
+      'this run': {'value': row.value}, 'verdict': row.text,
+      'reason': row.detail if row.verdict == 'deviation' else '',
+      'note': row.entry.note}
+
+
+def _difference(published, suites, key, a, b):
+  """A row of a comparison; a cell has two values where the suites do."""
+  row = {'key': key, 'A': {'value': a}, 'B': {'value': b}}
+  for name in published.columns:
+    cells = [_cell(published.suites[suite].entries.get(key), name)
+             for suite in suites]
+    row[name] = cells[0]
+    if cells[0] != cells[1]:
+      row[name] = {'value': ' | '.join(
+          tables.value_text(cell and cell['value']) for cell in cells)}
+  return row
+
+
+def _cell(entry, column):
+  """A published value as plain data; None where there is none."""
+  cell = entry and entry.cells.get(column)
+  return cell and {'value': cell.value, 'source': cell.source}
+
+
+def write_readme(path):
+  """Writes the section on conflicts into a file."""
+  from dreamer.files import atomic_write  # NumPy with it.
+  text = tables.section(path.read_text(encoding='utf-8'), path)
+  with atomic_write(path, 'w') as file:
+    file.write(text)
+  print(f'{path}: section written', file=sys.stderr)
+
+
+if __name__ == '__main__':
+  cli.guard(main)

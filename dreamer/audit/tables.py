@@ -1,0 +1,208 @@
+"""How audits look: text, JSON, Markdown, and the README's section."""
+
+import json
+import textwrap
+import typing
+
+from dreamer.audit.sources import AGENTS, PAPER, Published
+from dreamer.errors import UserError
+
+MARKS = ('<!-- audit -->', '<!-- /audit -->')
+INTRO = """\
+Where the sources disagree, the profile decides. Counts are in environment
+steps. (silent): the paper names no value; this is ours. \\*: deliberately not
+followed, for the reason below the table. `./run.sh audit` prints all keys and
+judges a run; `./run.sh audit --readme` wrote this section."""
+
+
+class Table(typing.NamedTuple):
+  """An audit, or a comparison of two configs, as plain data."""
+
+  head: dict  # what is audited
+  columns: dict  # name -> title
+  rows: list  # dicts; a column is None or a dict of value and source
+  notes: dict  # counts, and what is left out
+
+
+def as_text(table, sources=False):
+  """Aligned columns, with a summary below."""
+  lines = [_titles(table), *(_line(row, table) for row in table.rows)]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  out = [f'{name}: {value}' for name, value in table.head.items()] + ['']
+  for index, line in enumerate(lines):
+    out.append('  '.join(text.ljust(width) for text, width in zip(
+        line, widths, strict=True)).rstrip())
+    if sources and index:
+      out += _indented(_sources(table.rows[index - 1], table))
+  reasons = [f'{row["key"]}: {row["reason"]}' for row in table.rows
+             if row.get('reason')]
+  if reasons:
+    out += ['', 'Deviations:', *(
+        line for reason in reasons for line in _indented(reason))]
+  return '\n'.join([*out, '', *_summary(table)])
+
+
+def as_json(table, sources=False):
+  """All data; values keep their types."""
+  del sources
+  return json.dumps(
+      {**table.head, 'rows': table.rows, **table.notes}, indent=1)
+
+
+def as_markdown(table, sources=False):
+  """A table for documents."""
+  titles = _titles(table) + (['sources'] if sources else [])
+  lines = [titles, ['---'] * len(titles)]
+  for row in table.rows:
+    line = _line(row, table)
+    line[0] = f'`{line[0]}`'
+    if row.get('reason'):
+      line[-1] += f': {row["reason"]}'
+    lines.append(line + ([_sources(row, table)] if sources else []))
+  out = [f'{name}: {value}  ' for name, value in table.head.items()] + ['']
+  return '\n'.join([*out, *map(_cells, lines), '', *_summary(table)])
+
+
+FORMATS = {'text': as_text, 'json': as_json, 'markdown': as_markdown}
+
+
+def value_text(value):
+  """A value as it is printed; None: a dash."""
+  if value is None:
+    return '-'
+  if isinstance(value, bool):
+    return str(value).lower()
+  if isinstance(value, int):
+    return f'{value:,}'
+  return f'{value:g}' if isinstance(value, float) else value or "''"
+
+
+def _titles(table):
+  more = [] if 'count' in table.notes else ['this run', 'verdict']
+  return ['key', *table.columns.values(), *more]
+
+
+def _line(row, table):
+  """The cells of a row as texts."""
+  texts = [value_text(row[name] and row[name]['value'])
+           for name in table.columns]
+  if 'verdict' in row:
+    texts += [value_text(row['this run']['value']), row['verdict']]
+  return [row['key'], *texts]
+
+
+def _sources(row, table):
+  """Where the values of a row stand, and its note, in one line."""
+  found = [f'{title}: {row[name]["source"]}' for name, title in
+           table.columns.items() if row[name] and 'source' in row[name]]
+  return '; '.join(found + ([row['note']] if row.get('note') else []))
+
+
+def _summary(table):
+  if 'count' in table.notes:
+    return [f'Keys that differ: {table.notes["count"]}.']
+  counts, left_out = table.notes['counts'], table.notes['not audited']
+  found = ', '.join(f'{count} {name}' for name, count in counts.items())
+  return [f'{sum(counts.values())} keys: {found}.', *textwrap.wrap(
+      'Not audited, as neither published nor of an effect: '
+      f'{", ".join(left_out)}.', 79)]
+
+
+def _indented(text):
+  return textwrap.wrap(
+      text, 79, initial_indent='    ', subsequent_indent='    ')
+
+
+def _cells(texts):
+  return f'| {" | ".join(text.replace("|", "or") for text in texts)} |'
+
+
+def section(text, path):
+  """Returns a file's text with what is between the marks written anew."""
+  start, end = (text.find(mark) for mark in MARKS)
+  if start < 0 or end < start:
+    raise UserError(f'{path}: needs the lines {" and ".join(MARKS)}')
+  return f'{text[:start]}{MARKS[0]}\n{readme()}\n{text[end:]}'
+
+
+def readme():
+  """Returns the README's section: the conflicts, and who follows what."""
+  lines = [INTRO]
+  for agent in AGENTS:
+    published = Published.load(agent)
+    lines += ['', f'### {agent.replace("dreamerv", "DreamerV")}', '']
+    lines += ['| column | what | profile |', '|---|---|---|']
+    for column in published.columns.values():
+      preset = f'`{column["preset"]}`' if 'preset' in column else 'none'
+      lines.append(_cells([column['title'], column['what'], preset]))
+    for name in published.suites:
+      lines += _suite(published, name)
+  return '\n'.join(lines)
+
+
+def _suite(published, name):
+  """Lines on the conflicts of a suite; none where it has none."""
+  found, suite = conflicts(published, name), published.suites[name]
+  if not found:
+    return []
+  head = f'Suite `{suite.name}`'
+  head += f', beyond `{suite.parent}`' if suite.parent else ''
+  head += f' ({suite.note}):' if suite.note else ':'
+  titles = published.titles.values()
+  return ['', head, '', _cells(['key', *titles]),
+          '|' + '---|' * (1 + len(titles)),
+          *map(_cells, _grouped(published, found)), *_reasons(found)]
+
+
+def conflicts(published, suite):
+  """Lists the entries of a suite about which the sources disagree.
+
+  What its parent has as well is left out.
+  """
+  suite = published.suites[suite]
+  parent = published.suites.get(suite.parent)
+  return [
+      entry for key, entry in suite.entries.items()
+      if suite.concerns(key) and _disagree(entry) and not (
+          parent and parent.concerns(key) and _values(
+              entry).items() <= _values(parent.entries[key]).items())]
+
+
+def _disagree(entry):
+  return entry.also or entry.exceptions or len(
+      set(_values(entry).values())) > 1
+
+
+def _values(entry):
+  """What each column, and each preset that deviates, has."""
+  silent = {PAPER: entry.silent} if entry.silent else {}
+  cells = {**silent, **entry.cells, **entry.exceptions}
+  return {name: cell.value for name, cell in cells.items()}
+
+
+def _grouped(published, entries):
+  """Lines of a table; keys with the same values share one."""
+  groups = {}
+  for entry in entries:
+    texts = tuple(_published(entry, name, column.get('preset'))
+                  for name, column in published.columns.items())
+    groups.setdefault(texts, []).append(f'`{entry.key}`')
+  return [[', '.join(keys), *texts] for texts, keys in groups.items()]
+
+
+def _published(entry, column, preset):
+  if column == PAPER and entry.silent:
+    return f'{value_text(entry.silent.value)} (silent)'
+  cell = entry.cells.get(column)
+  texts = [value_text(cell and cell.value)]
+  texts += [value_text(also.value) for name, also in entry.also
+            if name == column]
+  return ', '.join(texts) + (' \\*' if preset in entry.exceptions else '')
+
+
+def _reasons(entries):
+  lines = [
+      f'- \\* `{entry.key}` is {value_text(cell.value)} in `{preset}`: '
+      f'{cell.source}'
+      for entry in entries for preset, cell in entry.exceptions.items()]
+  return ['', *lines] if lines else []

@@ -1,0 +1,50 @@
+"""What all command lines share: errors and warnings of one line."""
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+
+from dreamer.errors import UserError
+
+
+def guard(function, *args):
+  """Calls a main function; what a user did wrong becomes one line, exit 2.
+
+  TensorFlow, where it is imported, comes without Keras 3 (and Matplotlib and
+  pandas with that): TensorFlow Probability brings the older Keras anyway.
+  """
+  os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+  try:
+    with warnings_to(lambda text: print(text, file=sys.stderr)):
+      function(*args)
+  except UserError as e:
+    print(f'error: {one_line(e)}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('interrupted', file=sys.stderr)
+    sys.exit(130)
+
+
+@contextlib.contextmanager
+def warnings_to(show):
+  """Sends warnings to a function of one text."""
+  with warnings.catch_warnings():
+    warnings.showwarning = lambda message, *_, **__: show(
+        f'warning: {one_line(message)}')
+    yield
+
+
+def one_line(message):
+  return ' '.join(str(message).split())
+
+
+class Parser(argparse.ArgumentParser):
+  """Raises UserError, without the usage that argparse puts before it."""
+
+  def __init__(self, **kwargs):
+    super().__init__(allow_abbrev=False, **kwargs)
+
+  def error(self, message):
+    raise UserError(f'{message}; see {self.prog} --help')

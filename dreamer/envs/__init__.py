@@ -1,0 +1,134 @@
+"""Environments: the one table from task to environment and wrappers."""
+
+import importlib
+import sys
+
+from dreamer.envs import names
+from dreamer.errors import UserError
+
+# Suite -> module whose make(name, config, mode) gives the bare environment.
+SUITES = {
+    'atari': 'dreamer.envs.suites.atari',
+    'crafter': 'dreamer.envs.suites.crafter',
+    'dmc': 'dreamer.envs.suites.dmc',
+    'dmlab': 'dreamer.envs.suites.dmlab',
+    'dummy': 'dreamer.envs.suites.dummy',
+    'gym': 'dreamer.envs.suites.gym',
+    'minatar': 'dreamer.envs.suites.minatar',
+}
+USES_GL = ('dmc',)
+OWN_GL = ('dmlab',)  # brings its own, to be kept from TensorFlow as well
+
+
+def make_env(config, mode='train', index=0, factory=None):
+  """Makes an environment in this process, wrapped as agents expect it.
+
+  Args:
+    config: Reads task, action_repeat, time_limit, the suite's section and,
+      if it is there, images.
+    mode: train or eval.
+    index: Number among the environments of this mode.
+    factory: Returns a user's environment object; then the task is not read.
+
+  Raises:
+    UserError: unknown task, or something that the task needs is missing.
+  """
+  from dreamer.envs import base, wrappers
+  if factory:
+    from dreamer.envs.suites.gym import UserEnv
+    env = UserEnv(factory())
+    name = env.name
+  else:
+    suite, name = split_task(config.task)
+    env = importlib.import_module(SUITES[suite]).make(name, config, mode)
+    name = config.task
+  env = wrappers.TimeLimit(env, config.time_limit)
+  env = wrappers.ActionRepeat(env, config.action_repeat)
+  env = wrappers.Frames(env, base.has_images(config, mode))
+  if not env.obs_space:
+    raise UserError(
+        f'images={config.images}: {name} has no observations but images; use '
+        'images=all')
+  return wrappers.Checks(env, f'{mode} {index} ({name})')
+
+
+def make_envs(config, mode='train', amount=1, factory=None):
+  """Makes environments with half calls, in workers or inline.
+
+  Args:
+    config: envs.worker chooses process or inline.
+    mode: train or eval.
+    amount: How many.
+    factory: None, or a user's environment: an object (runs inline, once),
+      or a function without arguments that makes it. Such a function runs in
+      a worker if it can be imported by name, and else inline.
+  """
+  from dreamer.envs import base
+  from dreamer.envs.workers import remote
+  if factory is not None:
+    return _user_envs(config, mode, amount, factory)
+  suite, _ = split_task(config.task)
+  uses_gl = suite in USES_GL and base.has_images(config, mode)
+  if config.envs.worker == 'process':
+    if uses_gl:
+      from dreamer.envs import gl
+      gl.choose_gl()
+    return [remote.RemoteEnv(config, mode, i) for i in range(amount)]
+  if uses_gl or suite in OWN_GL:
+    raise UserError(
+        f'envs.worker=inline: {config.task} renders with OpenGL, which '
+        'crashes beside TensorFlow; use envs.worker=process')
+  return [_inline(config, mode, i) for i in range(amount)]
+
+
+def task_list():
+  """Names of all tasks but those of gym, which are `gym_<Id>`."""
+  from dreamer.envs.suites import atari, dmc, dmlab, minatar
+  return [
+      *(f'dmc_{name}' for name in dmc.TASKS),
+      *(f'atari_{name}' for name in atari.GAMES),
+      *(f'dmlab_{name}' for name in dmlab.LEVELS),
+      *(f'minatar_{name}' for name in minatar.GAMES),
+      'crafter_reward', 'crafter_noreward',
+      'dummy_continuous', 'dummy_discrete']
+
+
+def split_task(task):
+  """Returns suite and name within it of `<suite>_<name>`."""
+  suite, _, name = task.partition('_')
+  if suite not in SUITES or not name:
+    raise names.unknown('task', task, [*task_list(), 'gym_<Id>'])
+  return suite, name
+
+
+def _user_envs(config, mode, amount, factory):
+  from dreamer.envs.workers import remote
+  is_class = isinstance(factory, type)
+  if not is_class and hasattr(factory, 'step'):
+    if amount > 1:
+      raise UserError(
+          f'envs.amount={amount}: one environment object can only be stepped '
+          'once; pass a function that makes environments')
+    return [_inline(config, mode, 0, lambda: factory, factory)]
+  name = importable_name(factory)
+  if config.envs.worker == 'process' and name:
+    return [remote.RemoteEnv(config, mode, i, name) for i in range(amount)]
+  return [_inline(config, mode, i, factory) for i in range(amount)]
+
+
+def _inline(config, mode, index, factory=None, shared=None):
+  from dreamer.envs.workers.inline import InlineEnv
+  return InlineEnv(
+      lambda: make_env(config, mode, index, factory), shared)
+
+
+def importable_name(function):
+  """Returns `module:function` if another process can import it, or None."""
+  module = getattr(function, '__module__', None)
+  name = getattr(function, '__qualname__', '')
+  if not module or module == '__main__' or '<' in name:
+    return None
+  found = sys.modules.get(module)
+  for part in name.split('.'):
+    found = getattr(found, part, None)
+  return f'{module}:{name}' if found is function else None

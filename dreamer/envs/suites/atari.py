@@ -1,0 +1,156 @@
+"""Atari games on the Arcade Learning Environment's emulator, ale-py."""
+
+import numpy as np
+
+from dreamer.envs import base, names, resize, spaces
+from dreamer.errors import UserError
+
+# The 55 games of the paper (arXiv 2010.02193, table K.1), and the two that
+# complete the 57 of the literature.
+GAMES = (
+    'alien', 'amidar', 'assault', 'asterix', 'asteroids', 'atlantis',
+    'bank_heist', 'battle_zone', 'beam_rider', 'berzerk', 'bowling', 'boxing',
+    'breakout', 'centipede', 'chopper_command', 'crazy_climber',
+    'demon_attack', 'double_dunk', 'enduro', 'fishing_derby', 'freeway',
+    'frostbite', 'gopher', 'gravitar', 'hero', 'ice_hockey', 'james_bond',
+    'kangaroo', 'krull', 'kung_fu_master', 'montezuma_revenge', 'ms_pacman',
+    'name_this_game', 'phoenix', 'pitfall', 'pong', 'private_eye', 'qbert',
+    'riverraid', 'road_runner', 'robotank', 'seaquest', 'skiing', 'solaris',
+    'space_invaders', 'star_gunner', 'tennis', 'time_pilot', 'tutankham',
+    'up_n_down', 'venture', 'video_pinball', 'wizard_of_wor', 'yars_revenge',
+    'zaxxon', 'defender', 'surround')
+ROMS = {**{game: game for game in GAMES}, 'james_bond': 'jamesbond'}
+NOOP, ACTIONS = 0, 18
+SIZE = 64
+RESIZE = {
+    'area': lambda screen: resize.area(screen, SIZE, SIZE),
+    'area84': lambda screen: resize.area(
+        resize.area(screen, 84, 84), SIZE, SIZE),
+    'bilinear': lambda screen: resize.bilinear(screen, SIZE, SIZE),
+}
+
+
+def make(name, config, mode):
+  """Makes the game of this name with the settings in config.atari."""
+  return Atari(
+      name, config.atari.sticky, config.atari.noops, config.atari.actions,
+      config.atari.color, config.atari.resize,
+      one_life=config.atari.life_loss == 'always' or (
+          config.atari.life_loss == 'end' and mode == 'train'))
+
+
+class Atari(base.Env):
+  """One game; a step is one frame of the emulator, the reward the score's.
+
+  Observations are images only; the machine's memory (`ram`), which one
+  release stores and no agent reads, is left out.
+
+  A picture is the maximum, pixel by pixel, of the screen and of the one that
+  `peek` has seen a frame before, since games draw some objects in every
+  other frame only. Where a game (or a life that counts as one) ends, the
+  screen isn't looked at any more: the last picture is the one before, in
+  maximum with a screen that was peeked at. Both releases do this, as their
+  buffers keep what was there.
+
+  An episode is a function of the seed given to `reset` and of its actions,
+  in any process. To that end every reset loads the game anew (a tenth of a
+  second): in a third of the games, what the emulator's own reset leaves
+  depends on what was played before. The no-ops of the start count neither
+  as steps nor for the score.
+
+  Args:
+    name: As in GAMES, or the same without underscores.
+    sticky: Probability that a frame repeats the action of the frame before.
+    noops: A reset does 1 to so many no-ops; 0: none.
+    actions: full: the joystick's 18 (a game that knows fewer, Skiing, takes
+      the others as no-ops); minimal: those that differ in this game.
+    color: gray (the emulator's own weighting) or rgb.
+    resize: area84 (to 84x84, then 64x64), area or bilinear (to 64x64).
+    one_life: Whether a lost life ends the episode, as a termination. The
+      next one is a new game, as in both releases of DreamerV1.
+
+  Raises:
+    UserError: unknown game, or no ale-py.
+  """
+
+  def __init__(
+      self, name, sticky=0.25, noops=30, actions='full', color='gray',
+      resize='area84', one_life=False):
+    self._path, self._ale = _open(name)
+    self._ale.setFloat('repeat_action_probability', sticky)
+    self._actions = range(ACTIONS) if actions == 'full' else self._minimal()
+    channels = 1 if color == 'gray' else 3
+    self.act_space = spaces.ActionSpace('discrete', len(self._actions))
+    self.obs_space = {
+        'image': spaces.Space((SIZE, SIZE, channels), 'uint8', 0, 255)}
+    self._screen = self._ale.getScreenGrayscale if color == 'gray' else (
+        self._ale.getScreenRGB)
+    self._resize = RESIZE[resize]
+    self._noops, self._one_life = noops, one_life
+    self._rng = np.random.default_rng(0)
+
+  def reset(self, seed=None):
+    if seed is not None:
+      self._rng = np.random.default_rng(seed)
+    self._load(int(self._rng.integers(1, 2 ** 31)))
+    if self._noops:
+      self._wait(self._rng.integers(1, self._noops + 1))
+    self._lives = self._ale.lives()
+    self._ended = False
+    self._peeked = self._before = None  # screens a frame ago
+    self._shown = None  # the last picture, in the emulator's size
+    return base.first({})
+
+  def step(self, action):
+    self._before, self._peeked = self._peeked, None
+    reward = self._ale.act(self._actions[np.argmax(action)])
+    lives, before = self._ale.lives(), self._lives
+    self._lives = lives
+    self._ended = self._ale.game_over() or self._one_life and lives < before
+    return base.following({}, reward, 1 - self._ended, self._ended)
+
+  def peek(self):
+    self._peeked = self._screen()
+
+  def render(self):
+    """Returns uint8 [64, 64, 1] or [64, 64, 3]."""
+    stale = self._ended and self._shown is not None
+    screen = self._shown if stale else self._screen()
+    if self._before is not None:
+      screen = np.maximum(screen, self._before)
+    self._shown = screen
+    return self._resize(screen).reshape(SIZE, SIZE, -1)
+
+  def _minimal(self):
+    self._load(1)
+    return [action.value for action in self._ale.getMinimalActionSet()]
+
+  def _load(self, seed):
+    """Only loading takes the seed, which is that of the sticky actions."""
+    self._ale.setInt('random_seed', seed)
+    self._ale.loadROM(self._path)
+    self._ale.reset_game()
+
+  def _wait(self, frames):
+    for _ in range(frames):
+      self._ale.act(NOOP)
+      if self._ale.game_over():
+        self._ale.reset_game()
+
+
+def _open(name):
+  """Returns the path of the game's ROM and a silent emulator without it."""
+  known = {**ROMS, **{
+      game.replace('_', ''): rom for game, rom in ROMS.items()}}
+  if name not in known:
+    raise names.unknown(
+        'task', f'atari_{name}', [f'atari_{game}' for game in GAMES])
+  try:
+    import ale_py
+    from ale_py import roms
+  except ModuleNotFoundError as error:
+    raise UserError(
+        f'atari tasks need ale-py, but {error}; pip install -r '
+        'requirements.txt') from error
+  ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+  return roms.get_rom_path(known[name]), ale_py.ALEInterface()

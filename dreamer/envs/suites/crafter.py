@@ -1,0 +1,77 @@
+"""Crafter: survival in a generated world, with and without rewards."""
+
+import numpy as np
+
+from dreamer.envs import base, names, spaces
+from dreamer.envs.suites.gym import import_quietly
+from dreamer.errors import UserError
+
+KINDS = ('reward', 'noreward')
+
+
+def make(name, config, mode):
+  """Makes `reward`, or `noreward` where all rewards are 0."""
+  del config, mode  # It has no settings, and the same task evaluates.
+  if name not in KINDS:
+    raise names.unknown(
+        'task', f'crafter_{name}', [f'crafter_{kind}' for kind in KINDS])
+  return Crafter(name == 'reward')
+
+
+class Crafter(base.Env):
+  """The benchmark as published; 17 actions, images only.
+
+  An episode terminates with death, and ends without terminating after 10000
+  steps if TimeLimit is no stricter. It is a function of the seed given to
+  `reset` and of its actions, in any process. Unlocked achievements show in
+  the reward (1 each); they are no entries of the observation, as all those
+  are stored.
+
+  Raises:
+    UserError: the package isn't there.
+  """
+
+  def __init__(self, rewards=True):
+    self._env = _import_env()(reward=rewards, seed=0)
+    self.act_space = spaces.ActionSpace('discrete', self._env.action_space.n)
+    self.obs_space = {'image': spaces.IMAGE}
+    self._image = None
+
+  def reset(self, seed=None):
+    self._image = self._env.begin(seed)
+    return base.first({})
+
+  def step(self, action):
+    action = int(np.argmax(action))
+    self._image, reward, done, info = self._env.step(action)
+    return base.following({}, reward, info['discount'], done)
+
+  def render(self):
+    """The step's own image: drawing another would move its generator on."""
+    return self._image.copy()
+
+
+def _import_env():
+  # It imports gym, whose notices are hidden.
+  crafter = import_quietly('crafter')
+  if crafter is None:
+    raise UserError(
+        'crafter tasks need crafter; pip install -r requirements.txt')
+
+  class Env(crafter.Env):
+    """Deterministic: with seeds for episodes and creatures in an order.
+
+    The library draws a creature to remove from a set, whose order follows
+    addresses in memory.
+    """
+
+    def begin(self, seed):
+      if seed is not None:
+        self._seed, self._episode = seed, 0
+      return self.reset()
+
+    def _balance_object(self, chunk, creatures, *args):
+      creatures = sorted(creatures, key=lambda x: tuple(x.pos))
+      super()._balance_object(chunk, creatures, *args)
+
+  return Env

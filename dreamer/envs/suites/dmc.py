@@ -1,0 +1,150 @@
+"""DeepMind Control Suite, from pixels and from vectors."""
+
+import contextlib
+import logging
+
+from dreamer.envs import base, gl, names, spaces, wrappers
+from dreamer.errors import UserError
+
+# The 20 tasks of the paper (arXiv 1912.01603, figure 10).
+TASKS = (
+    'acrobot_swingup', 'cartpole_balance', 'cartpole_balance_sparse',
+    'cartpole_swingup', 'cartpole_swingup_sparse', 'cheetah_run',
+    'cup_catch', 'finger_spin', 'finger_turn_easy', 'finger_turn_hard',
+    'hopper_hop', 'hopper_stand', 'pendulum_swingup', 'quadruped_run',
+    'quadruped_walk', 'reacher_easy', 'reacher_hard', 'walker_run',
+    'walker_stand', 'walker_walk')
+SIZE = 64
+SHADOW_MAP = 1024
+
+
+def make(name, config, mode):
+  """Makes `<domain>_<task>` with the settings in config.dmc."""
+  env = DMC(
+      name, config.dmc.camera, config.dmc.buffer, config.dmc.shadows,
+      config.dmc.multisampling, base.has_images(config, mode))
+  if config.dmc.normalize_actions == 'all' or env.domain == 'quadruped':
+    env = wrappers.NormalizeActions(env, env.low, env.high)
+  return env
+
+
+class DMC(base.Env):
+  """One task; observations are the image and the proprioceptive vectors.
+
+  The suite's own time limit is off: TimeLimit decides. An episode is a
+  function of the seed given to `reset` and of its actions, in any process.
+
+  Args:
+    name: `<domain>_<task>`, where `cup` stands for `ball_in_cup`.
+    camera: Number of the fixed camera; -1: 0, or 2 for the quadruped.
+    buffer: Offscreen buffer, full (640x480) or small (64x64).
+    shadows: Shadow maps, full (2048), low (1024) or off.
+    multisampling: Whether edges are smoothed by four samples.
+    images: Whether it can render; if not, it needs no OpenGL.
+
+  Raises:
+    UserError: unknown task or camera, no dm_control, no OpenGL.
+  """
+
+  def __init__(
+      self, name, camera=-1, buffer='full', shadows='full',
+      multisampling=True, images=True):
+    with gl.chosen() if images else gl.disabled():
+      self.domain, self._env = _load(name)
+    spec = self._env.action_spec()
+    self.low, self.high = spec.minimum, spec.maximum
+    self.act_space = spaces.ActionSpace('continuous', spec.shape[0])
+    self.obs_space = {
+        'image': spaces.IMAGE,
+        **{key: spaces.vector_space(value.shape)
+           for key, value in self._env.observation_spec().items()}}
+    self._flags = {'shadow': False} if shadows == 'off' else None
+    _set_quality(self._env.physics.model, buffer, shadows, multisampling)
+    self._camera = images and _camera(
+        self._env.physics, name, camera, self.domain)
+
+  def reset(self, seed=None):
+    if seed is not None:
+      self._env.task.random.seed(seed % 2 ** 32)
+    return base.first(_vectors(self._env.reset()))
+
+  def step(self, action):
+    time_step = self._env.step(action)
+    return base.following(
+        _vectors(time_step), time_step.reward, time_step.discount,
+        time_step.last())
+
+  def render(self):
+    return self._camera.render(render_flag_overrides=self._flags).copy()
+
+
+def _load(name):
+  suite = _import_suite()
+  known = {f'{domain}_{task}': (domain, task)
+           for domain, task in suite.ALL_TASKS}
+  known['cup_catch'] = known['ball_in_cup_catch']
+  if name not in known:
+    raise names.unknown(
+        'task', f'dmc_{name}', [f'dmc_{other}' for other in known])
+  domain, task = known[name]
+  with _quiet_compiler():
+    return domain, suite.load(
+        domain, task, {'random': 0, 'time_limit': float('inf')})
+
+
+def _import_suite():
+  try:
+    from dm_control import suite
+    return suite
+  except ModuleNotFoundError as error:
+    raise UserError(
+        f'dmc tasks need dm_control, but {error}; pip install -r '
+        'requirements.txt') from error
+  except Exception as error:  # Whatever the OpenGL bindings throw.
+    raise gl.no_gl(gl.BACKENDS) from error
+
+
+def _set_quality(model, buffer, shadows, multisampling):
+  """Must precede the OpenGL context, which reads the sizes once."""
+  if buffer == 'small':
+    model.vis.global_.offwidth = SIZE
+    model.vis.global_.offheight = SIZE
+  if shadows == 'low':
+    model.vis.quality.shadowsize = SHADOW_MAP
+  elif shadows == 'off':
+    model.vis.quality.shadowsize = 0
+  if not multisampling:
+    model.vis.quality.offsamples = 0
+
+
+def _camera(physics, name, camera, domain):
+  from dm_control.mujoco import Camera
+  if camera == -1:
+    camera = 2 if domain == 'quadruped' else 0
+  if camera >= physics.model.ncam:
+    raise UserError(
+        f'dmc.camera={camera}: dmc_{name} has cameras '
+        f'0..{physics.model.ncam - 1}; -1 chooses')
+  try:
+    return Camera(physics, SIZE, SIZE, camera)
+  except Exception as error:  # MuJoCo's own are no RuntimeErrors.
+    raise gl.no_gl(gl.BACKENDS) from error
+
+
+def _vectors(time_step):
+  return {
+      key: spaces.as_vector(value)
+      for key, value in time_step.observation.items()}
+
+
+@contextlib.contextmanager
+def _quiet_compiler():
+  """Hides the one deprecation that loading the suite's own cheetah logs."""
+  def keep(record):
+    return 'settotalmass' not in record.getMessage()
+  logger = logging.getLogger('absl')
+  logger.addFilter(keep)
+  try:
+    yield
+  finally:
+    logger.removeFilter(keep)

@@ -1,0 +1,71 @@
+"""MinAtar: five small games on a grid of 10x10 cells, from pixels."""
+
+import numpy as np
+
+from dreamer.envs import base, names, spaces
+from dreamer.envs.suites.gym import import_quietly
+from dreamer.errors import UserError
+
+GAMES = ('asterix', 'breakout', 'freeway', 'seaquest', 'space_invaders')
+CELL, BORDER = 6, 2  # pixels: 10 cells and two borders make 64
+
+# One colour for each kind of object, far apart; what comes later covers.
+COLORS = np.array([
+    (255, 255, 255), (230, 60, 60), (60, 120, 240), (250, 210, 60),
+    (60, 220, 120), (240, 130, 250), (120, 240, 250), (250, 150, 70),
+    (150, 100, 60), (170, 170, 170)], np.uint8)
+
+
+def make(name, config, mode):
+  """Makes `<game>`; it has no settings, and the same task evaluates."""
+  del config, mode
+  if name not in GAMES:
+    raise names.unknown(
+        'task', f'minatar_{name}', [f'minatar_{game}' for game in GAMES])
+  return MinAtar(name)
+
+
+class MinAtar(base.Env):
+  """One game (arXiv 1903.03176) with the actions it reads.
+
+  As published: sticky actions with probability .1, difficulty ramping,
+  termination at the end of the game and no time limit of its own. The image
+  has a colour for each kind of object. An episode is a function of the seed
+  given to `reset` and of its actions, in any process.
+
+  Raises:
+    UserError: the package isn't there.
+  """
+
+  def __init__(self, name):
+    module = import_quietly('minatar')
+    if module is None:
+      raise UserError(
+          'minatar tasks need minatar; pip install -r requirements.txt')
+    self._game = module.Environment(name)
+    self._actions = self._game.minimal_action_set()
+    self.act_space = spaces.ActionSpace('discrete', len(self._actions))
+    self.obs_space = {'image': spaces.IMAGE}
+
+  def reset(self, seed=None):
+    self._game.seed(seed)
+    self._game.last_action = 0
+    self._game.reset()
+    return base.first({})
+
+  def step(self, action):
+    reward, done = self._game.act(self._actions[int(np.argmax(action))])
+    return base.following({}, reward, 0.0 if done else 1.0, done)
+
+  def render(self):
+    image = np.zeros((64, 64, 3), np.uint8)
+    return draw(image, self._game.state())
+
+
+def draw(image, state):
+  """Colours the cells [10, 10, N] of every kind of object on the image."""
+  inner = image[BORDER:-BORDER, BORDER:-BORDER]
+  for index, color in enumerate(COLORS[:state.shape[-1]]):
+    cells = np.repeat(np.repeat(state[..., index], CELL, 0), CELL, 1)
+    inner[cells.astype(bool)] = color
+  return image

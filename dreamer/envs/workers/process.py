@@ -1,0 +1,81 @@
+"""Starts the processes of workers and prints what they print."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+
+from dreamer.files import ROOT
+
+SPAWNERS = {}
+
+
+def spawn(fd):
+  """Starts a worker that talks over the socket `fd`; returns its Popen.
+
+  It is started from a thread that lives as long as this process, because
+  the kernel ends a worker together with the thread that started it.
+
+  Raises:
+    OSError: the system refuses.
+  """
+  if os.getpid() not in SPAWNERS:  # Threads don't survive a fork.
+    jobs = queue.SimpleQueue()
+    threading.Thread(target=_spawner, args=(jobs,), daemon=True).start()
+    SPAWNERS[os.getpid()] = jobs
+  answer = queue.SimpleQueue()
+  SPAWNERS[os.getpid()].put((fd, answer))
+  result = answer.get()
+  if isinstance(result, OSError):
+    raise result
+  return result
+
+
+def forward(stream, tail):
+  """Returns a thread that copies lines to standard error and to `tail`."""
+  thread = threading.Thread(
+      target=_forward, args=(stream, tail), daemon=True)
+  thread.start()
+  return thread
+
+
+def _spawner(jobs):
+  while True:
+    fd, answer = jobs.get()
+    try:
+      answer.put(_start(fd))
+    except OSError as error:
+      answer.put(error)
+
+
+def _start(fd):
+  command = [
+      sys.executable, '-u', '-m', 'dreamer.envs.workers.worker', str(fd),
+      str(os.getpid())]
+  return subprocess.Popen(
+      command, cwd=ROOT, env=_environ(), pass_fds=[fd],
+      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def _environ():
+  """One thread for each library, as the learner needs the cores.
+
+  LP_NUM_THREADS is that of Mesa's software OpenGL: with one thread, small
+  frames are also drawn faster than with several.
+  """
+  names = ('LP_NUM_THREADS', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+  return {**dict.fromkeys(names, '1'), **os.environ}
+
+
+def _forward(stream, tail):
+  with stream:
+    for line in stream:
+      try:
+        os.write(2, line)  # sys.stderr may be gone at exit.
+      except OSError:
+        pass
+      text = line.decode(errors='replace').strip()
+      if text:
+        tail.append(text)

@@ -1,0 +1,93 @@
+"""Files that are whole or absent: atomic writes, names out of the way."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import warnings
+
+from dreamer.errors import UserError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent  # of the checkout
+
+
+@contextlib.contextmanager
+def atomic_write(path, mode='wb'):
+  """A file to write; it becomes `path` when the block ends without an error.
+
+  Yields an open file with a temporary name (`file.name`) in the same folder,
+  which is created if need be; afterwards it is flushed, synced and renamed.
+  On an error it is removed and what was at `path` before stays.
+
+  mode: 'wb', or 'w' for UTF-8 text.
+  Raises UserError when the file system refuses (disk full, no permission).
+  """
+  path = pathlib.Path(path)
+  temp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(temp, mode, encoding=None if 'b' in mode else 'utf-8') as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(temp, path)
+    _sync_folder(path.parent)
+  except OSError as error:
+    raise UserError(_why(path, error)) from error
+  finally:
+    with contextlib.suppress(OSError):
+      temp.unlink(missing_ok=True)
+
+
+def _why(path, error):
+  if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    return f'disk full: {path} was not written; free some space and resume'
+  return f'can not write {path}: {error.strerror or error}'
+
+
+def _sync_folder(folder):
+  """Makes a rename survive a power failure, where the system can."""
+  with contextlib.suppress(OSError):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+      os.fsync(handle)
+    finally:
+      os.close(handle)
+
+
+def remove_leftovers(folder):
+  """Removes temporary files that an interrupted `atomic_write` left behind."""
+  for path in pathlib.Path(folder).glob('.*.tmp'):
+    with contextlib.suppress(OSError):
+      path.unlink()
+
+
+def move_aside(path, folder):
+  """Moves a file into a subfolder of its own folder, overwriting nothing.
+
+  Returns its new path, or None where it is gone or can't be moved.
+  """
+  path = pathlib.Path(path)
+  target = path.parent / folder / path.name
+  count = 0
+  while target.exists():
+    count += 1
+    target = target.with_name(f'{path.name}.{count}')
+  try:
+    target.parent.mkdir(exist_ok=True)
+    os.replace(path, target)
+  except OSError:
+    return None
+  return target
+
+
+def check_readable(path, error):
+  """Raises UserError where `error` is not the fault of the file at `path`."""
+  if isinstance(error, OSError) and error.errno not in (
+      None, errno.ENOENT, errno.EIO, errno.EINVAL):
+    raise UserError(f'can not read {path}: {error.strerror}') from error
+
+
+def report(message):
+  """One line for the user about something that does not stop the run."""
+  warnings.warn(message, stacklevel=3)

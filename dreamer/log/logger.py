@@ -1,0 +1,232 @@
+"""Progress on the terminal, metrics as JSON lines, TensorBoard and videos.
+
+Every written line carries environment steps, agent steps and gradient steps
+(updates). A resumed run continues the files: what was written after the
+checkpoint is moved away, so that each step occurs once.
+"""
+
+import collections
+import contextlib
+import math
+import pathlib
+import time
+
+from dreamer.errors import UserError
+from dreamer.files import atomic_write
+from dreamer.log import video
+from dreamer.log.jsonlines import read_lines, to_line
+from dreamer.log.terminal import Terminal
+
+METRICS = 'metrics'
+SCORES = 'scores'
+
+
+class Logger:
+  """Collects metrics between writes and sends them to all outputs."""
+
+  def __init__(self, logdir, steps_total, initial=0):
+    """Opens the outputs in `logdir`.
+
+    steps_total: length of the run in environment steps.
+    initial: step of the checkpoint that the run resumes from; 0: a new run.
+    Raises UserError where a file can't be written.
+    """
+    self._logdir = pathlib.Path(logdir)
+    self._values = collections.defaultdict(list)
+    self._videos = {}
+    self._warned = set()
+    self._terminal = Terminal(steps_total, initial)
+    self._jsonl = _JsonLines(self._logdir, METRICS, initial)
+    self._scores = _JsonLines(self._logdir, SCORES, initial)
+    for name, file in ((METRICS, self._jsonl), (SCORES, self._scores)):
+      if file.repaired:
+        self.info(f'warning: {name}.jsonl: {file.repaired} damaged line(s) '
+                  'left out')
+    self._board = _TensorBoard(self._logdir, initial)
+    self._start = time.monotonic() - self._jsonl.seconds
+    self._last = (time.monotonic(), initial)
+
+  def scalar(self, name, value):
+    """Adds a value of a metric; values between writes are averaged.
+
+    Anything that float() takes once it is written, such as eager tensors.
+    """
+    self._values[name].append(value)
+
+  def add(self, metrics, prefix=''):
+    """Adds a dict of values under `prefix/`."""
+    for name, value in metrics.items():
+      self.scalar(f'{prefix}/{name}' if prefix else name, value)
+
+  def video(self, name, frames, fps=20, labels=(), side='top'):
+    """Keeps a video for the next write; see `video.to_frames`.
+
+    labels: texts for a strip at one side ('top' or 'left').
+    """
+    self._videos[name] = (frames, fps, tuple(labels), side)
+
+  def write(self, step, agent_steps, updates):
+    """Writes the collected metrics and videos, at `step` env steps."""
+    now = time.monotonic()
+    row = {
+        'step': int(step), 'agent_steps': int(agent_steps),
+        'updates': int(updates), 'time': round(now - self._start, 3)}
+    scalars = {'fps': self._fps(now, step)}
+    scalars.update({
+        name: sum(map(float, values)) / len(values)
+        for name, values in self._values.items()})
+    scalars = {name: self._finite(name, value, step)
+               for name, value in scalars.items()}
+    self._values.clear()
+    self._jsonl.write({**row, **scalars})
+    self._board.scalars(step, {
+        'agent_steps': agent_steps, 'updates': updates, **scalars})
+    self._write_videos(step)
+    self._board.flush()
+
+  def score(self, step, agent_steps, updates, returns, **more):
+    """Writes the returns of an evaluation, and how they were measured."""
+    returns = [x if math.isfinite(x) else None for x in returns]
+    self._scores.write({
+        'step': int(step), 'agent_steps': int(agent_steps),
+        'updates': int(updates), 'returns': returns, **more})
+
+  def progress(self, step, agent_steps, updates, last_return=None):
+    """Shows how far the run is; cheap enough for every step."""
+    self._terminal.progress(step, agent_steps, updates, last_return)
+
+  def info(self, text):
+    """Prints a line above the progress bar."""
+    self._terminal.print(text)
+
+  def close(self):
+    """Closes all files and the progress bar; may be called twice."""
+    self._terminal.close()
+    self._jsonl.close()
+    self._scores.close()
+    self._board.close()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *error):
+    self.close()
+
+  def _fps(self, now, step):
+    (before, first), self._last = self._last, (now, step)
+    return (step - first) / max(now - before, 1e-6)
+
+  def _finite(self, name, value, step):
+    if math.isfinite(value):
+      return value
+    if name not in self._warned:
+      self._warned.add(name)
+      self.info(f'warning: {name} is {value} at step {step}; written as null')
+    return None
+
+  def _write_videos(self, step):
+    for name, (frames, fps, labels, side) in self._videos.items():
+      frames = video.to_frames(frames)
+      frames = video.label(frames, labels, side) if labels else frames
+      gif = video.encode_gif(frames, fps)
+      file = f'{step:012d}_{name.replace("/", "_")}.gif'
+      with atomic_write(self._logdir / 'videos' / file) as f:
+        f.write(gif)
+      self._board.image(step, name, gif, *frames.shape[1:3])
+    self._videos.clear()
+
+
+class _JsonLines:
+  """Appends to NAME.jsonl, after bringing it in line with a checkpoint."""
+
+  def __init__(self, logdir, name, initial):
+    path = logdir / f'{name}.jsonl'
+    try:
+      logdir.mkdir(parents=True, exist_ok=True)
+      kept, later = self._read(path, initial)
+      if later:
+        orphans = logdir / f'{name}.after_checkpoint.jsonl'
+        with open(orphans, 'a', encoding='utf-8') as file:
+          file.writelines(map(to_line, later))
+      if kept or later or self.repaired:
+        with atomic_write(path, 'w') as file:
+          file.writelines(map(to_line, kept))
+      self._file = open(path, 'a', encoding='utf-8')
+    except OSError as e:
+      raise UserError(_refused(path, e)) from None
+
+  def _read(self, path, initial):
+    rows, damaged = read_lines(path)
+    good = [row for row in rows if isinstance(row.get('step'), (int, float))]
+    kept = [row for row in good if row['step'] <= initial]
+    self.repaired = damaged + len(rows) - len(good)
+    self.seconds = max([row.get('time') or 0 for row in kept], default=0)
+    return kept, [row for row in good if row['step'] > initial]
+
+  def write(self, row):
+    try:
+      self._file.write(to_line(row))
+      self._file.flush()
+    except OSError as e:
+      raise UserError(_refused(self._file.name, e)) from None
+
+  def close(self):
+    with contextlib.suppress(OSError):  # Told by `write`, which flushes.
+      self._file.close()
+
+
+class _TensorBoard:
+  """Writes an event file with TensorBoard's own records; no TensorFlow.
+
+  A session log tells TensorBoard to forget what an interrupted run had
+  logged after the checkpoint.
+  """
+
+  def __init__(self, logdir, initial):
+    from tensorboard.compat.proto import event_pb2, summary_pb2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+    self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+    name = f'events.out.tfevents.{int(time.time()):010d}.{initial:012d}'
+    try:
+      self._file = open(logdir / name, 'ab')
+    except OSError as e:
+      raise UserError(_refused(logdir / name, e)) from None
+    self._records = RecordWriter(self._file)
+    self._write(file_version='brain.Event:2')
+    if initial:
+      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self._write(step=initial + 1, session_log=start)
+
+  def scalars(self, step, scalars):
+    """Writes a dict of name -> number; None is left out."""
+    self._write(step=step, summary=self._summary(value=[
+        self._summary.Value(tag=name, simple_value=value)
+        for name, value in scalars.items() if value is not None]))
+
+  def image(self, step, name, encoded, height, width):
+    """Writes an encoded image or GIF."""
+    image = self._summary.Image(
+        height=height, width=width, colorspace=3, encoded_image_string=encoded)
+    self._write(step=step, summary=self._summary(
+        value=[self._summary.Value(tag=name, image=image)]))
+
+  def flush(self):
+    self._call(self._file.flush)
+
+  def close(self):
+    self._call(self._file.close)
+
+  def _write(self, **content):
+    event = self._event(wall_time=time.time(), **content)
+    self._call(self._records.write, event.SerializeToString())
+
+  def _call(self, function, *args):
+    try:
+      function(*args)
+    except OSError as e:
+      raise UserError(_refused(self._file.name, e)) from None
+
+
+def _refused(path, error):
+  return (f'{path}: cannot write: {error.strerror or error}; free some space '
+          'or choose another logdir, then resume')

@@ -1,0 +1,146 @@
+"""Distributions on tensorflow_probability, sampled from given noise.
+
+`sample` takes the noise as an argument, so that all randomness of a step
+comes from one place (dreamer/nn/noise.py).
+"""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+
+
+def normal(mean, std):
+  """Diagonal Normal over the last axis."""
+  return tfd.MultivariateNormalDiag(mean, std)
+
+
+def unit_normal_log_prob(target, mean, event_dims):
+  """Log density of Normal(mean, 1), summed over the last `event_dims`.
+
+  Constants included: for an image of 64x64x3 they are 11292 nats.
+  """
+  squared = tf.math.squared_difference(mean, target)
+  axes = list(range(-event_dims, 0))
+  size = int(np.prod(mean.shape[mean.shape.rank - event_dims:]))
+  squared = tf.reduce_sum(squared, axes) if axes else squared
+  return -0.5 * squared - 0.5 * size * np.float32(np.log(2 * np.pi))
+
+
+def bernoulli_log_prob(target, logit):
+  """Log likelihood of labels in [0, 1], soft ones as cross entropy."""
+  return -tf.nn.sigmoid_cross_entropy_with_logits(target, logit)
+
+
+class TanhNormal:
+  """tanh(Normal(mean, std)) over actions [..., A] in (-1, 1)."""
+
+  def __init__(self, mean, std):
+    self.mean, self.std = mean, std
+    base = tfd.Normal(mean, std)
+    self.dist = tfd.Independent(
+        tfd.TransformedDistribution(base, tfp.bijectors.Tanh()), 1)
+
+  def sample(self, noise):
+    """Reparameterised, from standard normal noise [..., A]."""
+    return tf.tanh(self.mean + self.std * noise)
+
+  def log_prob(self, action):
+    return self.dist.log_prob(action)
+
+  def mode(self, noise):
+    """The likeliest of K samples, for each row; noise [K, ..., A].
+
+    The density is evaluated before the tanh, where nothing saturates:
+    log p(a) = log N(u) - sum log(1 - tanh(u)^2), u = arctanh(a).
+    """
+    raw = self.mean + self.std * noise
+    slope = 2 * (np.log(2.0) - raw - tf.nn.softplus(-2 * raw))
+    log_prob = tf.reduce_sum(-0.5 * noise ** 2 - slope, -1)
+    best = tf.one_hot(tf.argmax(log_prob, 0), noise.shape[0], axis=0)
+    return tf.tanh(tf.reduce_sum(best[..., None] * raw, 0))
+
+
+class OneHot:
+  """Categorical over actions, as one-hot rows; logits [..., A]."""
+
+  def __init__(self, logits, gradient='straight_through'):
+    self.logits, self.gradient = logits, gradient
+    self.dist = tfd.OneHotCategorical(logits, dtype=tf.float32)
+
+  def sample(self, noise):
+    """From Gumbel noise [..., A], with the gradient of the estimator.
+
+    straight_through: that of the probabilities; score: sample times
+    exp(log p - stop_gradient(log p)), the score function as DiCE writes it.
+    """
+    sample = self._one_hot(self.logits + noise)
+    if self.gradient == 'straight_through':
+      probs = tf.nn.softmax(self.logits)
+      return sample + (probs - tf.stop_gradient(probs))  # exactly one-hot
+    log_prob = self.log_prob(sample)[..., None]
+    return sample * tf.exp(log_prob - tf.stop_gradient(log_prob))
+
+  def mode(self, noise=None):
+    return self._one_hot(self.logits)
+
+  def log_prob(self, action):
+    return tf.reduce_sum(action * tf.nn.log_softmax(self.logits), -1)
+
+  def entropy(self):
+    return self.dist.entropy()
+
+  def _one_hot(self, logits):
+    best = tf.argmax(logits, -1)
+    return tf.stop_gradient(tf.one_hot(best, logits.shape[-1]))
+
+
+class TruncNormal:
+  """Normal(loc, scale) cut to (-1, 1), over actions [..., A] (2010.02193)."""
+
+  CLIP = 1e-6  # samples keep this distance from the bounds
+
+  def __init__(self, loc, scale):
+    self.loc, self.scale = loc, scale
+    self.dist = tfd.Independent(tfd.TruncatedNormal(loc, scale, -1, 1), 1)
+
+  def sample(self, noise):
+    """From uniform noise [..., A] in [0, 1).
+
+    The gradient is that of loc + scale * eps with eps held fixed: the terms
+    of the bounds are left out, as in TensorFlow's own sampler. Clipping has
+    the gradient of the identity.
+    """
+    eps = tf.stop_gradient(self._eps(noise))
+    raw = self.loc + self.scale * eps
+    clipped = tf.clip_by_value(raw, -1 + self.CLIP, 1 - self.CLIP)
+    return raw + tf.stop_gradient(clipped - raw)
+
+  def _eps(self, noise):
+    """Standardised samples by the inverse of the distribution function.
+
+    The mean lies in [-1, 1], so both tails keep enough digits in float32.
+    """
+    low, high = (-1 - self.loc) / self.scale, (1 - self.loc) / self.scale
+    normal = tfd.Normal(np.float32(0), np.float32(1))
+    below, above = normal.cdf(low), normal.cdf(high)
+    share = below + noise * (above - below)
+    eps = tf.math.ndtri(tf.clip_by_value(
+        share, np.finfo(np.float32).tiny, np.float32(1 - 6e-8)))
+    return tf.clip_by_value(eps, low, high)
+
+  def mode(self, noise=None):
+    return self.dist.mode()
+
+  def log_prob(self, action):
+    return self.dist.log_prob(action)
+
+  def entropy(self):
+    return self.dist.entropy()
+
+
+def categorical(logits):
+  """Independent one-hot variables; logits [..., S, C], events [S, C]."""
+  return tfd.Independent(
+      tfd.OneHotCategorical(logits, dtype=tf.float32), 1)

@@ -1,0 +1,108 @@
+"""Checkpoints: named arrays and a JSON-able description, without pickle."""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+
+from dreamer import files, npz
+from dreamer.errors import UserError
+
+_META = '__meta__'
+_NAME = re.compile(r'\d{12,}\.npz')
+
+
+class Checkpoints:
+  """The last `keep` checkpoints of a run, `<env_steps:012d>.npz` each.
+
+  A file is complete or absent; next to the arrays it holds their names,
+  shapes and dtypes and the caller's `meta` as JSON. It is read as a whole, so
+  the zip's checksums cover every byte that is used.
+  """
+
+  def __init__(self, directory, keep=2):
+    assert keep >= 1, keep
+    self.directory = pathlib.Path(directory)
+    self.keep = keep
+
+  def save(self, arrays, meta):
+    """Writes one checkpoint, then removes those beyond the last `keep`.
+
+    arrays: dict of name -> array (numbers, bools or strings; any name).
+    meta: JSON-able dict with an int `env_steps`.
+    Returns the path. Raises UserError when the disk is full; the older
+    checkpoints then stay as they were.
+    """
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in arrays.items():
+      assert name != _META, name
+      assert array.dtype.kind in 'biufUS', (name, array.dtype)
+    path = self.directory / f'{int(meta["env_steps"]):012d}.npz'
+    text = json.dumps({'meta': meta, 'arrays': _manifest(arrays)})
+    npz.write(path, {_META: np.array(text), **arrays})
+    files.remove_leftovers(self.directory)
+    for old in self._paths()[self.keep:]:
+      if old != path:
+        old.unlink(missing_ok=True)
+    return path
+
+  def load(self):
+    """The newest good checkpoint as (arrays, meta); None if there is none.
+
+    Damaged ones are moved to `damaged/` and reported as warnings.
+    """
+    for path in self._paths():
+      try:
+        return _read(path)
+      except (OSError, *npz.DAMAGE) as error:
+        files.check_readable(path, error)
+        files.move_aside(path, 'damaged')
+        files.report(f'checkpoint {path} is damaged ({error}): moved to '
+                     'damaged/, the previous one is used')
+    return None
+
+  def _paths(self):
+    """Newest first."""
+    paths = self.directory.glob('*.npz')
+    paths = [x for x in paths if _NAME.fullmatch(x.name)]
+    return sorted(paths, key=lambda x: int(x.stem), reverse=True)
+
+
+def _manifest(arrays):
+  return {k: [list(v.shape), v.dtype.str] for k, v in arrays.items()}
+
+
+def _read(path):
+  arrays = npz.read(path)
+  content = json.loads(str(arrays.pop(_META)))
+  if content['arrays'] != _manifest(arrays):
+    raise ValueError('arrays are missing or differ from the list in the file')
+  return arrays, content['meta']
+
+
+def below(state, prefix):
+  """The entries of a flat dict whose keys start with `prefix`, without it."""
+  return {key.removeprefix(prefix): value for key, value in state.items()
+          if key.startswith(prefix)}
+
+
+def assign(variables, arrays):
+  """Gives variables (dict of name to tf.Variable) what a checkpoint holds.
+
+  Raises UserError unless names and shapes agree exactly; then nothing has
+  been changed.
+  """
+  ours, theirs = set(variables), set(arrays)
+  for names, what in ((ours - theirs, 'lacks'), (theirs - ours, 'has extra')):
+    if names:
+      raise UserError(
+          f'checkpoint: {what} {sorted(names)[0]} and {len(names) - 1} more; '
+          'use the config of that run')
+  for key, variable in variables.items():
+    if tuple(variable.shape) != arrays[key].shape:
+      raise UserError(
+          f'checkpoint: {key} has shape {arrays[key].shape}, this agent '
+          f'needs {tuple(variable.shape)}; use the config of that run')
+  for key, variable in variables.items():
+    variable.assign(arrays[key])

@@ -1,0 +1,338 @@
+"""The schedule, once for both agents: prefill, train, evaluate, log, save.
+
+                prefill          train and collect                      end
+  env steps  0 ......... 5000 ........ 6000 ........ 7000 ......... steps
+  policy       random     |  agent      |             |               |
+  updates                 block         block         block           (none)
+  evaluation              yes (0 = never), then every eval_every      yes
+
+The first block comes between prefill and the first policy step, as in the
+paper's Algorithm 1; `pretrain_updates`, where it isn't 0, replaces its size,
+as in the TF2 release. Later blocks are due every `train_every` steps. What
+becomes of an unfinished episode of the prefill says `prefill_end`: the agent
+continues it; it is dropped; or it is glued to the next one in the replay.
+
+While the last update of a block runs, the environments make one step:
+
+  environments  |..idle..| step t -> t+1       |..idle..| step ...
+  this process  update ... send(a_t) update receive(o_t+1) ...
+
+The update sees episodes up to step t only, whichever of the two is faster,
+and a_t comes from the weights before it. So a run is a function of its
+config, and nothing is in flight where it can stop.
+"""
+
+import math
+import pathlib
+
+import numpy as np
+
+from dreamer.errors import UserError
+from dreamer.replay.replay import Replay
+from dreamer.run import protocol, resume
+from dreamer.run.checkpoint import below
+from dreamer.run.driver import Driver, Glue, RandomPolicy
+from dreamer.run.evaluate import evaluate
+from dreamer.run.means import Means
+from dreamer.run.stop import Stopped
+from dreamer.run.when import Every, Once
+
+NONFINITE = 10  # updates in a row that end a run
+
+
+class Loop:
+  """One run. All of its state is in `state()`; see the module's diagram."""
+
+  def __init__(self, config, name, agent, envs, eval_envs, logger, stop):
+    self.config, self.name, self.agent = config, name, agent
+    self.eval_envs, self.logger, self.stop = eval_envs, logger, stop
+    self.act_space = envs[0].act_space
+    self.replay = Replay(
+        pathlib.Path(config.logdir) / 'episodes', config.seed,
+        **config.replay)
+    self.driver = Driver(
+        envs, self.act_space, config.seed, 'train', self._on_episode,
+        config.envs.restarts)
+    self.random = RandomPolicy(self.act_space, config.seed)
+    self.glue = Glue()
+    self.checkpoints = resume.checkpoints(config.logdir)
+    self.origin = protocol.describe(config, name)  # of scores
+    self.when = {
+        'train': Every(config.train_every), 'eval': Every(config.eval_every),
+        'video': Every(config.video_every), 'log': Every(config.log_every),
+        'save': Every(config.save_every), 'first': Once()}
+    # What is due and not done yet; where the last ones were done.
+    self.todo = {'first': 0, 'updates': 0, 'eval': 0, 'video': 0}
+    self.done = {'eval': -1, 'video': -1, 'run': -1}
+    self.means = Means()
+    self.nonfinite = 0  # updates in a row
+    self._metrics = None  # of the last update, not read yet
+    self._return = None  # of the last episode
+
+  @property
+  def env_steps(self):
+    return self.driver.steps * self.config.action_repeat
+
+  @property
+  def counters(self):
+    return self.env_steps, self.driver.steps, self.agent.updates
+
+  @property
+  def prefilling(self):
+    return self.env_steps < self.config.prefill or not self.replay.episodes
+
+  @property
+  def ended(self):
+    return self.env_steps >= self.config.steps
+
+  # Schedule
+
+  def run(self):
+    """Goes on to config.steps. Raises Stopped after saving."""
+    self.done['run'] = -1
+    try:
+      self._between_steps()
+      while not self.ended:
+        self._step()
+        self._between_steps()
+      self.done['run'] = self.env_steps
+      self.save()
+    except Stopped:
+      self.save()
+      raise
+
+  def _between_steps(self):
+    """Does what is due at this step, in an order that resuming keeps."""
+    self.stop.check()
+    if not self.prefilling:
+      self._schedule()
+      self._updates('first')
+    wrote = self._evaluations()
+    if self._is_due('log') and self.env_steps and not wrote:
+      self._write()
+    if self._is_due('save'):
+      self.save()
+
+  def _schedule(self):
+    """Notes what has become due."""
+    blocks = self._is_due('train')
+    if self.when['first']():
+      self._end_prefill()
+      self.todo['first'] = (
+          self.config.pretrain_updates or self.config.train_updates)
+    else:
+      self.todo['updates'] += blocks * self.config.train_updates
+    for key in ('eval', 'video'):
+      self.todo[key] = int(self._is_due(key) or self.todo[key])
+
+  def _end_prefill(self):
+    if self.config.prefill_end == 'continue':
+      return
+    unfinished = self.driver.reset()
+    if self.config.prefill_end == 'glue':
+      self.glue.keep(unfinished)
+
+  def _is_due(self, key):
+    """How many periods have passed: several, where they are short."""
+    amount = 0
+    while self.when[key](self.env_steps):
+      amount += 1
+    return amount
+
+  def _step(self):
+    """One step of all environments, beside the last update of a block."""
+    if self.prefilling:
+      self.driver.send(self.random)
+    else:
+      self._updates('updates', leave=1)
+      self.driver.send(self._policy)
+      if self.todo['updates']:
+        self._update('updates')
+    self.driver.receive()
+    self._progress()
+
+  def _policy(self, obs, state):
+    return self.agent.policy(obs, state, 'train', self.env_steps)
+
+  def _on_episode(self, episode, index):
+    self.replay.add(self.glue(episode, index))
+    self._return = float(episode['reward'].astype(np.float64).sum())
+    length = (len(episode['reward']) - 1) * self.config.action_repeat
+    self.means.add({'train/return': self._return, 'train/length': length})
+
+  # Learning
+
+  def _updates(self, key, leave=0):
+    """Updates until `leave` of those due are left."""
+    while self.todo[key] > leave:
+      self._update(key)
+      self._progress()
+      self.stop.check()
+
+  def _update(self, key):
+    batch = self.replay.sample(
+        self.config.batch_size, self.config.batch_length,
+        self.agent.batch_keys)
+    metrics = self.agent.train(batch, self.env_steps)
+    self.todo[key] -= 1
+    # Reading a metric waits for its update: read those of the one before.
+    self._read_metrics()
+    self._metrics = metrics
+
+  def _read_metrics(self):
+    if self._metrics is None:
+      return
+    metrics = {key: float(value) for key, value in self._metrics.items()}
+    self._metrics = None
+    self.means.add(metrics)
+    bad = [key for key, value in metrics.items() if not math.isfinite(value)
+           and key.startswith(('loss/', 'grad_norm/'))]
+    if self.config.precision == 'float16':
+      # Overflow only lowers a group's loss scale, down to 1.
+      scales = {key.replace('loss_scale/', 'grad_norm/'): value
+                for key, value in metrics.items() if 'loss_scale/' in key}
+      bad = [key for key in bad if scales.get(key, math.inf) <= 1]
+    self.nonfinite = self.nonfinite + 1 if bad else 0
+    if self.nonfinite >= NONFINITE:
+      raise UserError(
+          f'{bad[0]}: not finite in {self.nonfinite} updates in a row, the '
+          f'last at env step {self.env_steps}; lower model_opt.lr or '
+          'model_opt.clip, or set precision float32')
+
+  # Evaluation and pictures
+
+  def _evaluations(self):
+    """Scores and videos, if due or at the end; is a line written?"""
+    found = self._due_evaluations()
+    if self.ended:
+      try:
+        found = self._missing_evaluations() or found
+      except Stopped:
+        if found:
+          self._write()
+        raise
+    if found:
+      self._write()
+    return found
+
+  def _due_evaluations(self):
+    """Scores when due; videos with the first score after they are due."""
+    if not self.todo['eval'] and (self.eval_envs or not self.todo['video']):
+      return False
+    if self.todo['eval']:
+      self._evaluate(self.todo['video'] or self.ended)
+      self.todo['eval'] = 0
+      self.done['eval'] = self.env_steps
+    if self.todo['video']:
+      self._open_loop()
+      self.todo['video'] = 0
+      self.done['video'] = self.env_steps
+    return True
+
+  def _missing_evaluations(self):
+    """What the last step lacks of a score and videos.
+
+    The agent goes back to where it was: raising `steps` later continues as
+    if the run had not ended here.
+    """
+    score = self.eval_envs and self.done['eval'] != self.env_steps
+    video = not self.prefilling and self.done['video'] != self.env_steps
+    before = self.agent.state()
+    try:
+      if score:
+        self._evaluate(video=True)
+      if video:
+        self._open_loop()
+    finally:
+      self.agent.restore(before)
+    return bool(score or video)
+
+  def _evaluate(self, video):
+    """Scores the agent in eval mode; seeds depend on the step only.
+
+    If asked to stop, the agent goes back to where it was, so that a resumed
+    run evaluates as if it had not stopped.
+    """
+    def policy(obs, state):
+      self.stop.check()
+      return self.agent.policy(obs, state, 'eval', self.env_steps)
+
+    before = self.agent.state()
+    try:
+      result = evaluate(
+          policy, self.eval_envs, self.act_space, self.config.seed,
+          f'eval{self.env_steps}', self.config.eval_episodes, video,
+          self.config.envs.restarts)
+    except Stopped:
+      self.agent.restore(before)
+      raise
+    lengths = [x * self.config.action_repeat for x in result.lengths]
+    for score, length in zip(result.returns, lengths, strict=True):
+      self.logger.add({'eval/return': score, 'eval/length': length})
+    self.logger.score(
+        *self.counters, result.returns, lengths=lengths, **self.origin)
+    if result.video is not None:
+      self.logger.video('policy', result.video)
+
+  def _open_loop(self):
+    """Pictures of predictions; leaves the order of later batches alone."""
+    state = self.replay.state()
+    batch = self.replay.sample(
+        min(self.config.batch_size, 6), self.config.batch_length,
+        self.agent.batch_keys)
+    self.replay.restore(state)
+    for name, video in self.agent.report(batch).items():
+      self.logger.video(
+          name, video, labels=('truth', 'model', 'error'), side='left')
+
+  # Log
+
+  def _progress(self):
+    self.logger.progress(*self.counters, self._return)
+
+  def _write(self):
+    """One line of means since the last one."""
+    self._read_metrics()
+    self.logger.add(self.means.pop())
+    self.logger.add(self.replay.stats(), 'replay')
+    self.logger.scalar('envs/dropped', self.driver.dropped)
+    self.logger.write(*self.counters)
+
+  # State
+
+  def save(self):
+    """Writes a checkpoint. Raises UserError; the older ones then stay."""
+    meta = dict(zip(
+        ('env_steps', 'agent_steps', 'updates'), self.counters, strict=True))
+    self.checkpoints.save(self.state(), {
+        'agent': self.name, 'task': self.config.task, **meta,
+        'config': self.config.flat})
+    self.replay.saved()
+
+  def state(self):
+    """All that the rest of the run depends on, as a dict of arrays."""
+    self._read_metrics()
+    parts = {name: part.state() for name, part in self._parts.items()}
+    state = {f'{name}/{key}': value for name, part in parts.items()
+             for key, value in part.items()}
+    for name in ('todo', 'done'):
+      for key, value in getattr(self, name).items():
+        state[f'{name}/{key}'] = np.array(value)
+    return {**state, 'nonfinite': np.array(self.nonfinite)}
+
+  def restore(self, state):
+    """Continues from `state()`, bit for bit."""
+    for name, part in self._parts.items():
+      part.restore(below(state, f'{name}/'))
+    for name in ('todo', 'done'):
+      for key, value in below(state, f'{name}/').items():
+        getattr(self, name)[key] = int(value)
+    self.nonfinite = int(state['nonfinite'])
+
+  @property
+  def _parts(self):
+    """What has a state and a restore of its own, in the order to restore."""
+    return {
+        'agent': self.agent, 'replay': self.replay, 'driver': self.driver,
+        'random': self.random, 'glue': self.glue, 'means': self.means,
+        **{f'when/{key}': part for key, part in self.when.items()}}

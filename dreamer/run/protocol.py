@@ -1,0 +1,110 @@
+"""How the scores of a run were measured: what a table needs beside returns."""
+
+import functools
+import hashlib
+import json
+import subprocess
+
+from dreamer.files import ROOT
+from dreamer.run import resume
+
+EMULATOR = ('sticky', 'actions', 'life_loss', 'noops')
+# What makes no other experiment, beside resume.HARMLESS.
+VARYING = ('seed', 'eval_episodes')
+SIZES = ('debug', 'laptop')  # presets that overrule all others
+
+
+def describe(config, agent):
+  """Returns what all evaluations of a run share, for JSON.
+
+  agent: its name. Keys: agent, task, seed; presets that hold; config: a hash
+  that the seeds of one experiment share; commit of the code, or None;
+  protocol: a flat dict.
+  """
+  return {
+      'agent': agent, 'task': config.task, 'seed': config.seed,
+      'presets': presets(config), 'config': config_hash(config),
+      'commit': commit(), 'protocol': protocol(config)}
+
+
+def protocol(config):
+  """Returns how evaluation episodes are played; None: does not apply."""
+  flat = config.flat
+  suite = config.task.split('_')[0]
+  atari = flat if suite == 'atari' else {}
+  return {
+      'returns': 'evaluation', 'mode': 'eval',
+      'noise': flat.get('expl.eval_amount', flat.get('expl.eval_noise')),
+      'collect': flat.get('collect'), 'episodes': config.eval_episodes,
+      'every': config.eval_every, 'action_repeat': config.action_repeat,
+      'time_limit': config.time_limit,
+      **{key: atari.get(f'atari.{key}') for key in EMULATOR},
+      'suite': {key.split('.', 1)[1]: value for key, value in flat.items()
+                if key.startswith(f'{suite}.')}}
+
+
+def presets(config, schema=None):
+  """Returns the names of all presets that hold and differ from the defaults.
+
+  A preset holds if the config has each of its values, or (but not for all)
+  those of a joint preset `a+b`, or of a size that holds, whether it was named
+  or not; other tasks of its suite, other lengths and harmless keys count as
+  the same, and so do keys that an older run lacks. A preset that bears the
+  name of its task needs that task. schema: by default that of the config.
+  """
+  schema = schema or config.schema
+  defaults = schema.defaults.flat
+  found = []
+  for name in reversed(schema.presets):
+    if '+' not in name and _holds(config, schema, name, found):
+      found.insert(0, name)
+  return [name for name in found if any(
+      defaults[key] != value == config.flat.get(key, value)
+      for key, value in schema.presets[name].items()
+      if key not in ('task', *resume.HARMLESS))]
+
+
+def config_hash(config):
+  """Returns 12 hex digits of all settings but the seed and harmless ones."""
+  flat = {key: value for key, value in config.flat.items()
+          if key not in (*resume.HARMLESS, *VARYING)}
+  text = json.dumps(flat, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@functools.cache
+def commit():
+  """Returns the commit of this code, `-dirty` if files differ, or None."""
+  if _git('rev-parse', '--show-toplevel') != str(ROOT):
+    return None  # No repository, or one that the code only lies in.
+  name = _git('rev-parse', '--short=12', 'HEAD')
+  changed = _git('status', '--porcelain', '--untracked-files=no')
+  return f'{name}-dirty' if name and changed else name
+
+
+def _holds(config, schema, name, later):
+  flat, preset = config.flat, schema.presets[name]
+  others = [
+      values for other, values in schema.presets.items()
+      if other in SIZES and other in later or (
+          '+' in other and name in other.split('+'))]
+  return all(
+      _same_tasks(flat[key], value, name) if key == 'task' else
+      flat.get(key, value) in (value, *(x[key] for x in others if key in x))
+      for key, value in preset.items() if key not in resume.HARMLESS)
+
+
+def _same_tasks(task, preset, name):
+  (suite, *ours), (other, *theirs) = task.split('_'), preset.split('_')
+  return suite == other and (name in ours or name not in theirs)
+
+
+def _git(*command):
+  """Returns what git prints, or None where it can't."""
+  try:
+    done = subprocess.run(
+        ['git', *command], cwd=ROOT, capture_output=True, text=True,
+        timeout=10)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip() if done.returncode == 0 else None

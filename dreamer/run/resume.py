@@ -1,0 +1,152 @@
+"""May this configuration start, or continue, in this folder?"""
+
+import contextlib
+import os
+import pathlib
+
+from dreamer.errors import ConfigError, UserError
+from dreamer.run.checkpoint import Checkpoints
+
+# What may change between two parts of one run: none of it changes shapes,
+# gradients or the random numbers of training.
+HARMLESS = (
+    'logdir', 'steps', 'threads', 'log_every', 'save_every', 'eval_every',
+    'video_every', 'envs.timeout', 'envs.restarts', 'replay.memory_gb')
+OWN = (
+    'config.yaml', 'checkpoints', 'episodes', 'metrics.jsonl', 'scores.jsonl',
+    'videos')
+
+
+def checkpoints(logdir):
+  return Checkpoints(pathlib.Path(logdir) / 'checkpoints')
+
+
+def open_logdir(config, agent):
+  """Returns the newest checkpoint (arrays, meta), or None for a new run.
+
+  Writes `config.yaml`, for readers. Raises UserError for a folder that holds
+  something else: another agent or task, other settings, foreign files.
+  """
+  logdir = pathlib.Path(config.logdir)
+  saved = checkpoints(logdir).load()
+  if saved is None:
+    _check_new(logdir)
+  elif saved[1]['env_steps'] == 0 and not any(
+      (logdir / 'episodes').glob('*.npz')):
+    saved = None  # Nothing would be lost, whatever it was.
+  else:
+    check_meta(saved[1], config, agent)
+  config.save(logdir / 'config.yaml')
+  return saved
+
+
+@contextlib.contextmanager
+def locked(logdir):
+  """Makes the folder and keeps a second run out of it meanwhile.
+
+  The lock is one on the folder itself and ends with the process, however
+  that ends. File systems without locks go without.
+  """
+  if not logdir:
+    raise ConfigError('logdir: is missing; write --logdir FOLDER')
+  try:
+    os.makedirs(logdir, exist_ok=True)
+    handle = os.open(logdir, os.O_RDONLY)
+  except FileExistsError:
+    raise ConfigError(f'logdir: {logdir} is a file; name a folder') from None
+  except (OSError, ValueError) as e:
+    reason = getattr(e, 'strerror', None) or e
+    raise ConfigError(f'logdir: can not create {logdir}: {reason}') from None
+  try:
+    _lock(handle, logdir)
+    yield
+  finally:
+    os.close(handle)
+
+
+def _lock(handle, logdir):
+  try:
+    import fcntl
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    raise UserError(
+        f'logdir: another process trains in {logdir}; wait for its end, or '
+        'name another folder') from None
+  except (ImportError, OSError):
+    pass
+
+
+def load_run(schema, logdir, agent):
+  """Returns (config, arrays, meta) of a run's newest checkpoint."""
+  if not pathlib.Path(logdir).is_dir():
+    raise UserError(f'logdir: {logdir} is no folder; name that of a run')
+  saved = checkpoints(logdir).load()
+  if saved is None:
+    raise UserError(f'logdir: {logdir} has no checkpoint; train there first')
+  arrays, meta = saved
+  check_agent(meta, logdir, agent)
+  try:
+    config = schema.config(overrides=meta['config'])
+  except ConfigError as e:
+    raise UserError(
+        f'logdir: {logdir} is of another version of {agent}: {e}') from None
+  return config.update({'logdir': str(logdir)}), arrays, meta
+
+
+def check_agent(meta, logdir, agent):
+  """Raises UserError when a checkpoint belongs to another agent."""
+  if meta.get('agent') != agent:
+    raise UserError(
+        f'logdir: {logdir} holds a run of {meta.get("agent")}, not {agent}; '
+        f'use python -m {meta.get("agent")}.train or another --logdir')
+
+
+def check_meta(meta, config, agent):
+  """Raises UserError when a checkpoint belongs to another run."""
+  check_agent(meta, config.logdir, agent)
+  gone = sorted(set(meta['config']) - set(config.flat))
+  if gone:
+    raise UserError(
+        f'logdir: {config.logdir} holds a run of another version of {agent}, '
+        f'with a setting {gone[0]}; continue it with that version or start '
+        'another --logdir')
+  found = _differences(meta['config'], config)
+  if found:
+    key, old, new = min(found, key=lambda x: x[0] != 'task')
+    more = f' (and {len(found) - 1} more keys)' if found[1:] else ''
+    raise UserError(
+        f'{key}: the run in {config.logdir} has {_show(old)}, this command '
+        f'{_show(new)}{more}; continue it with --{key} {_show(old)} or start '
+        'another --logdir')
+
+
+def _check_new(logdir):
+  """Without a checkpoint there is only what a run makes before its first."""
+  if not logdir.exists():
+    return
+  foreign = sorted(x.name for x in logdir.iterdir() if x.name not in OWN
+                   and not x.name.startswith('events.out.tfevents'))
+  if foreign:
+    raise UserError(
+        f'logdir: {logdir} holds {foreign[0]}, which is of no run; name a '
+        'new or an empty folder')
+  metrics = logdir / 'metrics.jsonl'
+  if (logdir / 'checkpoints' / 'damaged').exists() or (
+      metrics.exists() and metrics.stat().st_size):
+    raise UserError(
+        f'logdir: {logdir} holds a run without a usable checkpoint; name '
+        'another folder, or delete this one')
+
+
+def _differences(old, config):
+  """Returns [(key, old value, new value)] that forbid continuing.
+
+  A key that is younger than the run stands for its default there.
+  """
+  old = {**config.schema.defaults.flat, **old}
+  return [(key, old[key], value) for key, value in config.flat.items()
+          if key not in HARMLESS and old[key] != value]
+
+
+def _show(value):
+  return str(value).lower() if isinstance(value, bool) else str(value)

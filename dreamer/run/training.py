@@ -1,0 +1,82 @@
+"""Starts runs and continues them, from a config or a command line."""
+
+import contextlib
+import math
+import shlex
+import sys
+
+from dreamer import cli
+from dreamer.errors import UserError
+from dreamer.log.logger import Logger
+from dreamer.replay import sampling
+from dreamer.run import resume
+from dreamer.run.loop import Loop
+from dreamer.run.stop import Stop, Stopped
+
+
+def main(schema, name, make_agent, make_envs, argv):
+  """The command line of an agent's training; see `train`."""
+  prog = f'python -m {name}.train'
+  config = schema.parse(argv, prog)
+  try:
+    with Stop() as stop:
+      train(config, name, make_agent, make_envs, stop)
+  except Stopped as e:
+    print(f'Stopped, with a checkpoint; to continue: {prog} '
+          f'{shlex.join(argv)}', file=sys.stderr)
+    sys.exit(e.code)
+
+
+def train(config, name, make_agent, make_envs, stop):
+  """Starts the run of a config in its logdir, or continues it.
+
+  name: the agent's, kept in checkpoints. make_agent(config, obs_space,
+  act_space) and make_envs(config, mode, amount) make its parts. stop: a
+  dreamer.run.stop.Stop. Raises UserError, or Stopped after a checkpoint.
+  """
+  check(config)
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(resume.locked(config.logdir))
+    saved = resume.open_logdir(config, name)
+    arrays, meta = saved or (None, {'env_steps': 0})
+    if arrays is not None and arrays['done/run'] >= config.steps:
+      print(f'{config.logdir} has its {meta["env_steps"]} steps already; '
+            'raise --steps to continue', file=sys.stderr)
+      return
+    envs, eval_envs = _open_envs(stack, config, make_envs)
+    # The spaces come first: a wrong task shows before TensorFlow's seconds.
+    agent = make_agent(config, envs[0].obs_space, envs[0].act_space)
+    logger = stack.enter_context(
+        Logger(config.logdir, config.steps, meta['env_steps']))
+    stack.enter_context(cli.warnings_to(logger.info))
+    loop = Loop(config, name, agent, envs, eval_envs, logger, stop)
+    if arrays is not None:
+      loop.restore(arrays)
+    loop.run()
+
+
+def check(config):
+  """Raises UserError for settings that would only fail later."""
+  rows = math.ceil(config.time_limit / config.action_repeat) + 1
+  replay, length = config.replay, config.batch_length
+  shortest = replay.get('min_length', 0)
+  sampling.bounds(length, shortest, replay.get('max_length', 0))
+  if rows < sampling.least_rows(length, replay.starts, shortest):
+    key = 'replay.min_length' if shortest else 'batch_length'
+    raise UserError(
+        f'{key}: {shortest or length} is longer than an episode '
+        f'({rows} rows by time_limit {config.time_limit} and action_repeat '
+        f'{config.action_repeat}); lower it')
+
+
+def _open_envs(stack, config, make_envs):
+  """Returns environments for training and evaluation; the stack closes."""
+  amounts = {'train': config.envs.amount, 'eval': 0}
+  if config.eval_every:
+    amounts['eval'] = min(config.envs.amount, config.eval_episodes)
+  opened = []
+  for mode, amount in amounts.items():
+    opened.append(make_envs(config, mode, amount) if amount else [])
+    for env in opened[-1]:
+      stack.callback(env.close)
+  return opened

@@ -1,0 +1,379 @@
+"""Settings: types, bounds, presets, command line, files, error messages."""
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dreamer.config.schema import Schema, diff
+from dreamer.errors import ConfigError, UserError
+from tests.support import ROOT
+
+FILE, SECOND = 'configs/dreamerv1.yaml', 'configs/dreamerv2.yaml'
+
+# Numbers and texts of which any value makes sense, or that other code checks.
+FREE = {FILE: {'logdir', 'task', 'dmlab.level_cache'}, SECOND: {
+    'logdir', 'task', 'encoder.images', 'encoder.vectors', 'decoder.images',
+    'decoder.vectors', 'expl.intrinsic_scale', 'expl.extrinsic_scale'}}
+
+
+@pytest.fixture(scope='module')
+def schema():
+  return Schema.load(FILE)
+
+
+def error(function, *args):
+  """Returns the message; one line, and it names no Python internals."""
+  with pytest.raises(ConfigError) as info:
+    function(*args)
+  text = str(info.value)
+  assert text and '\n' not in text and 'Traceback' not in text
+  assert len(text) < 900
+  return text
+
+
+def small(**parts):
+  content = {
+      'defaults': {'count': 3, 'rate': 0.5, 'flag': True, 'name': 'a',
+                   'net': {'units': 8, 'deep': {'act': 'elu'}}},
+      'allowed': {'count': '0..10', 'rate': '>0', 'net.units': '1..',
+                  'net.deep.act': ['elu', 'relu']},
+      'presets': {'big': {'net': {'units': 64}, 'net.deep.act': 'relu'},
+                  'one': {'count': 1, 'net.units': 1}}}
+  return Schema({**content, **parts}, 'small.yaml')
+
+
+class TestFile:
+
+  @pytest.mark.parametrize('file', FREE)
+  def test_every_key_has_bounds_or_is_free(self, file):
+    schema = Schema.load(file)
+    needs = {key for key, value in schema.defaults.flat.items()
+             if not isinstance(value, bool)}
+    assert needs - set(schema.allowed) == FREE[file]
+    assert set(schema.allowed) <= set(schema.defaults.flat)
+
+  @pytest.mark.parametrize('file', FREE)
+  def test_every_preset_resolves(self, file):
+    schema = Schema.load(file)
+    for name in schema.presets:
+      parts = name.split('+')
+      config = schema.config(parts)
+      assert set(config.flat) == set(schema.defaults.flat)
+      changed = {key for key, _, _ in diff(schema.defaults, config)}
+      assert changed <= set().union(
+          *(schema.presets[part] for part in [*parts, name]))
+
+  @pytest.mark.parametrize('file', FREE)
+  def test_every_allowed_value_works(self, file):
+    schema = Schema.load(file)
+    for key, default in schema.defaults.flat.items():
+      assert schema.check(key, default) == default
+      if isinstance(default, str) and key not in FREE[file]:
+        for value in str(schema.allowed[key]).split(', '):
+          assert schema.config(overrides={key: value}).flat[key] == value
+
+  @pytest.mark.parametrize('file', FREE)
+  def test_joint_presets_win_over_their_parts(self, file):
+    schema = Schema.load(file)
+    joint = [name for name in schema.presets if '+' in name]
+    assert joint
+    for name in joint:
+      parts = name.split('+')
+      assert set(parts) <= set(schema.names)
+      config, flat = schema.config(parts), schema.presets[name]
+      assert {key: config.flat[key] for key in flat} == flat
+
+  def test_off_is_a_text(self, schema):
+    # YAML 1.1 would read a boolean.
+    assert schema.config(['released']).pcont.mode == 'off'
+    assert schema.config(overrides={'dmc.shadows': 'off'}).dmc.shadows == 'off'
+
+  def test_profiles(self, schema):
+    config = schema.config(['dmc', 'released'])
+    assert config.actor.layers == 4 and config.kl.free == 'batch_max'
+    assert config.model_opt.eps == 1e-7
+    assert schema.config(['paper']) == schema.defaults
+
+  def test_help_names_every_key_and_preset(self, schema, capsys):
+    with pytest.raises(SystemExit) as info:
+      schema.parse(['--seed', '1', '--help'])
+    assert info.value.code == 0
+    out = capsys.readouterr().out
+    assert 'usage: python -m dreamerv1.train' in out
+    for key, value in schema.defaults.flat.items():
+      shown = str(value).lower() if isinstance(value, bool) else value
+      assert f'  --{key} {shown if value != "" else repr("")}' in out
+    for name in schema.names:
+      assert f'\n  {name} ' in out
+    assert '[uniform, permutation]' in out and 'S = 5' in out
+    assert max(map(len, out.splitlines())) < 80
+
+
+class TestConfig:
+
+  def test_access(self):
+    config = small().config(['big'])
+    assert config.net.units == config['net']['units'] == 64
+    assert config.net.deep.act == 'relu'
+    assert dict(**config.net.deep) == {'act': 'relu'}
+    assert config.flat['net.deep.act'] == 'relu'
+    assert config.net.flat == {'units': 64, 'deep.act': 'relu'}
+    assert list(config) == ['count', 'rate', 'flag', 'name', 'net']
+    with pytest.raises(AttributeError, match='net.unit .did you mean units'):
+      _ = config.net.unit
+
+  def test_python_keyword(self, schema):
+    assert schema.defaults['lambda'] == 0.95
+
+  def test_frozen(self):
+    config = small().config()
+    with pytest.raises(AttributeError, match='frozen'):
+      config.count = 4
+    with pytest.raises(AttributeError, match='frozen'):
+      config.net.units = 4
+    with pytest.raises(AttributeError, match='frozen'):
+      del config.net.units
+    with pytest.raises(TypeError):
+      config['count'] = 4
+    config.flat['count'] = 9
+    assert config.count == 3
+
+  def test_update_is_checked(self):
+    config = small().config()
+    new = config.update({'net': {'units': 16}, 'net.deep.act': 'relu'})
+    assert (new.net.units, new.net.deep.act) == (16, 'relu')
+    assert config.net.units == 8 and new.update({}) == new
+    assert 'net.units: 0' in error(config.update, {'net.units': 0})
+    assert 'given twice' in error(
+        config.update, {'net': {'units': 1}, 'net.units': 2})
+
+  def test_presets_apply_in_order(self):
+    schema = small()
+    assert schema.config(['big', 'one']).net.units == 1
+    assert schema.config(['one', 'big']).net.units == 64
+    assert schema.config(['one'], {'net.units': 7}).net.units == 7
+
+  def test_joint_presets_apply_where_both_are_named(self):
+    """Right after the later of the two, in either order."""
+    schema = small(presets={
+        'a': {'count': 1, 'rate': 0.1}, 'b': {'count': 2, 'net.units': 2},
+        'c': {'count': 4, 'net.units': 4}, 'a+b': {'count': 3, 'rate': 0.3},
+        'b+a+c': {'name': 'abc'}})
+    values = lambda *presets: [
+        schema.config(presets)[key] for key in ('count', 'rate', 'name')]
+    assert values('a') == [1, 0.1, 'a'] and values('b') == [2, 0.5, 'a']
+    assert values('a', 'b') == values('b', 'a') == [3, 0.3, 'a']
+    assert schema.config(['a', 'b']).net.units == 2
+    # What comes later still wins, and presets of three parts need all three.
+    assert values('a', 'b', 'c') == [4, 0.3, 'abc']
+    assert values('c', 'a', 'b') == [3, 0.3, 'abc']
+    assert values('a', 'c') == [4, 0.1, 'a']
+    assert schema.config(['a', 'b'], {'count': 7}).count == 7
+
+  def test_joint_presets_have_no_name_of_their_own(self):
+    schema = small(presets={'a': {}, 'b': {}, 'a+b': {'count': 4}})
+    assert schema.names == ['a', 'b'] and set(schema.presets) == {
+        'a', 'b', 'a+b'}
+    text = error(schema.config, ['a+b'])
+    assert "unknown preset 'a+b'" in text and text.endswith('allowed: a, b')
+
+  def test_joint_presets_are_checked(self):
+    text = error(lambda: small(presets={'a': {}, 'a+b': {'cout': 4}}))
+    assert 'preset a+b: unknown key' in text
+
+  def test_equality_and_diff(self):
+    a, b = small().config(), small().config(['one'])
+    assert a == small().config() and a != b
+    assert diff(a, b) == [('count', 3, 1), ('net.units', 8, 1)]
+    assert diff(a, a) == []
+
+  def test_copies(self):
+    config = small().config()
+    assert copy.deepcopy(config) == config
+    assert copy.copy(config.net) == config.net
+
+  @pytest.mark.parametrize('key, value, wanted', [
+      ('count', '5', 5), ('count', '1e1', 10), ('count', 2.0, 2),
+      ('count', np.int64(4), 4), ('count', '+5', 5), ('rate', 1, 1.0),
+      ('rate', '2e-3', 0.002), ('rate', np.float32(0.5), 0.5),
+      ('flag', 'false', False), ('flag', 'True', True), ('name', '', ''),
+      ('name', '5', '5'), ('name', 'true', 'true')])
+  def test_types(self, key, value, wanted):
+    found = small().config(overrides={key: value})[key]
+    assert found == wanted and type(found) is type(wanted)
+
+  @pytest.mark.parametrize('key, value', [
+      ('count', '1.5'), ('count', 1.5), ('count', True), ('count', ''),
+      ('count', 'nan'), ('count', 1e300), ('count', '9' * 5000),
+      ('count', None), ('count', [1]), ('rate', 'nan'), ('rate', 'inf'),
+      ('rate', '1e999'), ('rate', float('-inf')), ('rate', 10 ** 400),
+      ('rate', True), ('rate', 'x\ny'), ('rate', 1j), ('flag', 1),
+      ('flag', '1'), ('flag', 'yes'), ('name', 5), ('name', None),
+      ('name', True)])
+  def test_wrong_types(self, key, value):
+    text = error(small().config, (), {key: value})
+    assert text.startswith(f'{key}: ') and ' is not ' in text
+
+  def test_large_whole_numbers_are_exact(self):
+    schema = small(allowed={})
+    for value in (2 ** 53 + 1, str(2 ** 53 + 1)):
+      config = schema.config(overrides={'count': value})
+      assert config.count == 2 ** 53 + 1
+
+  @pytest.mark.parametrize('key, value, wanted', [
+      ('count', 11, '0..10'), ('count', -1, '0..10'), ('rate', 0, '>0'),
+      ('net.units', 0, '1..'), ('net.deep.act', 'rely', 'relu?')])
+  def test_bounds(self, key, value, wanted):
+    text = error(small().config, (), {key: value})
+    assert text.startswith(f'{key}: ') and wanted in text
+    assert 'is not allowed' in text and str(value) in text
+
+  def test_bounds_are_inclusive(self):
+    assert small().config(overrides={'count': 0}).count == 0
+    assert small().config(overrides={'count': 10}).count == 10
+
+
+class TestParse:
+
+  def test_forms(self, schema):
+    config = schema.parse([
+        '--configs', 'dmc', 'debug', '--seed=3', '--steps', '5e6',
+        '--image_noise', 'false', '--dmc.camera', '-1', '--rssm.deter', '8',
+        '--logdir=--odd', '--seed', '4'])
+    assert (config.seed, config.steps, config.dmc.camera) == (4, 5000000, -1)
+    assert config.image_noise is False and config.rssm.deter == 8
+    assert config.logdir == '--odd' and config.batch_size == 4
+    assert schema.parse([]) == schema.defaults
+    assert schema.parse(['--configs=debug']) == schema.config(['debug'])
+
+  def test_overrides_beat_presets_wherever_they_stand(self, schema):
+    config = schema.parse(['--batch_size', '7', '--configs', 'debug'])
+    assert config.batch_size == 7
+
+  @pytest.mark.parametrize('line, wanted', [
+      ('--configs dmx', "unknown preset 'dmx' (did you mean dmc?)"),
+      ('--configs dmc --configs debug', '--configs given twice'),
+      ('--configs', 'no preset named; allowed: dmc, atari'),
+      ('--rssm.detr 3', '(did you mean rssm.deter?)'),
+      ('--sead 3', '(did you mean seed?)'),
+      ('--zzzzzzzz 3', "unknown key 'zzzzzzzz'; --help"),
+      ('--rssm 3', 'rssm.stoch, rssm.deter'),
+      ('--seed', 'its value is missing'),
+      ('--logdir --seed 1', '--logdir: its value is missing'),
+      ('--image_noise', 'its value is missing'),
+      ('--seed 1 2', "'2' stands alone"),
+      ('walker', "'walker' stands alone"),
+      ('-x', "'-x' stands alone"),
+      ('--', "'--' stands alone"),
+      ('--seed=', "'' is not a whole number"),
+      ('--precision float17', '(did you mean float1'),
+      ('--discount 1.01', 'discount: 1.01 is not allowed; allowed: 0..1')])
+  def test_errors(self, schema, line, wanted):
+    assert wanted in error(schema.parse, line.split())
+
+  def test_any_line_gives_a_config_or_one_line(self, schema):
+    rng = np.random.default_rng(0)
+    words = [
+        '--configs', 'debug', 'dmc', '--seed', '--rssm', '--rssm.deter', '=',
+        '--=', '1', '-1', '1e400', 'nan', '', ' ', '--steps=', '--x.y.z', '-',
+        '\n', '\0', 'é', '--lambda', '0.5', '--task', '{a: 1}', '--.', '..']
+    for _ in range(500):
+      argv = list(rng.choice(words, rng.integers(1, 5)))
+      try:
+        schema.parse(argv)
+      except ConfigError as e:
+        assert '\n' not in str(e), argv
+
+
+class TestSaved:
+
+  def test_round_trip(self, schema, tmp_path):
+    path = tmp_path / 'sub' / 'config.yaml'
+    for preset in schema.names:
+      config = schema.config([preset], {'logdir': '5', 'task': 'a: "b" #é'})
+      config.save(path)
+      assert schema.read(path) == config
+      assert list(schema.read(path).flat) == list(schema.defaults.flat)
+    assert [x.name for x in path.parent.iterdir()] == ['config.yaml']
+
+  def test_refused_folder(self, schema, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='file'):
+      schema.defaults.save(tmp_path / 'file' / 'config.yaml')
+
+  @pytest.mark.parametrize('damage, wanted', [
+      (lambda x: x[:x.index('\nkl:')], 'missing key kl.scale'),
+      (lambda x: '', 'no mapping'),
+      (lambda x: '- 1', 'no mapping'),
+      (lambda x: 'a: [', 'no valid YAML in line'),
+      (lambda x: x + 'seed: 4\n', 'no valid YAML'),
+      (lambda x: '\0' * 100, 'no valid YAML'),
+      (lambda x: x.replace('seed: 0', 'seed: -1'), 'seed: -1'),
+      (lambda x: x.replace('seed: 0', 'sead: 0'), 'did you mean seed?'),
+      (lambda x: x.replace('seed: 0', ''), 'missing key seed'),
+      (lambda x: x.replace('seed: 0', 'seed:'), 'seed: None'),
+      (lambda x: x.replace('seed: 0', 'seed: {a: 1}'), 'seed.a'),
+      (lambda x: x.replace('seed: 0', '1: 2'), 'key 1 is no text'),
+      (lambda x: x + 'x: !!python/object:os.system {}\n', 'no valid YAML'),
+      (lambda x: x + 'x: &a {b: *a}\n', 'too deep')])
+  def test_damage(self, schema, tmp_path, damage, wanted):
+    path = tmp_path / 'config.yaml'
+    schema.defaults.save(path)
+    path.write_text(damage(path.read_text()))
+    text = error(schema.read, path)
+    assert str(path) in text and text.count(str(path)) == 1 and wanted in text
+
+  def test_missing_and_binary(self, schema, tmp_path):
+    assert 'No such file' in error(schema.read, tmp_path / 'none.yaml')
+    assert 'cannot read' in error(schema.read, tmp_path)
+    (tmp_path / 'x').write_bytes(b'\xff\xfe\x00\x80')
+    assert 'no valid YAML' in error(schema.read, tmp_path / 'x')
+
+  def test_cut_anywhere(self, schema, tmp_path):
+    path = tmp_path / 'config.yaml'
+    schema.defaults.save(path)
+    text = path.read_text()
+    for length in range(0, len(text) - 8, 97):
+      path.write_text(text[:length])
+      error(schema.read, path)
+
+
+class TestSchema:
+
+  @pytest.mark.parametrize('parts, wanted', [
+      ({'presets': {'p': {'cout': 1}}}, 'preset p: unknown key'),
+      ({'presets': {'p': {'count': 'x'}}}, 'preset p: count'),
+      ({'presets': {'p': {'net.units': 1, 'net': {'units': 2}}}}, 'twice'),
+      ({'presets': {'p': [1]}}, 'no mapping'),
+      ({'allowed': {'cout': '0..'}}, 'unknown key'),
+      ({'allowed': {'count': 'many'}}, "'LOW..HIGH'"),
+      ({'allowed': {'count': '5..'}, 'presets': {}}, 'count: 3 is not all'),
+      ({'defaults': {'items': 1}, 'allowed': {}}, 'meaning already'),
+      ({'defaults': {'a': None}, 'allowed': {}}, 'no plain value'),
+      ({'more': 1}, 'differs in more')])
+  def test_mistakes_in_the_file(self, parts, wanted):
+    if 'defaults' in parts:
+      parts = {**parts, 'presets': {}}
+    text = error(lambda: small(**parts))
+    assert text.startswith('small.yaml: ') and wanted in text
+
+  def test_missing_file(self):
+    assert 'none.yaml: cannot read' in error(Schema.load, 'configs/none.yaml')
+
+
+def test_import_is_light():
+  code = ('import sys, dreamer.config.schema; print([x for x in ("tensorflow", '
+          '"numpy", "ruamel.yaml", "scipy") if x in sys.modules])')
+  root = ROOT
+  found = subprocess.run(
+      [sys.executable, '-c', code], cwd=root, capture_output=True, text=True,
+      check=True)
+  assert found.stdout.strip() == '[]'
+
+
+def test_readme_names_every_preset(schema):
+  readme = (ROOT / 'configs' / 'README.md').read_text()
+  assert [x for x in schema.names if f'`{x}`' not in readme] == []

@@ -1,0 +1,344 @@
+"""Every preset of DreamerV1 changes what it names, to the bit nothing else.
+
+Two agents of one seed see one batch: with the preset and without. TABLE says
+which results differ, which are gone and which are new; all others must be
+equal to the bit. Results are the initial weights (init/), losses (loss/),
+gradients before clipping (grad/), tensors (tensor/), weights after one update
+(step/), loss scales (scale/), the amount of exploration (expl/) and actions
+(act/). In these tiny agents the KL is above the free nats.
+"""
+
+import collections
+import functools
+import re
+
+import numpy as np
+import pytest
+
+import dreamerv1
+from dreamer import envs
+from dreamer.config.schema import diff
+from dreamer.envs.spaces import ActionSpace, Space
+from tests.parity import v1 as parity_v1
+from tests.run import test_loop, test_resume
+from tests.support import agent_tools
+
+# All but `base` and `kind` are regular expressions for whole names:
+#   keys    settings that differ from the base
+#   differ  results that are there with and without the preset
+#   gone    results that the base has only, `new`: that the preset has only
+#   may     results that may differ; coarse ones, such as discrete actions
+Row = collections.namedtuple(
+    'Row', 'keys differ gone new may base kind trace',
+    defaults=('', '', '', '', '', (), 'continuous', True))
+
+IMAGINED = 'tensor/(imag_.*|returns|weight|bootstrap)'
+REPRESENTATION = (
+    'loss/model (grad|step)/encode/.* '
+    # The prior's layers learn from the KL only.
+    '(grad|step)/dynamics/(img1|gru|obs1|obs2)/.* '
+    'step/decode/.*')  # by an optimiser of its own
+DISCRETE = (
+    'task steps action_repeat time_limit prefill train_every eval_every '
+    'reward_transform kl.scale horizon expl.(amount|schedule|min)')
+SIZES = (
+    'steps prefill pretrain_updates train_every train_updates eval_every '
+    'log_every batch_(size|length) (en|de)coder.depth '
+    'rssm.(stoch|deter|hidden) (reward|value|actor|cpc).(layers|units) '
+    'cpc.window_(batch|time) horizon planner.(candidates|iterations|elites) '
+    'dmc.(buffer|shadows|multisampling)')
+
+TABLE = {
+    'paper': Row(),
+    'dmc': Row(),
+    'reconstruction': Row(),
+    # Representation: same losses, but in the model's loss is another sum.
+    'contrastive': Row(
+        'image_head cpc.mode', REPRESENTATION,
+        new='.*/cpc(/.*)? tensor/cpc_.* scale/decode'),
+    'reward_only': Row('image_head', REPRESENTATION, new='scale/decode'),
+    # Behaviour: the model learns the same.
+    'no_value': Row(
+        'behaviour', 'loss/actor tensor/returns (grad|step)/actor/.*',
+        gone='.*/value(/.*)? tensor/(imag_value|weight|bootstrap)'),
+    'planet': Row(
+        'behaviour', 'act/.*', gone=f'.*/(actor|value)(/.*)? {IMAGINED}'),
+    # Suites: rewards, their scale against the KL, and the horizon.
+    'atari': Row(
+        f'{DISCRETE} pcont.mode',
+        f'loss/(reward|model|actor|value) {IMAGINED} expl/train '
+        '(grad|step)/(encode|dynamics|reward|actor|value)/.* step/pcont/.*',
+        gone='scale/pcont', may='act/train', kind='discrete'),
+    'dmlab': Row(
+        DISCRETE,
+        f'loss/(reward|model|actor|value) {IMAGINED} expl/train '
+        '(grad|step)/(encode|dynamics|reward|actor|value)/.*',
+        may='act/train', kind='discrete'),
+    # Profiles: what is called the same starts from the same weights.
+    'paper_code': Row(
+        'atari.noops prefill_end replay.episodes rssm.(gru|stats) '
+        'reward.(layers|units) pcont.units cpc.(contrast|units) kl.free '
+        'no_value_returns bootstrap actor.(layers|units|stats|gradient) '
+        'value.units collect',
+        'loss/.* tensor/(recon|reward_pred|pcont_pred|feat|kl) '
+        'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
+        'tensor/(returns|bootstrap) (grad|step)/.* act/.*',
+        gone='.*/dynamics/(gru/(kernel|recurrent_kernel|bias)|(img3|obs2)/.*) '
+        '.*/actor/hout/.*',
+        new='.*/dynamics/(gru/(gates|candidate)|(img|obs)_(mean|std))/.* '
+        '.*/actor/(h1|h2|h3|hmean|hstd)/.* .*/reward/h1/.*'),
+    'released': Row(
+        'precision dmc.normalize_actions atari.life_loss pretrain_updates '
+        'replay.starts image_noise reward.(layers|units) '
+        'pcont.(mode|units|scale) value.units actor.(layers|units) kl.free '
+        'collect (model|actor|value|diagnostic)_opt.eps',
+        'loss/.* tensor/(recon|reward_pred|embed|feat|kl) '
+        'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
+        'tensor/(returns|bootstrap) (grad|step)/.* scale/.* act/.*',
+        gone='.*/pcont(/.*)? tensor/pcont_pred',
+        new='.*/actor/(h1|h2|h3)/.* .*/reward/h1/.*'),
+    # What one profile changes in one suite, beside the two by themselves.
+    'atari+paper_code': Row(
+        'expl.(schedule|min|eval_amount)', 'expl/.*', may='act/.*',
+        kind='discrete'),
+    'dmlab+paper_code': Row(
+        'expl.(schedule|min|eval_amount)', 'expl/.*', may='act/.*',
+        kind='discrete'),
+    'atari+released': Row(
+        'pcont.mode',
+        f'loss/(model|actor|value) {IMAGINED} '
+        '(grad|step)/(encode|actor|value)/.* '
+        '(grad|step)/dynamics/(img1|gru|obs1|obs2)/.*',
+        new='.*/pcont(/.*)? tensor/pcont_pred', kind='discrete'),
+    'atari+laptop': Row('pcont.mode', trace=False),
+    # Sizes: no trace, as no array has the same shape.
+    'debug': Row(
+        f'{SIZES} time_limit save_every pcont.(layers|units) planner.horizon',
+        trace=False),
+    'laptop': Row(
+        f'{SIZES} task action_repeat video_every discount pcont.mode collect '
+        '(model|actor|value)_opt.lr', trace=False),
+}
+
+HORIZONS = (2, 3, 5, 10, 15, 20, 25, 30, 40, 50)  # Figure 4
+
+schema = dreamerv1.schema()
+TINY = {**schema.presets['debug'], **agent_tools.SIZES,
+        'kl.free_nats': 0.01, 'loss_scale': 64.0}
+SIZE = re.compile(r'.*\.(units|depth|stoch|deter|hidden|candidates)|batch_.*')
+
+
+def matches(name, patterns):
+  return any(re.fullmatch(x, name) for x in patterns.split())
+
+
+def configs(name):
+  """Flat settings without the preset and with it, in full size."""
+  row = TABLE[name]
+  if '+' not in name:
+    return [schema.config(x).flat for x in (row.base, [*row.base, name])]
+  one, two = name.split('+')
+  return [schema.config([one], schema.presets[two]).flat,
+          schema.config([one, two]).flat]
+
+
+def shrink(flat):
+  """Makes everything small that isn't what the settings are about."""
+  plain = schema.defaults.flat
+  return schema.config(overrides={**flat, **{
+      key: value for key, value in TINY.items()
+      if SIZE.fullmatch(key) or flat[key] == plain[key]}})
+
+
+@functools.cache
+def trace(kind, items):
+  """Results of an agent with these settings, as dict of name to array."""
+  from dreamerv1.agent import Agent
+  from dreamerv1.exploration import exploration_amount
+  config = shrink(dict(items))
+  def make():
+    return Agent(config, {'image': Space((64, 64, 3), np.uint8)},
+                 ActionSpace(kind, agent_tools.ACTIONS))
+  with parity_v1.eagerly():
+    out = agent_tools.learn(make(), agent_tools.make_batch(kind))
+    out.update(agent_tools.act(make()))
+  return {**out, 'expl/eval': np.array(config.expl.eval_amount),
+          'expl/train': exploration_amount(config.expl, 1000, 50000)}
+
+
+def same(one, two):
+  return one.shape == two.shape and np.array_equal(one, two)
+
+
+@pytest.mark.parametrize('name', TABLE)
+def test_settings(name):
+  """The preset changes these keys, and no others."""
+  one, two = configs(name)
+  changed = {key for key in one if one[key] != two[key]}
+  row = TABLE[name]
+  assert changed == {key for key in one if matches(key, row.keys)}
+  used = [x for x in row.keys.split() if any(
+      re.fullmatch(x, key) for key in changed)]
+  assert used == row.keys.split()
+
+
+@pytest.mark.parametrize('name', [
+    name for name, row in TABLE.items() if row.trace])
+def test_results(name):
+  row, (one, two) = TABLE[name], configs(name)
+  if one == two:
+    return  # The same settings are the same run.
+  base, other = (trace(row.kind, tuple(x.items())) for x in (one, two))
+  assert set(base) - set(other) == {x for x in base if matches(x, row.gone)}
+  assert set(other) - set(base) == {
+      x for x in other if matches(x, row.new) and x not in base}
+  both = [x for x in base if x in other and not matches(x, row.may)]
+  found = {x for x in both if not same(base[x], other[x])}
+  expected = {x for x in both if matches(x, row.differ)}
+  if 'scale/' not in row.differ:
+    expected = {x for x in expected if not x.startswith('scale/')}
+  assert found - expected == set(), 'differ, but are not in the table'
+  assert expected - found == set(), 'do not differ'
+  for patterns in (row.differ, row.gone, row.new):
+    for pattern in patterns.split():
+      assert any(re.fullmatch(pattern, x) for x in {*base, *other}), pattern
+
+
+def test_table_is_complete():
+  assert set(TABLE) == set(schema.presets)
+
+
+def test_combined_presets_are_the_same_in_any_order():
+  """An ablation and a profile don't overrule each other."""
+  for ablation in ('contrastive', 'reward_only', 'no_value', 'planet'):
+    for profile in ('paper_code', 'released', 'laptop'):
+      assert schema.config([ablation, profile]) == schema.config(
+          [profile, ablation]), (ablation, profile)
+
+
+# Discrete tasks
+
+
+FIGURE_9 = (
+    'boxing', 'chopper_command', 'double_dunk', 'fishing_derby', 'ice_hockey',
+    'kangaroo', 'krull', 'kung_fu_master', 'ms_pacman', 'name_this_game',
+    'pong', 'tutankham', 'up_n_down', 'zaxxon')
+
+
+def test_tasks_of_the_figure_exist():
+  assert {f'atari_{game}' for game in FIGURE_9} | {
+      'dmlab_collect', 'dmlab_watermaze'} <= set(envs.task_list())
+  for suite in ('atari', 'dmlab'):
+    assert schema.config([suite]).task in envs.task_list()
+
+
+@pytest.mark.parametrize('presets, updates, amount', [
+    (['atari'], 0, 0.4), (['atari'], 100000, 0.25), (['atari'], 200000, 0.1),
+    (['dmlab'], 300000, 0.1), (['atari', 'released'], 100000, 0.25),
+    (['atari', 'paper_code'], 75000, 0.25),
+    (['dmlab', 'paper_code'], 150000, 0.1),
+    (['atari', 'paper_code'], 300000, 0.1)])
+def test_epsilon_falls_with_the_updates(presets, updates, amount):
+  from dreamerv1.exploration import exploration_amount
+  found = [exploration_amount(schema.config(presets).expl, steps, updates)
+           for steps in (0, 10 ** 7)]
+  np.testing.assert_allclose(found, amount, rtol=1e-5)
+
+
+def test_gradient_and_discount_of_discrete_tasks():
+  for presets, gradient, pcont in (
+      (['atari'], 'straight_through', 'model'),
+      (['atari', 'paper_code'], 'score', 'model'),
+      (['atari', 'released'], 'straight_through', 'model'),
+      (['dmlab'], 'straight_through', 'diagnostic'),
+      (['dmlab', 'paper_code'], 'score', 'diagnostic'),
+      (['dmlab', 'released'], 'straight_through', 'off')):
+    config = schema.config(presets)
+    assert (config.actor.gradient, config.pcont.mode) == (gradient, pcont)
+    assert config.horizon == 10 and config.kl.scale == 0.1
+    assert config.reward_transform == 'tanh' and config.action_repeat == 4
+
+
+# Sweeps
+
+
+@pytest.mark.parametrize('horizon', HORIZONS)
+def test_every_horizon_is_one_key(horizon):
+  config = schema.parse(
+      ['--configs', 'dmc', '--horizon', str(horizon), '--logdir', 'x'])
+  changed = {key for key, _, _ in diff(schema.defaults, config)}
+  assert config.horizon == horizon
+  assert changed <= {'horizon', 'logdir'}
+
+
+@pytest.mark.parametrize('horizon', [2, 20])
+def test_horizon_changes_the_behaviour_only(horizon):
+  plain = schema.defaults.flat
+  base = trace('continuous', tuple(plain.items()))
+  other = trace('continuous', tuple({**plain, 'horizon': horizon}.items()))
+  assert set(base) == set(other)
+  found = {x for x in base if not same(base[x], other[x])}
+  assert found == {x for x in base if matches(
+      x, f'loss/(actor|value) {IMAGINED} (grad|step)/(actor|value)/.*')}
+  assert other['tensor/imag_feat'].shape[0] == horizon
+  assert other['tensor/returns'].shape[0] == horizon - 1
+
+
+@pytest.mark.parametrize('repeat', [1, 2, 4])
+def test_counts_do_not_depend_on_the_action_repeat(debug_config, repeat):
+  """They are environment steps; what stands for them changes."""
+  config = debug_config(
+      action_repeat=repeat, steps=800, time_limit=100, prefill=200,
+      pretrain_updates=5, train_every=100, train_updates=3, eval_every=300,
+      log_every=400, save_every=400, video_every=0)
+  events = [what for what, _ in test_loop.run(config)]
+  arrays, meta = test_loop.saved(config)
+  assert meta['env_steps'] == 800
+  assert meta['agent_steps'] == 800 // repeat
+  # After prefill, and at 300, 400, ..., 700.
+  assert events.count('update') == meta['updates'] == 5 + 5 * 3
+  assert events.count('train') == 600 // repeat
+  assert events.count('eval') == 3 * 100 // repeat
+  rows = test_loop.metrics(config)
+  scores = [row for row in rows if 'eval/return' in row]
+  assert [row['step'] for row in scores] == [200, 500, 800]
+  assert all(row['eval/length'] == 100 for row in scores)
+  assert {row['step'] for row in rows} == {200, 400, 500, 800}
+  assert all(row['agent_steps'] == row['step'] // repeat for row in rows)
+  lengths = [int(x.split(b'-')[-1].split(b'.')[0])
+             for x in arrays['replay/names']]
+  assert lengths == [100 // repeat + 1] * 8
+
+
+def test_action_repeat_is_one_key():
+  for repeat in (1, 2, 4):
+    config = schema.parse(['--action_repeat', str(repeat), '--logdir', 'x'])
+    changed = {key for key, _, _ in diff(schema.defaults, config)}
+    assert config.action_repeat == repeat
+    assert changed <= {'action_repeat', 'logdir'}
+
+
+# Whole runs: learn, act, evaluate, draw pictures, stop, go on
+
+
+@pytest.mark.parametrize('settings', [
+    {'behaviour': 'planner'},
+    pytest.param({'cpc.mode': 'model', 'image_head': 'off'},
+                 marks=pytest.mark.slow),
+    pytest.param({'image_head': 'off'}, marks=pytest.mark.slow)],
+    ids=['planet', 'contrastive', 'reward_only'])
+def test_run_continues_with_the_same_bits(settings, tmp_path):
+  settings = {
+      **settings, 'prefill': 16, 'pretrain_updates': 1, 'train_every': 4,
+      'train_updates': 1, 'time_limit': 8, 'eval_every': 1000,
+      'batch_size': 2, 'batch_length': 4, 'horizon': 3}
+  run = functools.partial(
+      test_resume.run, task='dummy_continuous', **settings)
+  with parity_v1.eagerly():
+    whole = run(tmp_path / 'whole', steps=30)
+    _, meta = run(tmp_path / 'parts', steps=26)  # amid an episode
+    parts = run(tmp_path / 'parts', steps=30)
+  assert 0 < meta['updates'] < whole[1]['updates']
+  test_resume.assert_same(whole, parts)
+  pictures = list((tmp_path / 'whole').rglob('*openloop*'))
+  assert bool(pictures) == (settings.get('image_head') != 'off')

@@ -1,0 +1,158 @@
+"""The policy of DreamerV1 and its exploration."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamer.envs.spaces import ActionSpace
+from dreamer.nn.noise import FixedNoise, Noise
+from dreamerv1.agent import exploration_amount
+from tests.parity import v1 as parity_v1
+from tests.support import GOLDEN, agent_checks, agent_tools
+
+KINDS = ['continuous', 'discrete']
+
+
+@pytest.fixture(autouse=True)
+def eager():
+  """Op by op: it starts faster."""
+  with parity_v1.eagerly():
+    yield
+
+
+class TestActing:
+
+  @pytest.mark.parametrize('kind', KINDS)
+  def test_reset_rows_forget(self, kind):
+    history = {'deter': np.ones((3, 8), np.float32),
+               'stoch': np.ones((3, 4), np.float32),
+               'action': np.ones((3, 3), np.float32)}
+    def act(state, first):
+      obs = {**agent_tools.make_obs(), 'is_first': np.array(first)}
+      return agent_tools.make_agent(kind, noise=FixedNoise()).policy(
+          obs, state, 'eval')
+    fresh, fresh_state = act(None, [True] * 3)
+    reset, reset_state = act(history, [True, False, True])
+    for key in fresh_state:
+      np.testing.assert_allclose(
+          reset_state[key][[0, 2]], fresh_state[key][[0, 2]], atol=1e-6)
+    assert np.abs(reset_state['deter'][1] - fresh_state['deter'][1]).max() > .01
+
+  @pytest.mark.parametrize('shared', [True, False])
+  def test_rows_are_independent(self, shared):
+    agent_checks.rows_are_independent(
+        lambda: agent_tools.make_agent(**{'rssm.shared_latent_noise': shared}),
+        agent_tools.make_obs)
+
+  @pytest.mark.parametrize('kind', KINDS)
+  @pytest.mark.parametrize('mode, collect', [
+      ('eval', 'mode'), ('eval', 'sample'), ('train', 'mode'),
+      ('train', 'sample')])
+  def test_mode_or_sample_without_noise(self, kind, mode, collect):
+    agent = agent_tools.make_agent(
+        kind, collect=collect, **{'expl.amount': 0.0})
+    action, state = agent.policy(agent_tools.make_obs(), None, mode)
+    dist = agent.behaviour.actor.dist(
+        tf.concat([state['stoch'], state['deter']], -1))
+    noise = Noise(f'0/policy/{mode}', 0)
+    if mode == 'train' and collect == 'sample':
+      expected = dist.sample(agent.behaviour.actor.draw(noise, 'act', [3]))
+    else:
+      draws = agent.behaviour.actor.draw(noise, 'act', [100, 3])
+      expected = dist.mode(draws)
+      if kind == 'continuous':  # No sample of the row is likelier.
+        samples = dist.sample(draws)
+        best = dist.log_prob(samples).numpy().max(0)
+        np.testing.assert_allclose(dist.log_prob(expected), best, rtol=1e-3)
+    np.testing.assert_allclose(action, expected, atol=1e-6)
+    assert np.array_equal(state['action'], action)
+
+  @pytest.mark.parametrize('collect', ['mode', 'sample'])
+  def test_discrete_actions_are_exactly_one_hot(self, collect):
+    agent = agent_tools.make_agent('discrete', collect=collect)
+    action, _ = agent.policy(agent_tools.make_obs(rows=20), None)
+    assert set(action.ravel()) == {0.0, 1.0}
+    assert np.all(action.sum(-1) == 1)
+
+  def test_next_step_sees_the_action_after_exploration(self):
+    agent = agent_tools.make_agent(**{'expl.kind': 'random'})
+    action, state = agent.policy(agent_tools.make_obs(), None)
+    assert np.array_equal(state['action'], action)
+
+  def test_calls_draw_different_noise(self):
+    agent = agent_tools.make_agent()
+    obs = agent_tools.make_obs(first=True)
+    one, two = (agent.policy(obs, None)[0] for _ in range(2))
+    assert not np.allclose(one, two)
+
+  def test_evaluating_does_not_change_what_training_draws(self):
+    def act(evaluate):
+      agent = agent_tools.make_agent()
+      for _ in range(evaluate):
+        agent.policy(agent_tools.make_obs(), None, 'eval')
+      return agent.policy(agent_tools.make_obs(), None)[0]
+    assert np.array_equal(act(0), act(3))
+
+
+class TestExploration:
+
+  def behaviour(self, words):
+    table = json.loads((GOLDEN / 'v1_exploration.json').read_text())
+    return next(value for key, value in table['behaviour'].items()
+                if key.startswith(words))
+
+  def test_gaussian(self):
+    agent = agent_tools.make_agent()
+    action = tf.repeat(tf.constant([[0.5, -0.9, 0.0]]), 200000, 0)
+    noisy = agent._explore(action, 0.3, Noise('0', 0), True).numpy()
+    expected = self.behaviour('additive_gaussian')
+    found = [noisy.mean(0), noisy.std(0), (noisy == -1).mean(0),
+             (noisy == 1).mean(0)]
+    np.testing.assert_allclose(found, expected, atol=3e-3)
+
+  def test_epsilon_draws_from_all_actions(self):
+    agent = agent_tools.make_agent('discrete')
+    agent.act_space = ActionSpace('discrete', 4)
+    action = tf.repeat(tf.constant([[0., 1., 0., 0.]]), 40000, 0)
+    noisy = agent._explore(action, 0.4, Noise('0', 0), True).numpy()
+    assert np.all(noisy.sum(-1) == 1) and set(noisy.ravel()) == {0, 1}
+    np.testing.assert_allclose(noisy.mean(0), [.1, .7, .1, .1], atol=0.01)
+    np.testing.assert_allclose(
+        noisy.mean(0), self.behaviour('epsilon_greedy amount 0.4'), atol=0.03)
+
+  def test_random(self):
+    agent = agent_tools.make_agent(**{'expl.kind': 'random'})
+    action = tf.ones([20000, 3])
+    noisy = agent._explore(action, 0.0, Noise('0', 0), True).numpy()
+    np.testing.assert_allclose(noisy.mean(0), 0, atol=0.02)
+    np.testing.assert_allclose(noisy.std(0), 3 ** -.5, atol=0.02)
+    assert np.array_equal(agent._explore(action, 0.0, None, False), action)
+
+  def test_noise_while_evaluating(self):
+    agent = agent_tools.make_agent()
+    action = tf.zeros([100000, 3])
+    noisy = agent._explore(action, 0.1, Noise('0', 0), False).numpy()
+    np.testing.assert_allclose(noisy.std(0), 0.1, rtol=0.02)
+
+  @pytest.mark.parametrize('settings, steps, updates, amount', [
+      ({'amount': 0.3}, 10 ** 6, 10 ** 6, 0.3),
+      # The paper's: from .4 to .1 over the first 200k updates.
+      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 0, 0.4),
+      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 100000, 0.25),
+      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 200000, 0.1),
+      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 900000, 0.1),
+      # TF1's: .1 is reached at 150k, and .075 with an amount of .3.
+      ({'schedule': 'relative', 'amount': 0.4, 'min': 0.25}, 0, 100000, 0.2),
+      ({'schedule': 'relative', 'amount': 0.4, 'min': 0.25}, 0, 150000, 0.1),
+      ({'schedule': 'relative', 'amount': 0.3, 'min': 0.25}, 0, 180000, 0.075),
+      # TF2's, by environment steps.
+      ({'schedule': 'half_life', 'decay': 1000}, 2000, 0, 0.075),
+      ({'schedule': 'half_life', 'decay': 1000, 'min': 0.1}, 5000, 0, 0.1),
+      ({'schedule': 'half_life'}, 5000, 0, 0.3)])
+  def test_schedules(self, settings, steps, updates, amount):
+    config = agent_tools.make_config(
+        **{f'expl.{key}': value for key, value in settings.items()})
+    np.testing.assert_allclose(
+        exploration_amount(config.expl, steps, updates), amount, rtol=1e-6)

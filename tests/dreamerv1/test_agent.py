@@ -1,0 +1,286 @@
+"""The DreamerV1 agent: sizes, training, precision, state, pictures."""
+
+
+import numpy as np
+import pytest
+
+from dreamer.envs.spaces import ActionSpace, Space
+from dreamer.errors import UserError
+from dreamer.nn import layers
+from dreamer.nn.noise import FixedNoise
+from dreamerv1.agent import Agent
+from tests.parity import v1 as parity_v1
+from tests.support import agent_checks, agent_tools
+
+PROFILES = ['paper', 'paper_code', 'released']
+KINDS = ['continuous', 'discrete']
+
+
+@pytest.fixture(autouse=True)
+def eager(request):
+  """Op by op, which starts faster, unless the test is marked `compiled`."""
+  with parity_v1.eagerly('compiled' not in request.fixturenames):
+    yield
+
+
+@pytest.fixture
+def compiled():
+  """Runs the test with compiled graphs, as training does."""
+
+
+class TestSizes:
+
+  def test_parameters_of_the_release(self):
+    import dreamerv1
+    config = dreamerv1.configure(['released'])
+    agent = Agent(config, {'image': Space((64, 64, 3), np.uint8)},
+                  ActionSpace('continuous', 6))
+    count = lambda module: sum(
+        int(np.prod(x.shape)) for x in module.variables.values())
+    assert count(agent.model) == 5296820
+    assert count(agent.behaviour.actor) == 578412
+    assert count(agent.behaviour.value) == 413601
+
+  @pytest.mark.parametrize('channels', [1, 4])
+  def test_channels_of_the_image(self, channels):
+    agent = Agent(agent_tools.make_config(),
+                  {'image': Space((64, 64, channels), np.uint8)},
+                  ActionSpace('continuous', agent_tools.ACTIONS))
+    batch = agent_tools.make_batch()
+    batch['image'] = np.repeat(batch['image'][..., :1], channels, -1)
+    assert np.isfinite(float(agent.train(batch)['loss/model']))
+    assert agent.report(batch)['openloop'].shape[-1] == channels
+
+  def test_every_group_is_disjoint_and_together_they_are_everything(self):
+    agent = agent_tools.make_agent(image_head='diagnostic')
+    groups = {k: set(v.params) for k, v in agent.optimizers.items()}
+    assert set(groups) == {'model', 'decode', 'pcont', 'actor', 'value'}
+    names = [name for group in groups.values() for name in group]
+    assert sorted(names) == sorted(agent.parameters)
+
+
+class TestInitialValues:
+
+  def test_kernels_and_biases(self):
+    agent = agent_tools.make_agent('discrete', **{'rssm.deter': 32})
+    for name, value in agent.parameters.items():
+      value = value.numpy()
+      if name.endswith('/bias'):
+        assert not value.any(), name
+      elif name.endswith('recurrent_kernel'):
+        np.testing.assert_allclose(value @ value.T, np.eye(32), atol=1e-5)
+      else:
+        field = np.prod(value.shape[:-2])
+        limit = np.sqrt(6 / field / sum(value.shape[-2:]))
+        assert 0.7 * limit < np.abs(value).max() <= limit, name
+
+  def test_gates_of_the_block_cell_start_open(self):
+    gru = layers.BlockGRU('gru', 3, 4, layers.Init(0))
+    bias = gru.variables['gru/gates/bias'].numpy()
+    assert np.all(bias == 1) and bias.shape == (8,)
+    assert not gru.variables['gru/candidate/bias'].numpy().any()
+
+
+class TestTraining:
+
+  @pytest.mark.parametrize('kind', KINDS)
+  @pytest.mark.parametrize('profile', PROFILES)
+  def test_every_profile(self, profile, kind):
+    agent = agent_tools.make_agent(kind, [profile])
+    before = agent.state()
+    metrics = agent.train(agent_tools.make_batch(kind))
+    # In float16 the first updates may overflow, until the scale has fallen.
+    skipped = {k.split('/')[1] for k, v in metrics.items()
+               if k.startswith('skipped/') and v}
+    assert profile == 'released' or not skipped
+    for key, value in metrics.items():
+      overflow = key.startswith('grad_norm/') and key[10:] in skipped
+      assert value.shape == (), key
+      assert overflow or np.isfinite(float(value)), key
+    for group, opt in agent.optimizers.items():
+      for name, value in opt.params.items():
+        changed = not np.array_equal(value, before[name])
+        # Below the free nats a batch maximum has no gradient.
+        assert changed or group in skipped or 'img' in name, name
+    assert agent.updates == 1
+
+  def test_seed_decides(self):
+    def state(seed):
+      agent = agent_tools.make_agent(seed=seed)
+      for index in range(2):
+        agent.train(agent_tools.make_batch(seed=index))
+      return agent.state()
+    one, again, other = state(3), state(3), state(4)
+    assert all(np.array_equal(one[key], again[key]) for key in one)
+    changed = [key for key in one if not np.array_equal(one[key], other[key])]
+    assert {key.split('/')[0] for key in changed} >= {
+        'encode', 'actor', 'value', 'opt'}
+
+  def test_steps_draw_different_noise(self):
+    agent = agent_tools.make_agent(**{
+        f'{group}_opt.lr': 1e-30 for group in (
+            'model', 'actor', 'value', 'diagnostic')})
+    batch = agent_tools.make_batch()
+    losses = {float(agent.train(batch)['loss/image']) for _ in range(3)}
+    assert len(losses) == 3
+
+  def test_compiled_graph_computes_the_same_and_learns(self, compiled):
+    batch = agent_tools.make_batch('discrete')
+    batch['image'] = np.zeros_like(batch['image']) + np.uint8(230)
+    settings = {'pcont.mode': 'model', 'model_opt.lr': 3e-3}
+    with parity_v1.eagerly():
+      expected = agent_tools.make_agent('discrete', **settings).train(batch)
+    agent = agent_tools.make_agent('discrete', **settings)
+    first = agent.train(batch)
+    assert set(first) == set(expected)
+    for key, value in first.items():
+      np.testing.assert_allclose(value, expected[key], rtol=1e-3, err_msg=key)
+    for _ in range(100):
+      last = agent.train(batch)
+    for loss, least in (('image', 300), ('reward', 0.1), ('pcont', 0.1)):
+      fall = float(first[f'loss/{loss}'] - last[f'loss/{loss}'])
+      assert fall > least, loss
+
+
+class TestPrecision:
+
+  @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+  @pytest.mark.parametrize('kind', KINDS)
+  def test_near_float32(self, precision, kind):
+    batch = agent_tools.make_batch(kind)
+    def learn(precision):
+      agent = agent_tools.make_agent(
+          kind, precision=precision, loss_scale=64)
+      return agent_tools.learn(agent, batch, FixedNoise())
+    exact, half = learn('float32'), learn(precision)
+    for key, value in half.items():
+      assert np.all(np.isfinite(value)), key
+      if key.startswith('loss/'):
+        np.testing.assert_allclose(value, exact[key], rtol=0.02, err_msg=key)
+    for group in ('encode', 'dynamics', 'decode', 'reward', 'value'):
+      names = [key for key in exact if key.startswith(f'grad/{group}/')]
+      one, two = (np.concatenate([found[key].ravel() for key in names])
+                  for found in (exact, half))
+      cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
+      assert cosine > 0.97, group
+
+  @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+  def test_state_is_float32(self, precision):
+    agent = agent_tools.make_agent(precision=precision)
+    agent.train(agent_tools.make_batch())
+    assert {x.dtype.name for x in agent.state().values()} == {
+        'float32', 'int64'}
+    action, state = agent.policy(agent_tools.make_obs(), None)
+    assert action.dtype == np.float32
+    assert {x.dtype.name for x in state.values()} == {'float32'}
+
+  def test_overflow_skips_the_update_and_halves_the_scale(self):
+    agent = agent_tools.make_agent(precision='float16', loss_scale=2 ** 62)
+    before = agent.state()
+    metrics = agent.train(agent_tools.make_batch())
+    assert float(metrics['skipped/model']) == 1
+    assert float(metrics['loss_scale/model']) == 2.0 ** 61
+    for name in agent.optimizers['model'].params:
+      assert np.array_equal(before[name], agent.state()[name]), name
+    assert agent.updates == 1
+
+  def test_without_loss_scale(self):
+    metrics = agent_tools.make_agent().train(agent_tools.make_batch())
+    assert not [key for key in metrics if 'loss_scale' in key]
+
+
+class TestState:
+
+  @pytest.mark.parametrize('kind', KINDS)
+  def test_restored_agent_goes_on_with_the_same_bits(self, kind):
+    one = agent_tools.make_agent(kind, precision='float16')
+    first, second = (agent_tools.make_batch(kind, seed) for seed in (0, 1))
+    one.train(first)
+    _, history = one.policy(agent_tools.make_obs(), None)
+    arrays = {key: value.copy() for key, value in one.state().items()}
+    two = agent_tools.make_agent(kind, precision='float16', seed=0)
+    two.restore(arrays)
+    assert two.updates == 1
+    for mode in ('train', 'eval'):
+      ours, theirs = (agent.policy(agent_tools.make_obs(seed=5), history, mode)
+                      for agent in (one, two))
+      assert np.array_equal(ours[0], theirs[0])
+      assert all(np.array_equal(ours[1][k], theirs[1][k]) for k in ours[1])
+    one.train(second)
+    two.train(second)
+    ours, theirs = one.state(), two.state()
+    assert set(ours) == set(theirs)
+    assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+
+  def test_names(self):
+    names = set(agent_tools.make_agent().state())
+    assert {'encode/h1/kernel', 'dynamics/gru/kernel', 'actor/hout/bias',
+            'opt/model/m/encode/h1/kernel', 'opt/actor/step',
+            'counter/updates'} <= names
+
+  @pytest.mark.parametrize('change, words', [
+      (lambda x: x.pop('encode/h1/kernel'), 'lacks encode/h1/kernel'),
+      (lambda x: x.update(stranger=np.zeros(1)), 'has extra stranger'),
+      (lambda x: x.update({'reward/h0/bias': np.zeros(3, np.float32)}),
+       'reward/h0/bias has shape (3,), this agent needs (16,)')])
+  def test_wrong_arrays(self, change, words):
+    agent = agent_tools.make_agent()
+    arrays = agent.state()
+    change(arrays)
+    known = agent.state()
+    agent_checks.refuses(agent, {
+        k: v + 1 if k in known else v for k, v in arrays.items()}, words)
+
+
+class TestReport:
+
+  @pytest.mark.parametrize('rows, length', [(2, 4), (8, 9)])
+  def test_video(self, rows, length):
+    agent_checks.video_is_truth_model_and_error(
+        agent_tools.make_agent(),
+        agent_tools.make_batch(rows=rows, length=length))
+
+  def test_later_images_are_not_seen(self):
+    batch = agent_tools.make_batch(length=8)
+    other = {**batch, 'image': batch['image'].copy()}
+    other['image'][:, 5:] = 0
+    one, two = (agent_tools.make_agent().report(x)['openloop'][:, 64:128]
+                for x in (batch, other))
+    assert np.array_equal(one, two)
+    other['image'][:, 4] = 0
+    three = agent_tools.make_agent().report(other)['openloop'][:, 64:128]
+    assert np.array_equal(one[:4], three[:4])
+    assert not np.array_equal(one[4:], three[4:])
+
+  def test_actions_matter(self):
+    batch = agent_tools.make_batch(length=8)
+    other = {**batch, 'action': -batch['action']}
+    other['action'][:, :6] = batch['action'][:, :6]
+    one, two = (agent_tools.make_agent(noise=FixedNoise()).report(
+        x)['openloop'][:, 64:128] for x in (batch, other))
+    assert np.array_equal(one[:6], two[:6])
+    assert not np.array_equal(one[6:], two[6:])
+
+  def test_without_image_head(self):
+    agent = agent_tools.make_agent(image_head='off')
+    assert agent.report(agent_tools.make_batch()) == {}
+
+  def test_learning_is_not_changed(self):
+    agent_checks.pictures_do_not_change_learning(
+        agent_tools.make_agent, agent_tools.make_batch)
+
+
+class TestUserErrors:
+
+  @pytest.mark.parametrize('space, words', [
+      ({}, 'give the environment an image'),
+      ({'image': Space((84, 84, 3), np.uint8)}, 'shape (84, 84, 3)'),
+      ({'image': Space((64, 64), np.uint8)}, 'shape (64, 64)')])
+  def test_observations(self, space, words):
+    with pytest.raises(UserError) as error:
+      Agent(agent_tools.make_config(), space, ActionSpace('continuous', 2))
+    assert words in str(error.value) and '\n' not in str(error.value)
+
+  def test_gaussian_noise_on_discrete_actions(self):
+    with pytest.raises(UserError, match='expl.kind: gaussian with discrete'):
+      agent_tools.make_agent('discrete', **{'expl.kind': 'gaussian'})

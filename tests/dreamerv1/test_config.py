@@ -1,0 +1,270 @@
+"""Every setting of the agent does what it says: one row each."""
+
+import contextlib
+import functools
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import dreamerv1
+from tests.parity import v1 as parity_v1
+from tests.support import ROOT, agent_tools
+
+MODEL = {'pcont.mode': 'model'}
+NO_VALUE = {'behaviour': 'no_value'}
+PLANNER = {'behaviour': 'planner'}
+CPC = {'cpc.mode': 'model'}
+WINDOW = {**CPC, 'cpc.contrast': 'window'}
+DISCRETE = {'kind': 'discrete'}
+HALF_LIFE = {'expl.schedule': 'half_life', 'expl.decay': 1000}
+LINEAR = {'expl.schedule': 'linear', 'expl.min': 0.1}
+OFF = {'pcont.mode': 'off', 'image_head': 'off', 'kl.free_nats': 0.0}
+
+# Key, other value, settings of both agents, what must differ, what must not.
+TABLE = [
+    ('seed', 1, {}, 'init/actor/h0/kernel act/train', 'init/actor/h0/bias'),
+    ('precision', 'bfloat16', {}, 'tensor/embed loss/reward',
+     'init/encode/h1/kernel'),
+    ('precision', 'float16', {}, 'tensor/embed loss/reward scale/model',
+     'init/encode/h1/kernel'),
+    ('loss_scale', 64, {'precision': 'float16'}, 'scale/model scale/actor',
+     'loss/model'),
+    ('image_noise', False, {}, 'tensor/embed', 'init/encode/h1/kernel'),
+    ('reward_transform', 'tanh', {}, 'loss/reward loss/model',
+     'tensor/reward_pred loss/image'),
+    ('encoder.depth', 3, {}, 'init/encode/h4/kernel init/dynamics/obs1/kernel',
+     'init/decode/h1/kernel'),
+    ('encoder.act', 'tanh', {}, 'tensor/embed', 'init/encode/h4/kernel'),
+    ('decoder.depth', 3, {}, 'init/decode/h1/kernel tensor/recon',
+     'init/encode/h1/kernel tensor/feat'),
+    ('decoder.act', 'elu', {}, 'tensor/recon', 'tensor/feat'),
+    ('rssm.stoch', 5, {}, 'tensor/post/stoch init/dynamics/img1/kernel',
+     'tensor/embed'),
+    ('rssm.deter', 9, {}, 'tensor/post/deter init/dynamics/gru/kernel',
+     'tensor/embed'),
+    ('rssm.hidden', 7, {}, 'init/dynamics/img1/kernel '
+     'init/dynamics/img2/kernel init/dynamics/obs1/kernel',
+     'init/dynamics/gru/recurrent_kernel'),
+    ('rssm.act', 'relu', {}, 'tensor/post/deter', 'tensor/embed'),
+    ('rssm.min_std', 0.5, {}, 'tensor/post/std tensor/prior/std', ''),
+    ('rssm.gru', 'reset_before', {}, 'init/dynamics/gru/gates/kernel '
+     'init/dynamics/gru/kernel tensor/post/deter', 'tensor/embed'),
+    ('rssm.stats', 'separate', {}, 'init/dynamics/img_mean/kernel '
+     'init/dynamics/obs_std/kernel init/dynamics/img3/kernel', ''),
+    ('rssm.shared_latent_noise', True, {}, 'tensor/post/stoch '
+     'tensor/imag_feat act/eval', 'init/dynamics/img1/kernel'),
+    ('reward.layers', 2, {}, 'init/reward/h1/kernel', 'init/pcont/h0/kernel'),
+    ('reward.units', 9, {}, 'init/reward/h0/kernel', 'init/pcont/h0/kernel'),
+    ('reward.act', 'tanh', {}, 'tensor/reward_pred', 'tensor/pcont_pred'),
+    ('pcont.mode', 'off', {}, 'init/pcont/h0/kernel loss/pcont',
+     'tensor/feat loss/model'),
+    ('pcont.mode', 'model', {}, 'loss/model tensor/imag_discount '
+     'tensor/imag_feat grad/dynamics/gru/kernel', 'loss/pcont tensor/feat'),
+    ('pcont.layers', 2, {}, 'init/pcont/h1/kernel', 'init/reward/h0/kernel'),
+    ('pcont.units', 9, {}, 'init/pcont/h0/kernel', 'init/reward/h0/kernel'),
+    ('pcont.act', 'tanh', {}, 'tensor/pcont_pred', 'tensor/reward_pred'),
+    ('pcont.scale', 7.0, {}, 'loss/pcont', 'loss/model'),
+    ('pcont.scale', 7.0, MODEL, 'loss/pcont loss/model', 'loss/reward'),
+    ('image_head', 'diagnostic', {}, 'loss/model grad/encode/h1/kernel '
+     'step/decode/h1/kernel', 'loss/image tensor/recon grad/decode/h1/kernel'),
+    ('image_head', 'off', {}, 'loss/image tensor/recon loss/model '
+     'init/decode/h1/kernel', 'tensor/feat'),
+    ('cpc.mode', 'model', {}, 'loss/cpc loss/model grad/encode/h1/kernel '
+     'init/cpc/h0/kernel', 'loss/image loss/kl tensor/feat'),
+    ('cpc.contrast', 'states', CPC, 'loss/cpc grad/cpc/h0/kernel',
+     'tensor/cpc_mean tensor/cpc_positive loss/reward'),
+    ('cpc.contrast', 'batch', CPC, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.contrast', 'time', CPC, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.contrast', 'window', CPC, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.window_batch', 1, WINDOW, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.window_time', 2, WINDOW, 'loss/cpc', 'tensor/cpc_positive'),
+    ('cpc.layers', 2, CPC, 'init/cpc/h1/kernel', 'init/reward/h0/kernel'),
+    ('cpc.units', 9, CPC, 'init/cpc/h0/kernel', 'init/reward/h0/kernel'),
+    ('cpc.act', 'tanh', CPC, 'tensor/cpc_mean', 'tensor/reward_pred'),
+    ('cpc.init_std', 2.0, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
+    ('cpc.min_std', 0.5, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
+    ('kl.scale', 0.1, {}, 'loss/model', 'loss/kl loss/image'),
+    ('kl.free_nats', 0.0, {}, 'loss/kl grad/dynamics/img2/kernel',
+     'tensor/kl'),
+    ('kl.free', 'step_over', {}, 'loss/kl', 'tensor/kl'),
+    ('kl.free', 'batch_max', {'kl.free_nats': 0.05}, 'loss/kl', 'tensor/kl'),
+    ('behaviour', 'no_value', {}, 'init/value/h0/kernel loss/value loss/actor '
+     'tensor/returns', 'loss/model tensor/imag_reward'),
+    ('behaviour', 'planner', {}, 'init/value/h0/kernel init/actor/h0/kernel '
+     'loss/actor loss/value tensor/imag_feat act/train act/eval',
+     'loss/model step/encode/h1/kernel step/pcont/h0/kernel'),
+    ('no_value_returns', 'discounted', NO_VALUE, 'loss/actor tensor/returns',
+     'tensor/imag_reward'),
+    ('horizon', 4, {}, 'tensor/imag_feat tensor/returns', 'loss/model'),
+    ('discount', 0.9, {}, 'tensor/returns tensor/weight loss/pcont',
+     'tensor/imag_value tensor/pcont_pred'),
+    ('lambda', 0.5, {}, 'tensor/returns loss/actor loss/value',
+     'tensor/weight tensor/imag_value'),
+    ('bootstrap', 'second_last', {}, 'tensor/returns tensor/bootstrap',
+     'tensor/weight tensor/imag_value'),
+    ('actor.layers', 2, {}, 'init/actor/h1/kernel', 'init/value/h0/kernel'),
+    ('actor.units', 9, {}, 'init/actor/h0/kernel', 'init/value/h0/kernel'),
+    ('actor.act', 'tanh', {}, 'tensor/imag_action act/train',
+     'init/actor/h0/kernel'),
+    ('actor.init_std', 1.0, {}, 'tensor/imag_action act/eval',
+     'init/actor/hout/bias'),
+    ('actor.min_std', 1.0, {}, 'tensor/imag_action act/eval',
+     'init/actor/hout/bias'),
+    ('actor.mean_scale', 0.1, {}, 'tensor/imag_action act/eval',
+     'init/actor/hout/kernel'),
+    ('actor.stats', 'separate', {}, 'init/actor/hmean/kernel '
+     'init/actor/hstd/kernel init/actor/hout/kernel', 'init/actor/h0/kernel'),
+    ('actor.gradient', 'score', DISCRETE, 'grad/actor/h0/kernel',
+     'loss/actor tensor/imag_action'),
+    ('value.layers', 2, {}, 'init/value/h1/kernel', 'init/actor/h0/kernel'),
+    ('value.units', 9, {}, 'init/value/h0/kernel', 'init/actor/h0/kernel'),
+    ('value.act', 'tanh', {}, 'tensor/imag_value', 'tensor/imag_reward'),
+    ('planner.horizon', 2, PLANNER, 'act/train act/eval', 'loss/model'),
+    ('planner.candidates', 9, PLANNER, 'act/train act/eval', 'loss/model'),
+    ('planner.iterations', 2, PLANNER, 'act/train act/eval', 'loss/model'),
+    ('planner.elites', 9, PLANNER, 'act/train act/eval', 'loss/model'),
+    ('collect', 'sample', {}, 'act/train', 'act/eval'),
+    ('expl.kind', 'none', {}, 'act/train', 'act/eval'),
+    ('expl.kind', 'random', {}, 'act/train', 'act/eval'),
+    ('expl.kind', 'epsilon', {}, 'act/train', 'act/eval'),
+    ('expl.kind', 'none', {**DISCRETE, 'expl.amount': 1.0}, 'act/train',
+     'act/eval'),
+    ('expl.amount', 0.1, {}, 'act/train', 'act/eval'),
+    ('expl.schedule', 'half_life', HALF_LIFE, 'act/train', 'act/eval'),
+    ('expl.schedule', 'linear', {}, 'act/train', 'act/eval'),
+    ('expl.schedule', 'relative', {}, 'act/train', 'act/eval'),
+    ('expl.min', 0.25, HALF_LIFE, 'act/train', 'act/eval'),
+    ('expl.min', 0.2, LINEAR, 'act/train', 'act/eval'),
+    ('expl.decay', 2000, HALF_LIFE, 'act/train', 'act/eval'),
+    ('expl.decay_updates', 100000, LINEAR, 'act/train', 'act/eval'),
+    ('expl.eval_amount', 0.2, {}, 'act/eval', 'act/train'),
+    ('model_opt.lr', 1e-3, {}, 'step/encode/h1/kernel step/reward/h0/kernel',
+     'step/actor/h0/kernel step/value/h0/kernel step/pcont/h0/kernel'),
+    ('model_opt.eps', 1.0, {}, 'step/encode/h1/kernel',
+     'step/actor/h0/kernel step/value/h0/kernel step/pcont/h0/kernel'),
+    ('model_opt.clip', 1e-4, {}, 'step/encode/h1/kernel',
+     'step/actor/h0/kernel step/value/h0/kernel step/pcont/h0/kernel'),
+    ('actor_opt.lr', 1e-3, {}, 'step/actor/h0/kernel',
+     'step/encode/h1/kernel step/value/h0/kernel step/pcont/h0/kernel'),
+    ('actor_opt.eps', 1.0, {}, 'step/actor/h0/kernel',
+     'step/encode/h1/kernel step/value/h0/kernel step/pcont/h0/kernel'),
+    ('actor_opt.clip', 1e-4, {}, 'step/actor/h0/kernel',
+     'step/encode/h1/kernel step/value/h0/kernel step/pcont/h0/kernel'),
+    ('value_opt.lr', 1e-3, {}, 'step/value/h0/kernel',
+     'step/encode/h1/kernel step/actor/h0/kernel step/pcont/h0/kernel'),
+    ('value_opt.eps', 1.0, {}, 'step/value/h0/kernel',
+     'step/encode/h1/kernel step/actor/h0/kernel step/pcont/h0/kernel'),
+    ('value_opt.clip', 1e-4, {}, 'step/value/h0/kernel',
+     'step/encode/h1/kernel step/actor/h0/kernel step/pcont/h0/kernel'),
+    ('diagnostic_opt.lr', 1e-2, {}, 'step/pcont/h0/kernel',
+     'step/encode/h1/kernel step/actor/h0/kernel step/value/h0/kernel'),
+    ('diagnostic_opt.eps', 1.0, {}, 'step/pcont/h0/kernel',
+     'step/encode/h1/kernel step/actor/h0/kernel step/value/h0/kernel'),
+    ('diagnostic_opt.clip', 1e-4, {}, 'step/pcont/h0/kernel',
+     'step/encode/h1/kernel step/actor/h0/kernel step/value/h0/kernel'),
+]
+
+# Settings of the schedule, the data and the environment; `unroll` and
+# `threads` change speed only.
+ELSEWHERE = re.compile(
+    r'(logdir|task|steps|threads|unroll|action_repeat|time_limit|prefill(_end)?|'
+    r'pretrain_updates|train_every|train_updates|eval_every|eval_episodes|'
+    r'log_every|save_every|video_every|batch_size|batch_length|'
+    r'(envs|atari|dmc|dmlab|replay)\..*)$')
+
+
+def run(overrides, names=()):
+  """What an agent with these settings computes; only what `names` need."""
+  names = names or ['init/', 'act/']
+  parts = {'act' if name.startswith('act/') else 'learn' for name in names}
+  found = {}
+  for part in parts:
+    found.update(_run(tuple(sorted(overrides.items())), part))
+  return found
+
+
+@functools.cache
+def _run(items, part):
+  overrides = dict(items)
+  kind = overrides.pop('kind', 'continuous')
+  with parity_v1.eagerly():
+    agent = agent_tools.make_agent(kind, **overrides)
+    if part == 'act':
+      return agent_tools.act(agent)
+    return agent_tools.learn(agent, agent_tools.make_batch(kind))
+
+
+def same(one, two, name):
+  if name not in one or name not in two or one[name].shape != two[name].shape:
+    return False
+  return np.allclose(one[name], two[name], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize('key, value, base, differs, equal', TABLE, ids=[
+    f'{row[0]}-{row[1]}-{i}' for i, row in enumerate(TABLE)])
+def test_effect(key, value, base, differs, equal):
+  differs, equal = differs.split(), equal.split()
+  one = run({k: v for k, v in base.items() if k != key}, differs + equal)
+  two = run({**base, key: value}, differs + equal)
+  for name in differs:
+    assert name in one or name in two, f'{name} does not exist'
+    assert not same(one, two, name), f'{name} is the same'
+  for name in equal:
+    assert name in one, f'{name} does not exist'
+    assert same(one, two, name), f'{name} differs'
+
+
+def test_table_is_complete():
+  keys = set(dreamerv1.schema().defaults.flat)
+  missing = keys - {row[0] for row in TABLE}
+  assert [key for key in missing if not ELSEWHERE.match(key)] == []
+  assert {row[0] for row in TABLE} <= keys
+
+
+def test_unrolled_loops_compute_the_same():
+  one, two = run({}), run({'unroll': True})
+  for name in one:
+    np.testing.assert_allclose(
+        one[name], two[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@contextlib.contextmanager
+def recorded_reads(monkeypatch):
+  """Collects the dotted keys that are read from any config."""
+  from dreamer.config.schema import Section
+  keys = set()
+
+  def record(self, name):
+    value = self._values[name]
+    if not isinstance(value, Section):
+      keys.add(f'{self._path}{name}')
+    return value
+
+  attribute = Section.__getattr__
+  with monkeypatch.context() as patch:
+    patch.setattr(Section, '__getitem__', record)
+    patch.setattr(Section, '__getattr__', lambda self, name: (
+        attribute(self, name) if name not in self._values
+        else record(self, name)))
+    yield keys
+
+
+def test_every_key_is_read(monkeypatch):
+  from dreamer.replay.replay import Replay
+  with parity_v1.eagerly(), recorded_reads(monkeypatch) as keys:
+    for kind, overrides in (
+        ('continuous', HALF_LIFE), ('discrete', LINEAR), ('continuous', OFF),
+        ('continuous', {**NO_VALUE, **WINDOW, 'precision': 'float16'}),
+        ('continuous', PLANNER)):
+      agent = agent_tools.make_agent(kind, **overrides)
+      agent_tools.act(agent)
+      agent_tools.learn(agent, agent_tools.make_batch(kind))
+  keys.update(f'replay.{name}'
+              for name in inspect.signature(Replay).parameters)
+  root = ROOT
+  for folder in ('dreamer', 'dreamerv1'):
+    for path in (root / folder).rglob('*.py'):
+      keys.update(re.findall(r'config\.([a-z_.]+)', path.read_text()))
+  assert sorted(set(dreamerv1.schema().defaults.flat) - keys) == []

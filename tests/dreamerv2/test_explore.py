@@ -1,0 +1,285 @@
+"""Exploration in DreamerV2: noise, random actions, and agents that learn it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamer.envs.spaces import ActionSpace
+from dreamer.errors import UserError
+from dreamer.nn.noise import Noise
+from dreamerv2 import explore
+from tests.parity.v1 import eagerly
+from tests.support import agent_tools_v2 as tools
+
+KINDS = ['continuous', 'discrete']
+PLAN = {'expl.behaviour': 'plan2explore'}
+LOSS = {'expl.behaviour': 'model_loss'}
+FEAT = tools.DETER + tools.STOCH * tools.CLASSES
+
+
+@pytest.fixture(autouse=True)
+def eager():
+  """Op by op: it starts faster."""
+  with eagerly():
+    yield
+
+
+def uniform(*shape, seed=0):
+  rng = np.random.default_rng(seed)
+  return tf.constant(rng.uniform(-1, 1, shape), tf.float32)
+
+
+class TestNoise:
+
+  def test_share_of_discrete_actions_is_uniform(self):
+    action = tf.repeat(tf.constant([[0., 1., 0., 0.]]), 40000, 0)
+    noisy = explore.noisy(action, 0.4, Noise('0', 0)).numpy()
+    assert np.all(noisy.sum(-1) == 1) and set(noisy.ravel()) == {0, 1}
+    np.testing.assert_allclose(noisy.mean(0), [.1, .7, .1, .1], atol=0.01)
+
+  def test_continuous_noise_is_cut_to_the_bounds(self):
+    action = tf.repeat(tf.constant([[0.5, -0.9, 0.0]]), 100000, 0)
+    noisy = explore.noisy_continuous(action, 0.3, Noise('0', 0)).numpy()
+    # Phi(-.5 / .3) above 1, Phi(-.1 / .3) below -1
+    np.testing.assert_allclose((noisy == 1).mean(0), [.048, 0, 0], atol=4e-3)
+    np.testing.assert_allclose((noisy == -1).mean(0), [0, .369, 0], atol=4e-3)
+    np.testing.assert_allclose(noisy.std(0)[2], 0.3, rtol=0.02)
+
+  @pytest.mark.parametrize('kind, mean, std', [
+      ('continuous', 0, 3 ** -.5), ('discrete', 1 / 4, (3 / 16) ** .5)])
+  def test_random_actions_are_uniform(self, kind, mean, std):
+    space = ActionSpace(kind, 4)
+    action = explore.random_actions(40000, space, Noise('0', 0)).numpy()
+    assert np.abs(action).max() <= 1
+    assert np.all(action.sum(-1) == 1) or kind == 'continuous'
+    np.testing.assert_allclose(action.mean(0), mean, atol=0.015)
+    np.testing.assert_allclose(action.std(0), std, atol=0.01)
+
+  @pytest.mark.parametrize('kind', KINDS)
+  def test_noise_while_training_and_while_evaluating(self, kind):
+    def act(**settings):
+      agent = tools.make_agent(kind, **settings)
+      obs = tools.make_obs(rows=40)
+      return {mode: agent.policy(obs, None, mode)[0]
+              for mode in ('train', 'eval')}
+    plain = act()
+    for key, mode in (('noise', 'train'), ('eval_noise', 'eval')):
+      noisy = act(**{f'expl.{key}': 0.5})
+      other = {'train': 'eval', 'eval': 'train'}[mode]
+      assert np.array_equal(plain[other], noisy[other])
+      changed = np.any(plain[mode] != noisy[mode], -1).mean()
+      # Of the random half of discrete actions, a third stays as it was.
+      assert 0.1 < changed < 0.6 if kind == 'discrete' else changed == 1
+      assert np.abs(noisy[mode]).max() <= 1
+
+  def test_share_above_1_is_no_share(self):
+    for key in ('noise', 'eval_noise'):
+      with pytest.raises(UserError, match=f'expl.{key}: 1.5 .*discrete'):
+        tools.make_agent('discrete', **{f'expl.{key}': 1.5})
+    tools.make_agent('continuous', **{'expl.noise': 1.5})
+
+
+class TestSwitching:
+
+  @pytest.mark.parametrize('until, steps, explores', [
+      (0, 0, True), (0, 10 ** 9, True), (500, 499, True), (500, 500, False)])
+  def test_until(self, until, steps, explores):
+    agent = tools.make_agent('continuous', **{
+        'expl.behaviour': 'random', 'expl.until': until})
+    action, state = agent.policy(tools.make_obs(), None, 'train', steps)
+    expected = explore.random_actions(
+        3, agent.act_space, Noise('0/policy/train', 0)).numpy()
+    assert np.array_equal(action, expected) == explores
+    assert np.array_equal(state['action'], action)
+
+  def test_evaluating_never_explores(self):
+    def act(behaviour):
+      agent = tools.make_agent('continuous', **{'expl.behaviour': behaviour})
+      return agent.policy(tools.make_obs(), None, 'eval')[0]
+    assert np.array_equal(act('random'), act('greedy'))
+
+  def test_explorer_acts_by_its_own_actor(self):
+    agent = tools.make_agent('continuous', **PLAN)
+    def act():
+      agent.counters['acts_train'].assign(0)
+      return agent.policy(tools.make_obs(), None)[0]
+    before = act()
+    bias = agent.behaviour.actor.variables['actor/out/out/bias']
+    bias.assign(bias + 1)
+    assert np.array_equal(before, act())
+    bias = agent.explorer.behaviour.actor.variables['expl/actor/out/out/bias']
+    bias.assign(bias + 1)
+    assert np.all(act() > before)
+
+
+class TestLearning:
+
+  @pytest.mark.parametrize('kind', KINDS)
+  @pytest.mark.parametrize('settings', [PLAN, LOSS], ids=['plan', 'loss'])
+  def test_one_update(self, kind, settings):
+    """Moves every weight, and those of the agent as without explorer."""
+    settings = {**settings, 'expl.extrinsic_scale': 0.5}
+    batch = tools.make_batch(kind)
+    agent = tools.make_agent(kind, **settings)
+    found = tools.learn(agent, batch)
+    alone = tools.learn(tools.make_agent(kind), batch)
+    for key, value in alone.items():
+      assert np.array_equal(found[key], value), key
+    for key, value in found.items():
+      assert np.all(np.isfinite(value)), key
+      if key.startswith('step/expl'):
+        assert not np.array_equal(value, found[f'init{key[4:]}']), key
+    names = [name for group in agent.optimizers.values()
+             for name in group.params]
+    slow = [key for key in agent.parameters if 'target_critic' in key]
+    assert sorted([*names, *slow]) == sorted(agent.parameters)
+
+  def test_random_learns_nothing_more(self):
+    agent = tools.make_agent(**{'expl.behaviour': 'random'})
+    assert agent.explorer is None
+    assert set(agent.parameters) == set(tools.make_agent().parameters)
+
+  def test_rewards_of_both_kinds_are_scaled_and_added(self):
+    def rewards(**settings):
+      agent = tools.make_agent(**PLAN, **{
+          f'expl.{key}': value for key, value in settings.items()})
+      feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
+      raw, normed, _ = agent.explorer.reward(agent.model.reward)(feat, action)
+      assert np.array_equal(raw, normed)
+      return (raw, agent.explorer.intrinsic(feat, action),
+              agent.model.reward(feat))
+    raw, inner, outer = rewards(intrinsic_scale=2.0, extrinsic_scale=3.0)
+    np.testing.assert_allclose(raw, 2 * inner + 3 * outer, rtol=1e-5)
+    raw, inner, _ = rewards()
+    np.testing.assert_allclose(raw, inner, rtol=1e-5)
+
+  def test_rewards_are_normed_one_by_one_and_together(self):
+    # Momentum 0: each is divided by its own mean magnitude.
+    agent = tools.make_agent(**PLAN, **{
+        'expl.reward_norm.momentum': 0.0, 'expl.extrinsic_scale': 1.0,
+        'reward_norm': {'momentum': 0.0, 'scale': 4.0}})
+    feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
+    raw, normed, _ = agent.explorer.reward(agent.model.reward)(feat, action)
+    parts = (agent.explorer.intrinsic(feat, action), agent.model.reward(feat))
+    total = sum(x / np.abs(x).mean() for x in map(np.asarray, parts))
+    np.testing.assert_allclose(raw, total, rtol=1e-4)
+    np.testing.assert_allclose(
+        normed, 4 * total / np.abs(total).mean(), rtol=1e-4)
+
+
+class TestPlan2Explore:
+
+  @pytest.mark.parametrize('target, size', [
+      ('stoch', tools.STOCH * tools.CLASSES), ('deter', tools.DETER),
+      ('feat', FEAT), ('embed', 64)])
+  @pytest.mark.parametrize('offset', [0, 1, 3])
+  def test_heads_predict_what_comes_later(self, target, size, offset):
+    agent = tools.make_agent(**PLAN, **{
+        'expl.target': target, 'expl.offset': offset})
+    rows, length = tools.ROWS, tools.LENGTH
+    stoch = uniform(rows, length, tools.STOCH, tools.CLASSES)
+    deter = uniform(rows, length, tools.DETER, seed=1)
+    flat = tf.reshape(stoch, [rows, length, -1])
+    found = {'post': {'stoch': stoch, 'deter': deter},
+             'feat': tf.concat([flat, deter], -1),
+             'embed': uniform(rows, length, 64, seed=2)}
+    action = uniform(rows, length, tools.ACTIONS, seed=3)
+    loss, parts = agent.explorer.loss(found, {'action': action})
+    truth = {'stoch': flat, 'deter': deter, 'feat': found['feat'],
+             'embed': found['embed']}[target].numpy()[:, offset:]
+    assert truth.shape[-1] == size
+    total = 0
+    for head in agent.explorer.heads:
+      for t in range(length - offset):
+        # The action beside a state is the one that led there.
+        pred = head(tf.concat([found['feat'][:, t], action[:, t]], -1))
+        error = 0.5 * (pred - truth[:, t]) ** 2 + 0.5 * np.log(2 * np.pi)
+        total += np.sum(error, -1).mean() / (length - offset)
+    np.testing.assert_allclose(loss, total, rtol=1e-4)
+    assert np.array_equal(parts['expl_ensemble_targets'], truth)
+
+  def test_gaussian_targets(self):
+    agent = tools.make_agent(**PLAN, **{'rssm.latents': 'gaussian'})
+    found = tools.look(agent, tools.make_batch())
+    assert np.array_equal(found['tensor/expl_ensemble_targets'],
+                          found['tensor/post/stoch'][:, 1:])
+
+  def test_disagreement_is_the_mean_deviation_of_the_heads(self):
+    agent = tools.make_agent(**PLAN)
+    feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
+    preds = [head(tf.concat([feat, action], -1)).numpy()
+             for head in agent.explorer.heads]
+    assert len(preds) == 3
+    expected = np.std(preds, 0).mean(-1)
+    reward = agent.explorer.intrinsic(feat, action)
+    np.testing.assert_allclose(reward, expected, rtol=1e-4)
+    agent.explorer.config = tools.make_config(**PLAN, **{'expl.log': True})
+    np.testing.assert_allclose(
+        agent.explorer.intrinsic(feat, action), np.log(expected), rtol=1e-4)
+    first, *others = [head.variables for head in agent.explorer.heads]
+    for other in others:
+      for one, two in zip(first.values(), other.values()):
+        two.assign(one)
+    agent.explorer.config = agent.config
+    assert np.all(np.abs(agent.explorer.intrinsic(feat, action)) < 1e-3)
+
+  def test_reward_guides_actions_but_not_the_heads(self):
+    agent = tools.make_agent('continuous', **PLAN)
+    feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
+    with tf.GradientTape(persistent=True) as tape:
+      tape.watch([feat, action])
+      raw, _, _ = agent.explorer.reward(agent.model.reward)(feat, action)
+    for source in (feat, action):
+      assert np.all(np.any(tape.gradient(raw, source), -1))
+    weights = [w for head in agent.explorer.heads
+               for w in head.variables.values()]
+    assert tape.gradient(raw, weights) == [None] * len(weights)
+
+  def test_model_learns_nothing_from_the_heads(self):
+    agent = tools.make_agent(**PLAN)
+    batch = tools.tensors(tools.make_batch())
+    data = agent.model.preprocess(batch)
+    with tf.GradientTape() as tape:
+      _, found = agent.model.loss(data, Noise('0', 0))
+      loss, _ = agent.explorer.loss(found, data)
+    weights = list(agent.model.variables.values())
+    assert tape.gradient(loss, weights) == [None] * len(weights)
+
+  def test_offset_has_to_fit(self):
+    with pytest.raises(UserError, match='expl.offset: 4 .*batch_length 4'):
+      tools.make_agent(**PLAN, **{'expl.offset': 4})
+
+
+class TestModelLoss:
+
+  @pytest.mark.parametrize('target', ['kl', 'image', 'reward', 'discount'])
+  def test_head_predicts_the_loss_of_each_step(self, target):
+    agent = tools.make_agent(**LOSS, **{'expl.loss': target})
+    found = tools.look(agent, tools.make_batch())
+    truth = found['tensor/kl'] if target == 'kl' else (
+        -found[f'tensor/like/{target}'])
+    assert truth.shape == (tools.ROWS, tools.LENGTH)
+    if target != 'kl':
+      np.testing.assert_allclose(
+          truth.mean(), found[f'loss/{target}'], rtol=1e-5)
+    head, = agent.explorer.heads
+    pred = head(found['tensor/feat']).numpy()
+    loss = 0.5 * (pred - truth) ** 2 + 0.5 * np.log(2 * np.pi)
+    np.testing.assert_allclose(
+        found['loss/expl_expl'], loss.mean(), rtol=1e-4)
+    np.testing.assert_allclose(
+        found['tensor/expl_imag_reward_raw'],
+        head(found['tensor/expl_imag_feat']), rtol=1e-4, atol=1e-6)
+
+  @pytest.mark.parametrize('settings', [
+      {'expl.loss': 'discount', 'discount_head.enabled': False},
+      {'expl.loss': 'image', 'decoder.images': 'none',
+       'decoder.vectors': 'all'}])
+  def test_loss_that_the_model_does_not_have(self, settings):
+    with pytest.raises(UserError) as error:
+      tools.make_agent(**LOSS, **settings)
+    text = str(error.value)
+    assert text.startswith(f'expl.loss: {settings["expl.loss"]}')
+    assert '\n' not in text and 'kl' in text
+    # Not read by the others.
+    tools.make_agent(**settings)

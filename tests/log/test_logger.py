@@ -1,0 +1,387 @@
+"""Outputs of a run: JSON lines, TensorBoard, videos, the terminal."""
+
+import io
+import json
+import math
+import os
+import re
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreamer.errors import UserError
+from dreamer.log import logger as loggerlib
+from dreamer.log import terminal, video
+from dreamer.log.jsonlines import read_lines
+from dreamer.log.logger import Logger
+from tests.support import ROOT
+
+
+def lines(folder, name='metrics.jsonl'):
+  return [json.loads(x) for x in (folder / name).read_text().splitlines()]
+
+
+def run(folder, first, last, initial=0, every=10):
+  """Writes a metric that equals the step at every step of a range."""
+  with Logger(folder, 1000, initial) as logger:
+    for step in range(first, last + 1, every):
+      logger.scalar('train/return', step)
+      logger.write(step, step // 2, step // 10)
+
+
+def events(folder):
+  """Returns the events of all files, checking each record's framing."""
+  from tensorboard.compat.proto import event_pb2
+  from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
+  masked_crc32c = pywrap_tensorflow.masked_crc32c
+  found = []
+  for path in sorted(folder.glob('events.out.tfevents.*')):
+    data = path.read_bytes()
+    while data:
+      size, crc = struct.unpack('<QI', data[:12])
+      assert masked_crc32c(data[:8]) == crc
+      record, data = data[12:12 + size], data[12 + size:]
+      assert struct.unpack('<I', data[:4])[0] == masked_crc32c(record)
+      found.append(event_pb2.Event.FromString(record))
+      data = data[4:]
+  return found
+
+
+class Float:
+  """Like an eager tensor: a number only where float() asks for it."""
+
+  def __init__(self, value):
+    self.value, self.asked = value, 0
+
+  def __float__(self):
+    self.asked += 1
+    return self.value
+
+
+class TestJsonLines:
+
+  def test_line(self, tmp_path):
+    logger = Logger(tmp_path / 'new' / 'run', 1000)
+    logger.add({'image': 1, 'kl': np.float32(2)}, 'loss')
+    logger.add({'image': 4}, 'loss')
+    logger.add({'replay/steps': np.array(7)})
+    logger.write(np.int64(100), 50, 10)
+    row, = lines(tmp_path / 'new' / 'run')
+    assert list(row)[:5] == ['step', 'agent_steps', 'updates', 'time', 'fps']
+    assert (row['step'], row['agent_steps'], row['updates']) == (100, 50, 10)
+    assert row['loss/image'] == 2.5 and row['loss/kl'] == 2
+    assert row['replay/steps'] == 7 and 0 <= row['time'] < 60
+    logger.close()
+    logger.close()
+
+  def test_values_are_forgotten_after_a_write(self, tmp_path):
+    with Logger(tmp_path, 1000) as logger:
+      logger.scalar('a', 1)
+      logger.write(10, 5, 1)
+      logger.scalar('a', 3)
+      logger.write(20, 10, 2)
+      logger.write(30, 15, 3)
+    assert [x.get('a') for x in lines(tmp_path)] == [1, 3, None]
+
+  def test_tensors_are_read_only_at_the_write(self, tmp_path):
+    value = Float(2.0)
+    with Logger(tmp_path, 1000) as logger:
+      logger.scalar('a', value)
+      logger.progress(5, 2, 0, 1.0)
+      assert value.asked == 0
+      logger.write(10, 5, 1)
+      assert value.asked == 1
+
+  def test_fps_since_the_last_write(self, tmp_path, monkeypatch):
+    with Logger(tmp_path, 1000) as logger:
+      monkeypatch.setattr(loggerlib.time, 'monotonic', lambda: 1e9)
+      logger._last = (1e9 - 20, 100)
+      logger.write(300, 150, 30)
+      monkeypatch.setattr(loggerlib.time, 'monotonic', lambda: 1e9 + 4)
+      logger.write(500, 250, 50)
+    assert [x['fps'] for x in lines(tmp_path)] == [10, 50]
+
+  def test_nan_is_null_and_warned_of_once(self, tmp_path, capsys):
+    with Logger(tmp_path, 1000) as logger:
+      for step, value in ((10, math.nan), (20, math.inf), (30, 1)):
+        logger.scalar('loss/kl', value)
+        logger.scalar('loss/image', 5)
+        logger.write(step, 0, 0)
+    assert [x['loss/kl'] for x in lines(tmp_path)] == [None, None, 1]
+    assert [x['loss/image'] for x in lines(tmp_path)] == [5, 5, 5]
+    assert 'NaN' not in (tmp_path / 'metrics.jsonl').read_text()
+    err = capsys.readouterr().err
+    assert err.count('loss/kl is nan at step 10') == 1
+    assert err.count('loss/kl') == 1
+
+  def test_resume_moves_later_lines_away(self, tmp_path):
+    run(tmp_path, 10, 50)
+    run(tmp_path, 40, 70, initial=30)
+    assert [x['step'] for x in lines(tmp_path)] == list(range(10, 71, 10))
+    later = lines(tmp_path, 'metrics.after_checkpoint.jsonl')
+    assert [x['step'] for x in later] == [40, 50]
+    run(tmp_path, 70, 70, initial=60)
+    later = lines(tmp_path, 'metrics.after_checkpoint.jsonl')
+    assert [x['step'] for x in later] == [40, 50, 70]
+    assert [x['step'] for x in lines(tmp_path)] == list(range(10, 71, 10))
+
+  def test_time_goes_on_after_a_resume(self, tmp_path):
+    row = {'step': 10, 'time': 500.0, 'train/return': 1.0}
+    (tmp_path / 'metrics.jsonl').write_text(json.dumps(row) + '\n')
+    run(tmp_path, 20, 20, initial=10)
+    assert 500 <= lines(tmp_path)[1]['time'] < 560
+
+  def test_cut_anywhere_is_repaired(self, tmp_path, capsys):
+    run(tmp_path, 10, 30)
+    path = tmp_path / 'metrics.jsonl'
+    data = path.read_bytes()
+    start = data.rindex(b'{')
+    for size in range(start, len(data) + 1, 7):
+      path.write_bytes(data[:size])
+      run(tmp_path, 40, 40, initial=30)
+      steps = [x['step'] for x in lines(tmp_path)]
+      assert steps in ([10, 20, 40], [10, 20, 30, 40])
+    assert 'damaged line(s) left out' in capsys.readouterr().err
+
+  @pytest.mark.parametrize('damage', [
+      b'\0' * 50, b'\xff\xfe', b'[1, 2]\n', b'{"no": "step"}\n', b'\n\n',
+      b'{"step": "ten"}\n', b'[' * 100000])
+  def test_other_damage_is_left_out(self, tmp_path, damage):
+    run(tmp_path, 10, 20)
+    with open(tmp_path / 'metrics.jsonl', 'ab') as file:
+      file.write(damage)
+    run(tmp_path, 30, 30, initial=20)
+    assert [x['step'] for x in lines(tmp_path)] == [10, 20, 30]
+
+  def test_refused_folder(self, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot write') as info:
+      Logger(tmp_path / 'file', 10)
+    assert '\n' not in str(info.value)
+
+  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
+  def test_full_disk(self, tmp_path):
+    logger = Logger(tmp_path, 10)
+    logger._jsonl._file.close()
+    logger._jsonl._file = open('/dev/full', 'a')
+    with pytest.raises(UserError, match='No space left.*free some space'):
+      with logger:
+        logger.write(1, 1, 1)
+
+  def test_read_lines(self, tmp_path):
+    assert read_lines(tmp_path / 'none') == ([], 0)
+    (tmp_path / 'x').write_text('{"a": NaN}\n{"b": 1}\n{"c"')
+    assert read_lines(tmp_path / 'x') == ([{'a': None}, {'b': 1}], 1)
+    with pytest.raises(UserError, match='cannot read'):
+      read_lines(tmp_path)
+
+
+class TestTensorBoard:
+
+  def test_scalars(self, tmp_path):
+    with Logger(tmp_path, 1000) as logger:
+      logger.add({'kl': 3, 'nan': math.nan}, 'loss')
+      logger.write(10, 5, 1)
+    first, event = events(tmp_path)
+    assert first.file_version == 'brain.Event:2' and event.step == 10
+    found = {x.tag: x.simple_value for x in event.summary.value}
+    assert found.pop('fps') > 0
+    assert found == {'agent_steps': 5, 'updates': 1, 'loss/kl': 3}
+
+  def test_written_at_each_write(self, tmp_path):
+    logger = Logger(tmp_path, 1000)
+    logger.write(10, 5, 1)
+    assert len(events(tmp_path)) == 2
+    logger.close()
+
+  def test_resume_drops_orphans(self, tmp_path):
+    run(tmp_path, 10, 50)
+    run(tmp_path, 40, 60, initial=30)
+    steps = []
+    for event in events(tmp_path):
+      if event.HasField('session_log'):
+        assert event.session_log.status == event.session_log.START
+        steps = [x for x in steps if x < event.step]
+      elif event.HasField('summary'):
+        steps.append(event.step)
+    assert steps == list(range(10, 61, 10))
+
+  def test_without_tensorflow(self, tmp_path):
+    code = f'''
+import sys
+import numpy as np
+from dreamer.log.logger import Logger
+with Logger({str(tmp_path)!r}, 10) as logger:
+  logger.scalar('a', 1)
+  logger.video('b', np.zeros([2, 8, 8, 3], np.uint8))
+  logger.write(1, 1, 1)
+assert 'tensorflow' not in sys.modules
+'''
+    root = ROOT
+    subprocess.run([sys.executable, '-c', code], cwd=root, check=True)
+    assert len(events(tmp_path)) == 3
+
+
+class TestVideo:
+
+  def frames(self, length=6, channels=3):
+    rng = np.random.default_rng(0)
+    shape = (length, 16, 24, channels)
+    return rng.integers(0, 2, shape).astype(np.uint8) * 255
+
+  @pytest.mark.parametrize('channels', [1, 3])
+  def test_gif(self, tmp_path, channels):
+    frames = self.frames(channels=channels)
+    video.write_gif(tmp_path / 'x.gif', frames, 20)
+    assert [x.name for x in tmp_path.iterdir()] == ['x.gif']
+    with Image.open(tmp_path / 'x.gif') as image:
+      assert image.n_frames == 6 and image.info['duration'] == 50
+      for index, frame in enumerate(frames):
+        image.seek(index)
+        found = np.asarray(image.convert('RGB'))
+        assert np.array_equal(found, np.broadcast_to(frame, found.shape))
+
+  def test_colours_are_close(self):
+    y, x = np.mgrid[:64, :64]
+    frame = np.stack([2 * x, 3 * y, x + y], -1).astype(np.uint8)
+    frames = np.stack([np.roll(frame, i, 1) for i in range(40)])
+    with Image.open(io.BytesIO(video.encode_gif(frames, 10))) as image:
+      image.seek(17)
+      error = np.asarray(image.convert('RGB')) - frames[17].astype(float)
+    assert np.abs(error).mean() < 8
+
+  @pytest.mark.parametrize('fps, duration', [(10, 100), (30, 30), (500, 20)])
+  def test_duration(self, fps, duration):
+    data = video.encode_gif(self.frames(2), fps)
+    with Image.open(io.BytesIO(data)) as image:
+      assert image.info['duration'] == duration
+
+  def test_one_frame(self):
+    with Image.open(io.BytesIO(video.encode_gif(self.frames(1), 5))) as image:
+      assert image.n_frames == 1
+
+  def test_to_frames(self):
+    batch = np.linspace(-1, 2, 2 * 3 * 4 * 5).reshape(2, 3, 4, 5, 1)
+    batch[0, 0, 0, 0] = np.nan
+    frames = video.to_frames(batch)
+    assert frames.shape == (3, 8, 5, 1) and frames.dtype == np.uint8
+    assert frames.min() == 0 and frames.max() == 255
+    wanted = (255 * batch[1, 2].clip(0, 1) + 0.5).astype(np.uint8)
+    assert np.array_equal(frames[2, 4:], wanted)
+
+  def test_side_by_side_and_labels(self):
+    short, tall = self.frames(2), self.frames(4).repeat(2, 1)
+    joined = video.side_by_side({'policy': short, 'model': tall})
+    strip = video.STRIP
+    assert joined.shape == (4, strip + 32, 48, 3)
+    assert np.array_equal(joined[3, strip:strip + 16, :24], short[1])
+    assert not joined[:, strip + 16:, :24].any()
+    assert np.array_equal(joined[:, strip:, 24:], tall)
+    assert joined[:, :strip, :24].any() and joined[:, :strip, 24:].any()
+    left = video.label(tall, ['a', 'b'], 'left')
+    assert left.shape[:2] == (4, 32) and left.shape[2] > 24
+
+  def test_logged(self, tmp_path):
+    with Logger(tmp_path, 100) as logger:
+      logger.video('eval/policy', self.frames(), 20)
+      logger.video('open', self.frames()[None] / 255.0, 20, ['truth'])
+      logger.write(40, 20, 4)
+      logger.write(50, 25, 5)
+    names = sorted(x.name for x in (tmp_path / 'videos').iterdir())
+    assert names == [
+        '000000000040_eval_policy.gif', '000000000040_open.gif']
+    with Image.open(tmp_path / 'videos' / names[1]) as image:
+      assert image.size == (24, 16 + video.STRIP)
+    images = {
+        value.tag: value.image for event in events(tmp_path)
+        for value in event.summary.value if value.HasField('image')}
+    assert set(images) == {'eval/policy', 'open'}
+    assert (images['open'].width, images['open'].height) == image.size
+    assert images['open'].encoded_image_string.startswith(b'GIF89a')
+
+
+class TestTerminal:
+
+  def test_plain_lines_are_rare(self, tmp_path, capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(terminal.time, 'monotonic', lambda: now[0])
+    with Logger(tmp_path, 1000) as logger:
+      for step in range(0, 500, 2):
+        now[0] = step / 10
+        logger.progress(step, step // 2, step // 10, 12.25)
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 6  # at 0, 10, 20, 30, 40 s and at the end
+    assert shown[2] == (
+        ' 20% | 200/1,000 steps, ETA 0:01:20, 10.0 fps, return 12.2, '
+        'agent steps 100, updates 20')
+    assert shown[-1].startswith(' 50% | 498/1,000 steps')
+
+  def test_info(self, tmp_path, capsys):
+    with Logger(tmp_path, 10) as logger:
+      logger.info('hello')
+      logger.progress(0, 0, 0)
+    out = capsys.readouterr()
+    assert out.err.startswith('hello\n') and not out.out
+    assert 'return' not in out.err and 'ETA ?' in out.err
+
+  def test_rate_counts_from_the_resumed_step(self, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(terminal.time, 'monotonic', lambda: now[0])
+    rate = terminal._Rate(5000)
+    assert rate.value == 0
+    for second in range(1, 1000):
+      rate.add(100.0 + second, 5000 + 20 * second)
+    assert rate.value == pytest.approx(20)
+
+  @pytest.mark.parametrize('seconds, wanted', [
+      (0, '0:00:00'), (3661.9, '1:01:01'), (90061, '1d 1:01:01'),
+      (math.inf, '?'), (math.nan, '?')])
+  def test_duration(self, seconds, wanted):
+    assert terminal._duration(seconds) == wanted
+
+  @pytest.mark.skipif(not hasattr(os, 'openpty'), reason='no terminals')
+  def test_bar_on_a_terminal(self, tmp_path):
+    text = in_terminal(tmp_path, columns=120)
+    assert re.search(r' 50%\|█+ *\| 50/100 steps, ETA .* fps, return 7.0', text)
+    above = re.split('[\r\n]+', text)
+    assert 'hello' in above and text.rstrip().endswith('updates 10')
+
+  @pytest.mark.skipif(not hasattr(os, 'openpty'), reason='no terminals')
+  def test_terminal_without_size(self, tmp_path):
+    assert '100% | 100/100 steps' in in_terminal(tmp_path, columns=0)
+
+
+def in_terminal(folder, columns):
+  """Runs a logger in a process whose stderr is a terminal; returns its text."""
+  import fcntl
+  import termios
+  code = f'''
+from dreamer.log.logger import Logger
+with Logger({str(folder)!r}, 100) as logger:
+  logger._terminal._interval = 0
+  for step in range(0, 101, 10):
+    logger.progress(step, step // 2, step // 10, 7)
+    if step == 50:
+      logger.info('hello')
+'''
+  ours, theirs = os.openpty()
+  size = struct.pack('HHHH', 30 if columns else 0, columns, 0, 0)
+  fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+  env = {**os.environ, 'PYTHONIOENCODING': 'utf-8'}
+  root = ROOT
+  process = subprocess.Popen(
+      [sys.executable, '-c', code], cwd=root, stderr=theirs, env=env)
+  os.close(theirs)
+  data = b''
+  try:
+    while chunk := os.read(ours, 4096):
+      data += chunk
+  except OSError:  # The other end was closed.
+    pass
+  os.close(ours)
+  assert process.wait() == 0
+  return data.decode()

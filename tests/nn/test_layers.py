@@ -1,0 +1,370 @@
+"""Layers against slow, obvious forms: values, gradients, first weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import dreamerv1
+from dreamer.envs.spaces import ActionSpace
+from dreamer.nn import chunks, layers, nets
+from dreamerv1 import flops
+
+SIX = ActionSpace('continuous', 6)
+INIT = layers.Init(0)
+TOLERANCE = {'float32': 1e-5, 'bfloat16': 4e-2}
+PRECISIONS = list(TOLERANCE)
+
+
+def rand(*shape, seed=0):
+  rng = np.random.default_rng([seed, *shape])
+  return tf.constant(rng.standard_normal(shape), tf.float32)
+
+
+def error(ours, theirs):
+  """Distance relative to the length of what is expected."""
+  ours, theirs = (np.asarray(tf.cast(x, tf.float32)) for x in (ours, theirs))
+  assert ours.shape == theirs.shape
+  return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
+
+
+def fill_biases(module):
+  """Biases start at zero, which would hide a missing one."""
+  for name, variable in module.variables.items():
+    if name.endswith('bias'):
+      variable.assign(0.1 * rand(*variable.shape))
+
+
+def bind(module, precision):
+  return module.map(lambda w: tf.cast(w, precision))
+
+
+def compare(module, slow, inputs, precision):
+  """Values and all gradients of module(*inputs) against slow(w, *inputs)."""
+  fill_biases(module)
+  weights = list(module.variables.values())
+
+  @tf.function
+  def run(function):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch([*inputs, *weights])
+      y = tf.cast(function(), tf.float32)
+      loss = tf.reduce_sum(y * rand(*y.shape, seed=1))
+    return [y, *tape.gradient(loss, [*inputs, *weights])]
+
+  ours = run(lambda: bind(module, precision)(*inputs))
+  theirs = run(lambda: slow(module.w, *inputs))
+  for x, y in zip(ours, theirs, strict=True):
+    assert error(x, y) < TOLERANCE[precision]
+
+
+def slow_conv(x, kernel, stride):
+  """One product per kernel pixel."""
+  size = kernel.shape[0]
+  out = (x.shape[1] - size) // stride + 1
+  end = (out - 1) * stride + 1
+  return sum(
+      x[:, a: a + end: stride, b: b + end: stride] @ kernel[a, b]
+      for a in range(size) for b in range(size))
+
+
+def slow_transpose(x, kernel, stride):
+  """Zeros between the pixels and around, then the mirrored kernel."""
+  n, size = x.shape[1], kernel.shape[0]
+  x = x[:, :, None, :, None]
+  gap = [0, stride - 1]
+  x = tf.pad(x, [[0, 0], [0, 0], gap, [0, 0], gap, [0, 0]])
+  x = tf.reshape(x, [x.shape[0], n * stride, n * stride, x.shape[-1]])
+  end = (n - 1) * stride + 1
+  rim = [size - 1, size - 1]
+  x = tf.pad(x[:, :end, :end], [[0, 0], rim, rim, [0, 0]])
+  mirrored = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
+  return slow_conv(x, mirrored, 1)
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+@pytest.mark.parametrize('shape', [(5, 3), (2, 5, 3), (2, 1, 4, 3)])
+def test_dense(shape, precision):
+  layer = layers.Dense('x', 3, 4, INIT, 'tanh')
+  slow = lambda w, x: tf.tanh(
+      tf.einsum('...i,io->...o', x, w['kernel']) + w['bias'])
+  compare(layer, slow, [rand(*shape)], precision)
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+@pytest.mark.parametrize('pixels,kernel,stride', [
+    (8, 4, 2), (9, 4, 2), (6, 4, 2), (7, 3, 1), (4, 4, 2)])
+def test_conv(pixels, kernel, stride, precision):
+  layer = layers.Conv('x', 3, 4, kernel, stride, INIT, 'tanh')
+  slow = lambda w, x: tf.tanh(
+      slow_conv(x, w['kernel'], stride) + w['bias'])
+  compare(layer, slow, [rand(2, pixels, pixels, 3)], precision)
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+@pytest.mark.parametrize('pixels,kernel,stride,subpixel', [
+    (1, 5, 2, False), (5, 5, 2, False), (3, 6, 2, False), (4, 3, 1, False),
+    (5, 6, 2, True), (4, 4, 2, True), (3, 2, 2, True), (1, 6, 2, True)])
+def test_conv_transpose(pixels, kernel, stride, subpixel, precision):
+  layer = layers.ConvTranspose(
+      'x', 3, 4, kernel, stride, INIT, 'tanh', subpixel)
+  slow = lambda w, x: tf.tanh(
+      slow_transpose(x, w['kernel'], stride) + w['bias'])
+  compare(layer, slow, [rand(2, pixels, pixels, 3)], precision)
+
+
+def sigmoid(x):
+  return 1 / (1 + np.exp(-x))
+
+
+def test_gru_reset_after_by_numpy():
+  gru = layers.GRU('x', 3, 4, INIT)
+  fill_biases(gru)
+  w = {key: value.numpy() for key, value in gru.w.items()}
+  x, h = rand(5, 3).numpy(), rand(5, 4).numpy()
+  xs = np.split(x @ w['kernel'] + w['bias'][0], 3, 1)
+  hs = np.split(h @ w['recurrent_kernel'] + w['bias'][1], 3, 1)
+  update, reset = sigmoid(xs[0] + hs[0]), sigmoid(xs[1] + hs[1])
+  expected = update * h + (1 - update) * np.tanh(xs[2] + reset * hs[2])
+  assert error(gru(x, h), expected) < 1e-6
+  assert error(bind(gru, tf.bfloat16)(x, h), expected) < 2e-2
+
+
+def test_gru_reset_before_by_numpy():
+  gru = layers.BlockGRU('x', 3, 4, INIT)
+  np.testing.assert_array_equal(gru.gates.w['bias'], 1)
+  fill_biases(gru)
+  w = {key: value.numpy() for key, value in gru.variables.items()}
+  x, h = rand(5, 3).numpy(), rand(5, 4).numpy()
+  dense = lambda key, *xs: (
+      np.concatenate(xs, 1) @ w[f'x/{key}/kernel'] + w[f'x/{key}/bias'])
+  reset, update = np.split(sigmoid(dense('gates', x, h)), 2, 1)
+  cand = np.tanh(dense('candidate', x, reset * h))
+  expected = update * h + (1 - update) * cand
+  assert error(gru(x, h), expected) < 1e-6
+  assert error(bind(gru, tf.bfloat16)(x, h), expected) < 2e-2
+
+
+def numpy_norm(x, gamma, beta):
+  mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+  return (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+
+
+def test_layer_norm_on_a_worked_example():
+  # Mean 2 and variance 2/3; the epsilon is 1/1000.
+  norm, x = layers.LayerNorm('x', 3), tf.constant([[1., 2., 3.]])
+  scaled = np.array([-1, 0, 1]) / np.sqrt(2 / 3 + 1e-3)
+  np.testing.assert_allclose(norm(x), [scaled], rtol=1e-5)
+  norm.w['gamma'].assign([2., 3., 4.])
+  norm.w['beta'].assign([5., 6., 7.])
+  np.testing.assert_allclose(
+      norm(x), [scaled * [2, 3, 4] + [5, 6, 7]], rtol=1e-5)
+
+
+def test_layer_norm_is_float32_inside():
+  # In float16 the squares of these would overflow.
+  norm = bind(layers.LayerNorm('x', 2), tf.float16)
+  out = norm(tf.constant([[400., -400.]], tf.float16))
+  assert out.dtype == tf.float16
+  np.testing.assert_allclose(out, [[1, -1]], atol=1e-3)
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+def test_norm_comes_between_layer_and_activation(precision):
+  make = lambda act: layers.Dense('x', 3, 4, INIT, act)
+  plain = layers.normed(make, 'none', 'norm', 4, 'elu')
+  assert list(plain.variables) == ['x/kernel', 'x/bias']
+  layer = layers.normed(make, 'layer', 'norm', 4, 'elu')
+  assert set(layer.variables) == {
+      'x/kernel', 'x/bias', 'norm/gamma', 'norm/beta'}
+  fill_biases(layer)
+  w = {key: value.numpy() for key, value in layer.variables.items()}
+  w['norm/beta'] += 1
+  layer.variables['norm/beta'].assign(w['norm/beta'])
+  x = rand(5, 3).numpy()
+  normed = numpy_norm(
+      x @ w['x/kernel'] + w['x/bias'], w['norm/gamma'], w['norm/beta'])
+  elu = lambda x: np.where(x > 0, x, np.exp(x) - 1)
+  assert error(bind(layer, precision)(x), elu(normed)) < TOLERANCE[precision]
+  assert error(bind(plain, precision)(x), elu(
+      x @ w['x/kernel'])) < TOLERANCE[precision]
+
+
+@pytest.mark.parametrize('norm', [True, False])
+def test_gru_with_norm_by_numpy(norm):
+  gru = layers.NormGRU('x', 3, 4, INIT, norm)
+  fill_biases(gru)
+  w = {key: value.numpy() for key, value in gru.variables.items()}
+  assert w['x/dense/kernel'].shape == (3 + 4, 3 * 4)
+  x, h = rand(5, 3).numpy(), rand(5, 4).numpy()
+  parts = np.concatenate([x, h], 1) @ w['x/dense/kernel'] + w['x/dense/bias']
+  if norm:  # over all 12 gates at once
+    gamma = 1 + 0.1 * rand(12).numpy()
+    gru.variables['x/norm/gamma'].assign(gamma)
+    parts = numpy_norm(parts, gamma, w['x/norm/beta'])
+  reset, cand, update = np.split(parts, 3, 1)
+  share = sigmoid(update - 1)
+  expected = share * np.tanh(sigmoid(reset) * cand) + (1 - share) * h
+  assert error(gru(x, h), expected) < 1e-6
+  assert error(bind(gru, tf.bfloat16)(tf.cast(x, tf.bfloat16), h),
+               expected) < 2e-2
+  assert gru(x, h).dtype == tf.float32
+
+
+def test_gru_with_norm_keeps_its_state_at_first():
+  """With all weights zero: a share of sigmoid(-1) = .27 becomes 0."""
+  gru = layers.NormGRU('x', 3, 4, INIT)
+  gru.variables['x/dense/kernel'].assign(tf.zeros([7, 12]))
+  np.testing.assert_allclose(
+      gru(rand(1, 3), tf.ones([1, 4])), np.full((1, 4), 0.731059), rtol=1e-5)
+
+
+@pytest.mark.parametrize('cell', layers.GRUS.values())
+def test_scan_is_a_loop(cell):
+  """Both ways of looping, values and gradients, against a python loop."""
+  gru = cell('x', 3, 4, INIT)
+  inputs, first = {'x': rand(6, 2, 3)}, {'h': rand(2, 4)}
+  step = lambda prev, item: {'h': gru(item['x'], prev['h'])}
+
+  def loop():
+    states = [first]
+    for t in range(6):
+      states.append(step(states[-1], {'x': inputs['x'][t]}))
+    return tf.stack([x['h'] for x in states[1:]])
+
+  @tf.function
+  def run(function):
+    params = [inputs['x'], *gru.variables.values()]
+    with tf.GradientTape() as tape:
+      tape.watch(inputs['x'])
+      out = function()
+      loss = tf.reduce_sum(out * rand(6, 2, 4, seed=1))
+    return [out, *tape.gradient(loss, params)]
+
+  expected = run(loop)
+  for unroll in (False, True):
+    found = run(lambda u=unroll: layers.scan(step, inputs, first, u)['h'])
+    for x, y in zip(found, expected, strict=True):
+      assert error(x, y) < 1e-5
+
+
+def test_two_gradients_split_those_of_a_call():
+  mlp = nets.MLP('x', 3, 2, 5, 'elu', {'out': 2}, INIT)
+  x = rand(4, 6, 3)
+  params = list(mlp.variables.values())
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch(x)
+    guide, learn = layers.two_gradients(mlp, 2 * x)
+    plain = mlp(2 * x)
+    losses = [tf.reduce_sum(y ** 2) for y in (guide, learn, plain)]
+  np.testing.assert_array_equal(guide, learn)
+  np.testing.assert_allclose(guide, plain, rtol=1e-6)
+  assert error(tape.gradient(losses[0], x), tape.gradient(losses[2], x)) < 1e-6
+  assert tape.gradient(losses[1], x) is None
+  assert tape.gradient(losses[0], params) == [None] * len(params)
+  for a, b in zip(tape.gradient(losses[1], params),
+                  tape.gradient(losses[2], params), strict=True):
+    assert error(a, b) < 1e-6
+
+
+@pytest.mark.parametrize('precision', PRECISIONS)
+@pytest.mark.parametrize('amount,size', [(12, 4), (11, 4), (3, 8), (7, 1)])
+def test_chunks_equal_the_plain_mean(amount, size, precision):
+  mlp = nets.MLP('x', 3, 1, 5, 'elu', {'out': 2}, INIT)
+  fill_biases(mlp)
+  x, target = rand(amount, 3), rand(amount, 2)
+  loss = lambda net, x, y: tf.reduce_sum((net(x) - y) ** 2, -1)
+  weights = list(mlp.variables.values())
+
+  @tf.function
+  def run(mean):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      value = 3 * mean(bind(mlp, precision))
+    return [value, *tape.gradient(value, [x, *weights])]
+
+  ours = run(lambda net: chunks.mean(loss, net, [x, target], size))
+  theirs = run(lambda net: tf.reduce_mean(loss(net, x, target)))
+  for a, b in zip(ours, theirs, strict=True):
+    assert error(a, b) < TOLERANCE[precision]
+
+
+def test_chunks_keep_small_half_gradients():
+  """A mean over many rows doesn't underflow where its sum does not."""
+  layer = layers.Dense('x', 1, 1, INIT)
+  x = tf.ones([4096, 1])
+  loss = lambda net, x: 1e-4 * tf.cast(net(x), tf.float32)[:, 0]
+  with tf.GradientTape() as tape:
+    value = chunks.mean(loss, bind(layer, tf.float16), [x], 512)
+  grad = tape.gradient(value, layer.w['bias'])
+  np.testing.assert_allclose(grad, [1e-4], rtol=1e-2)
+
+
+@pytest.mark.parametrize('shape', [(300, 200), (4, 4, 16, 32)])
+def test_glorot_spread(shape):
+  x = INIT.glorot('x', shape)
+  field = np.prod(shape[:-2])
+  variance = 2 / (field * (shape[-2] + shape[-1]))
+  assert abs(x.mean()) < 0.05 * np.sqrt(variance)
+  assert abs(x.var() / variance - 1) < 0.05
+  assert np.abs(x).max() <= np.sqrt(3 * variance)
+
+
+@pytest.mark.parametrize('shape', [(4, 12), (12, 4), (5, 5)])
+def test_orthogonal(shape):
+  x = INIT.orthogonal('x', shape)
+  gram = x @ x.T if shape[0] <= shape[1] else x.T @ x
+  np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-12)
+
+
+def test_init_depends_on_seed_and_name():
+  draws = [layers.Init(seed).glorot(name, (3, 3))
+           for seed in (0, 1) for name in ('a', 'b')]
+  again = layers.Init(0).glorot('a', (3, 3))
+  np.testing.assert_array_equal(draws[0], again)
+  assert len({x.tobytes() for x in draws}) == 4
+
+
+def test_map_leaves_the_module_alone():
+  net = nets.ConvDecoder('x', 3, 1, 1, 'relu', INIT)
+  before = net.variables
+  half = net.map(lambda w: tf.cast(w, tf.bfloat16))
+  assert {w.dtype for w in half.variables.values()} == {tf.bfloat16}
+  assert list(half.variables) == list(before)
+  assert all(net.variables[key] is value for key, value in before.items())
+  frozen = net.map(tf.stop_gradient)
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_sum(frozen(rand(2, 3)))
+  assert tape.gradient(loss, list(before.values())) == [None] * len(before)
+
+
+def test_decoder_and_encoder_shapes():
+  encoder = nets.ConvEncoder('x', 3, 2, 'relu', INIT)
+  decoder = nets.ConvDecoder('y', 5, 3, 2, 'relu', INIT)
+  assert encoder(rand(2, 3, 64, 64, 3)).shape == (2, 3, encoder.size)
+  assert decoder(rand(6, 5)).shape == (6, 64, 64, 3)
+
+
+def test_gflop_of_the_full_size():
+  """943 were counted for an update that forwards the value head twice."""
+  config = dreamerv1.configure(['released'])
+  value = 230 * 400 + 400 * 400 * 2 + 400
+  twice = 2 * 50 * 50 * 15 * value / 1e9
+  found = flops.update_gflop(config, 3, SIX)
+  assert found + twice == pytest.approx(943, 0.005)
+
+
+def test_gflop_of_other_objectives():
+  def gflop(*presets):
+    return flops.update_gflop(dreamerv1.configure(presets), 3, SIX)
+  rows, mlp = 2 * 50 * 50 / 1e9, 300 * 300 * 2
+  actor = 2 * 230 * 300 + 3 * (mlp + 300 * 12)
+  step = 2 * (36 * 200 + 3 * 200 * 400 + 200 * 200 + 200 * 60)
+  reward, value = 2 * (230 * 300 + mlp), 3 * 230 * 300 + 4 * mlp
+  imagined = 15 * rows * (actor + step + reward + value + 6 * 300)
+  assert gflop() - gflop('planet') == pytest.approx(imagined)
+  # Stopped features: the decoder's first layer sends no gradient back.
+  stopped = rows * 230 * 1024
+  assert gflop('reward_only') == pytest.approx(gflop() - stopped)
+  head = 3 * (1024 * 300 + mlp + 300 * 2 * 230 + 2 * 2500 * 230)
+  assert gflop('contrastive') == pytest.approx(
+      gflop('reward_only') + rows * head)

@@ -1,0 +1,67 @@
+"""Random draws: statistics, independence, and the same bits again."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamer.nn.noise import FixedNoise, Noise
+
+KINDS = ['normal', 'uniform', 'gumbel']
+
+
+def draw(kind, seed='0/learn', counter=3, name='x', shape=(50000,)):
+  return getattr(Noise(seed, counter), kind)(name, shape).numpy()
+
+
+# Mean, standard deviation and the quantiles .1 and .9.
+@pytest.mark.parametrize('kind, mean, std, low, high', [
+    ('normal', 0, 1, -1.2816, 1.2816), ('uniform', 0.5, 12 ** -.5, 0.1, 0.9),
+    ('gumbel', np.euler_gamma, np.pi / 6 ** .5, -0.8340, 2.2504)])
+def test_statistics(kind, mean, std, low, high):
+  x = draw(kind)
+  assert x.dtype == np.float32 and np.isfinite(x).all()
+  np.testing.assert_allclose(
+      [x.mean(), x.std(), *np.quantile(x, [.1, .9])],
+      [mean, std, low, high], atol=0.03)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_same_arguments_same_bits(kind):
+  assert np.array_equal(draw(kind), draw(kind))
+  graph = tf.function(lambda counter: getattr(
+      Noise('0/learn', counter), kind)('x', [50000]))
+  counter = tf.Variable(3, dtype=tf.int64)
+  assert np.array_equal(draw(kind), graph(counter))
+  counter.assign_add(1)
+  assert np.array_equal(draw(kind, counter=4), graph(counter))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('other', [
+    {'name': 'y'}, {'seed': '1/learn'}, {'seed': '0/policy'}, {'counter': 4},
+    {'counter': 2 ** 40}])
+def test_other_arguments_independent_bits(kind, other):
+  x, y = draw(kind), draw(kind, **other)
+  assert abs(np.corrcoef(x, y)[0, 1]) < 0.03
+  assert (x == y).mean() < 0.01
+
+
+def test_gumbel_samples_a_categorical():
+  logits = np.log([0.1, 0.2, 0.7])
+  best = np.argmax(logits + draw('gumbel', shape=(20000, 3)), -1)
+  np.testing.assert_allclose(
+      np.bincount(best) / 20000, [0.1, 0.2, 0.7], atol=0.015)
+
+
+def test_global_seed_has_no_effect():
+  tf.random.set_seed(1)
+  first = draw('normal')
+  tf.random.set_seed(2)
+  assert np.array_equal(first, draw('normal'))
+
+
+def test_fixed():
+  noise = FixedNoise()
+  for kind, value in (('normal', .5), ('uniform', .5), ('gumbel', 0)):
+    x = getattr(noise, kind)('x', [2, 3])
+    assert x.shape == (2, 3) and np.all(x == value)

@@ -1,0 +1,169 @@
+"""Adam against a plain numpy version; clipping and loss scale."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamer.nn import optim
+
+
+def make(values, loss_scale=None, lr=0.1, eps=0.1, clip=1e9, decay=0.0):
+  params = {key: tf.Variable(np.float32(x)) for key, x in values.items()}
+  config = types.SimpleNamespace(lr=lr, eps=eps, clip=clip)
+  return params, optim.Adam('group', params, config, loss_scale, decay)
+
+
+def numpy_adam(param, grads, lr, eps, clip):
+  """Epsilon is added to sqrt(v), outside of the bias correction."""
+  m, v = np.zeros_like(param), np.zeros_like(param)
+  for t, grad in enumerate(grads, 1):
+    grad = grad * min(1, clip / np.linalg.norm(grad))
+    m = 0.9 * m + 0.1 * grad
+    v = 0.999 * v + 0.001 * grad ** 2
+    rate = lr * np.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
+    param = param - rate * m / (np.sqrt(v) + eps)
+  return param
+
+
+@pytest.mark.parametrize('eps', [1e-7, 1e-4, 0.1])
+@pytest.mark.parametrize('clip', [1e9, 0.5])
+def test_steps(eps, clip):
+  rng = np.random.default_rng(0)
+  start, grads = rng.normal(size=5), rng.normal(size=(7, 5))
+  params, adam = make({'a': start[:2], 'b': start[2:]}, eps=eps, clip=clip)
+  for grad in grads:
+    grad = np.float32(grad)
+    adam.apply({'a': tf.constant(grad[:2]), 'b': tf.constant(grad[2:])})
+  ours = np.concatenate([params['a'], params['b']])
+  theirs = numpy_adam(start, grads, 0.1, eps, clip)
+  np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
+  assert int(adam.step) == 7
+
+
+class TestDecay:
+
+  @pytest.mark.parametrize('lr', [0.1, 1e-30])
+  def test_every_parameter_shrinks_whatever_the_learning_rate(self, lr):
+    params, adam = make(
+        {'kernel': [4.0], 'bias': [-2.0], 'unused': [1.0]}, lr=lr, decay=0.25)
+    adam.apply({'kernel': tf.constant([1.0]), 'bias': tf.constant([-1.0]),
+                'unused': tf.constant([0.0])})
+    # m = .1 g and v = .001 g^2, without a part of the decay.
+    step = lr * np.sqrt(.001) / (np.sqrt(.001) + .1)
+    found = [float(params[key][0]) for key in ('kernel', 'bias', 'unused')]
+    np.testing.assert_allclose(found, [3 - step, -1.5 + step, .75], rtol=1e-5)
+
+  def test_decay_comes_before_the_step(self):
+    # After it, the step itself would shrink too: .75 (4 - s), not 3 - s.
+    params, adam = make({'a': [4.0]}, lr=10.0, eps=1e-12, decay=0.25)
+    adam.apply({'a': tf.constant([1.0])})
+    np.testing.assert_allclose(params['a'], [3.0 - 10.0], rtol=1e-5)
+
+  def test_moments_do_not_see_it(self):
+    moments = []
+    for decay in (0.0, 0.25):
+      _, adam = make({'a': [4.0]}, decay=decay)
+      adam.apply({'a': tf.constant([1.0])})
+      moments.append((float(adam.m['a'][0]), float(adam.v['a'][0])))
+    assert moments[0] == moments[1]
+
+  def test_skipped_updates_do_not_decay(self):
+    params, adam = make({'a': [4.0]}, decay=0.25)
+    adam.apply({'a': tf.constant([np.nan])})
+    assert float(params['a'][0]) == 4.0
+
+
+def test_epsilon_is_outside_the_bias_correction():
+  # First step, gradient 1: m = .1, v = .001, rate = lr sqrt(.001) / .1.
+  params, adam = make({'a': [0.]}, lr=1.0, eps=1.0)
+  adam.apply({'a': tf.constant([1.0])})
+  np.testing.assert_allclose(
+      params['a'], [-np.sqrt(.001) / (np.sqrt(.001) + 1)], rtol=1e-4)
+
+
+def test_norm_before_clipping_is_reported():
+  _, adam = make({'a': [0.], 'b': [0.]}, clip=1.0)
+  metrics = adam.apply({'a': tf.constant([3.]), 'b': tf.constant([4.])})
+  assert float(metrics['grad_norm/group']) == 5.0
+  np.testing.assert_allclose(adam.m['a'], [0.1 * 3 / 5], rtol=1e-5)
+  np.testing.assert_allclose(adam.m['b'], [0.1 * 4 / 5], rtol=1e-5)
+
+
+def test_small_gradients_are_not_scaled_up():
+  _, adam = make({'a': [0.]}, clip=100.0)
+  adam.apply({'a': tf.constant([1e-3])})
+  np.testing.assert_allclose(adam.m['a'], [1e-4], rtol=1e-5)
+  adam.apply({'a': tf.constant([0.0])})
+  assert np.isfinite(adam.m['a'].numpy()).all()
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf])
+@pytest.mark.parametrize('loss_scale', [None, 8.0])
+def test_gradients_that_are_not_finite_change_nothing(bad, loss_scale):
+  params, adam = make({'a': [1., 2.]}, loss_scale)
+  adam.apply({'a': tf.constant([1., 1.])})
+  before = {k: v.numpy() for k, v in adam.variables.items()
+            if k.split('/')[1] in ('m', 'v', 'step')}
+  kept = params['a'].numpy()
+  metrics = adam.apply({'a': tf.constant([bad, 1.])})
+  assert float(metrics['skipped/group']) == 1
+  assert np.array_equal(params['a'], kept)
+  for key, value in before.items():
+    assert np.array_equal(adam.variables[key], value), key
+  assert float(adam.apply({'a': tf.ones(2)})['skipped/group']) == 0
+
+
+class TestLossScale:
+
+  def test_absent_for_float32(self):
+    _, adam = make({'a': [0.]})
+    metrics = adam.apply({'a': tf.constant([np.nan])})
+    assert 'loss_scale/group' not in metrics
+    assert float(adam.loss_scale) == 1
+
+  def test_gradients_are_those_of_the_loss(self):
+    params, adam = make({'a': [3.], 'unused': [1.]}, 1024.0)
+    with tf.GradientTape(persistent=True) as tape:
+      loss = tf.reduce_sum(params['a'] ** 2)
+    grads = adam.gradients(tape, loss)
+    np.testing.assert_allclose(grads['a'], [6.0])
+    np.testing.assert_allclose(grads['unused'], [0.0])
+
+  def test_scale_keeps_small_gradients(self):
+    # 1e-9 is zero in float16, 1e-9 * 2^15 is not.
+    def grad(scale):
+      params, adam = make({'a': [1.]}, scale)
+      with tf.GradientTape(persistent=True) as tape:
+        half = tf.cast(tf.cast(params['a'], tf.float16), tf.float32)
+        loss = 1e-9 * tf.reduce_sum(half)
+      return float(adam.gradients(tape, loss)['a'][0])
+    assert grad(1.0) == 0.0
+    np.testing.assert_allclose(grad(32768.0), 1e-9, rtol=1e-2)
+
+  def test_overflow_halves(self):
+    _, adam = make({'a': [0.]}, 8.0)
+    for scale in (4, 2, 1, 1):  # and not below 1
+      metrics = adam.apply({'a': tf.constant([np.inf])})
+      assert float(metrics['loss_scale/group']) == scale
+
+  def test_doubles_after_2000_good_steps(self):
+    _, adam = make({'a': [0.]}, 8.0)
+    good, bad = {'a': tf.constant([1.])}, {'a': tf.constant([np.inf])}
+    assert optim.GROWTH_UPDATES == 2000
+    adam.good.assign(1998)
+    assert float(adam.apply(good)['loss_scale/group']) == 8
+    assert float(adam.apply(good)['loss_scale/group']) == 16
+    assert int(adam.good) == 0
+    adam.good.assign(1999)
+    assert float(adam.apply(bad)['loss_scale/group']) == 8
+    assert int(adam.good) == 0
+    assert float(adam.apply(good)['loss_scale/group']) == 8
+
+
+def test_variables_have_the_names_of_a_checkpoint():
+  _, adam = make({'net/h0/kernel': np.zeros((2, 3))})
+  assert sorted(adam.variables) == [
+      'group/good', 'group/loss_scale', 'group/m/net/h0/kernel', 'group/step',
+      'group/v/net/h0/kernel']

@@ -1,0 +1,130 @@
+"""Parity of single functions: lambda return and exploration (DreamerV1)."""
+
+import numpy as np
+
+from dreamer.config.schema import Schema
+from dreamer.errors import UserError
+from tests.parity import cases as parity_cases
+from tests.parity import keys_v1 as parity_keys
+
+
+def run(path, case):
+  """Runs the case of one function; returns a Comparison."""
+  name = case.get('function', 'mpc_agent').split(' ')[0]
+  if name not in FUNCTIONS:
+    raise UserError(f'function: {name}; known: {", ".join(FUNCTIONS)}')
+  expected, arrays = FUNCTIONS[name](path, case)
+  comparison = parity_cases.Comparison()
+  for key, value in expected.items():
+    if key not in arrays:
+      comparison.missing.append(key)
+      continue
+    value = np.asarray(value, np.float64)
+    scale = parity_cases.nonzero(np.abs(value).max())
+    error = np.abs(np.asarray(arrays[key], np.float64) - value).max() / scale
+    comparison.add('function', key, error)
+  return comparison
+
+
+def lambda_return(path, case):
+  """Returns for three lambdas, with time last, and their gradients."""
+  import tensorflow as tf
+
+  from dreamer.nn import returns
+  data = parity_cases.read_npz(path / 'data.npz')
+  names = 'reward', 'value', 'pcont', 'bootstrap'
+  inputs = [tf.Variable(data[key]) for key in names]
+  arrays = {}
+  for text in ('0.0', '0.95', '1.0'):
+    with tf.GradientTape() as tape:
+      result = returns.lambda_return(*inputs, float(text))
+      total = tf.reduce_sum(result)
+    arrays[f'returns_lambda_{text}'] = result.numpy()
+    for name, grad in zip(names, tape.gradient(total, inputs), strict=True):
+      arrays[f'grad_sum_lambda_{text}/{name}'] = grad.numpy()
+  flat = tf.fill(inputs[0].shape, 0.99)
+  arrays['returns_axis1_lambda_0.9_pcont_0.99_noboot'] = tf.transpose(
+      returns.lambda_return(inputs[0], inputs[1], flat,
+                            tf.zeros_like(inputs[1][-1]), 0.9)).numpy()
+  expected = {key: value for key, value in data.items() if key not in names}
+  return expected, arrays
+
+
+def exploration(path, case):
+  """TF2: amount of exploration over environment steps, for each config."""
+  from dreamerv1.agent import exploration_amount
+  from tests.parity import __main__ as parity
+  reference = parity.REFERENCES['danijar/dreamer']
+  expected, arrays = {}, {}
+  for index, row in enumerate(case['table']):
+    config = parity_keys.make_config(reference, row['config'])
+    name = f'{index}/amount'
+    expected[name] = row['amount']
+    arrays[name] = [exploration_amount(config.expl, step, 0)
+                    for step in row['steps']]
+  return expected, arrays
+
+
+def mpc_agent(path, case):
+  """TF1: amount over training, and what becomes of the policy's actions."""
+  from dreamerv1.agent import exploration_amount
+  expected, arrays = {}, {}
+  for preset, modes in case['presets'].items():
+    row = modes['train']
+    name, values = f'{preset}/amount', row['values']
+    expl = _tf1_exploration(row).expl
+    expected[name] = list(values.values())
+    # 50 batch elements, TF1's unit, are one update.
+    arrays[name] = [exploration_amount(expl, 0, int(step) / 50)
+                    for step in values]
+  for index, row in enumerate(case['mpc_agent']):
+    name = f'{index}/action'
+    expected[name] = row['action']
+    arrays[name] = _tf1_action(row)
+  return expected, arrays
+
+
+def _tf1_exploration(row, presets=()):
+  overrides = {
+      'expl.kind': {'additive_normal': 'gaussian',
+                    'epsilon_greedy': 'epsilon'}[row['type']],
+      'expl.amount': row['scale'], 'expl.min': row['min']}
+  if row['ramp']:
+    overrides.update({'expl.schedule': 'relative',
+                      'expl.decay_updates': max(1, -row['ramp'] // 50)})
+  schema = Schema.load('configs/dreamerv1.yaml')
+  return schema.config(['paper_code', *presets], overrides)
+
+
+class _GivenNoise:
+  """The draws that the case lists."""
+
+  def __init__(self, row):
+    self.row = row
+
+  def normal(self, name, shape):
+    return np.array(self.row['normal_eps'], np.float32)
+
+  def uniform(self, name, shape):
+    return np.array(self.row['uniform'], np.float32)[:, None]
+
+  def gumbel(self, name, shape):
+    return np.eye(shape[1], dtype=np.float32)[self.row['random_index']]
+
+
+def _tf1_action(row):
+  from dreamer.envs.spaces import ActionSpace, Space
+  from dreamerv1 import agent as lib
+  config = _tf1_exploration(row, ['debug'])
+  action = np.array(row['policy_action'], np.float32)
+  kind = 'continuous' if row['type'] == 'additive_normal' else 'discrete'
+  agent = lib.Agent(config, {'image': Space((64, 64, 3), np.uint8)},
+                    ActionSpace(kind, action.shape[1]))
+  amount = lib.exploration_amount(
+      config.expl, 0, row['trainer_step'] / 50)
+  return agent._explore(action, amount, _GivenNoise(row), True).numpy()
+
+
+FUNCTIONS = {'tools.lambda_return': lambda_return,
+             'Dreamer._exploration': exploration,
+             'mpc_agent': mpc_agent}

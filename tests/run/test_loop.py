@@ -1,0 +1,626 @@
+"""The schedule, resuming and stopping, with an agent of a few numbers."""
+
+import contextlib
+import functools
+import json
+import math
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from dreamer import npz
+from dreamer.envs import make_envs
+from dreamer.envs.workers.remote import RemoteEnv
+from dreamer.errors import UserError
+from dreamer.run import checkpoint, evaluate, resume, training
+from dreamer.run.stop import Stop, Stopped
+from tests.support import ROOT
+from tests.support.fakes import FakeAgent
+
+
+class StopAt(Stop):
+  """Somebody asks to stop at a certain check."""
+
+  def __init__(self, checks):
+    super().__init__()
+    self.checks = checks
+
+  def check(self):
+    self.checks -= 1
+    if self.checks == 0:
+      raise Stopped(signal.SIGINT)
+
+
+def run(config, stop=None, make=make_envs, name='fake', **agent):
+  """Trains a FakeAgent; returns its events."""
+  events = []
+  agent = functools.partial(FakeAgent, events=events, **agent)
+  training.train(config, name, agent, make, stop or Stop())
+  return events
+
+
+def saved(config):
+  """The newest checkpoint, but for the clock in the names of episodes."""
+  arrays, meta = resume.checkpoints(config.logdir).load()
+  arrays['replay/names'] = np.array(
+      [x.split(b'-', 1)[1] for x in arrays['replay/names']])
+  return arrays, meta
+
+
+# What depends on the clock, and on which episodes were read from disk.
+VARYING = ('time', 'fps', 'replay/disk_reads', 'replay/memory_gb')
+
+
+def metrics(config):
+  """The lines of metrics.jsonl, but for what may vary."""
+  text = (pathlib.Path(config.logdir) / 'metrics.jsonl').read_text()
+  rows = [json.loads(line) for line in text.splitlines()]
+  return [{k: v for k, v in row.items() if k not in VARYING} for row in rows]
+
+
+def assert_same(a, b):
+  (arrays, _), (others, _) = a, b
+  assert set(arrays) == set(others)
+  for key in arrays:
+    np.testing.assert_array_equal(arrays[key], others[key], key)
+
+
+class TestSchedule:
+
+  @pytest.mark.parametrize('pretrain, first', [(0, 3), (7, 7)])
+  def test_updates_per_steps(self, debug_config, pretrain, first):
+    config = debug_config(
+        steps=700, prefill=200, train_every=100, train_updates=3,
+        pretrain_updates=pretrain, eval_every=0)
+    run(config)
+    # A block before the first policy step, then at 300, 400, 500 and 600.
+    arrays, meta = saved(config)
+    assert meta['updates'] == first + 4 * 3
+    assert meta['env_steps'] == 700
+    assert meta['agent_steps'] == 350
+
+  def test_train_every_below_the_action_repeat(self, debug_config):
+    config = debug_config(
+        steps=300, prefill=200, train_every=1, train_updates=1,
+        pretrain_updates=5, eval_every=0)
+    run(config)
+    # 5, then two at each of the 49 later policy steps.
+    assert saved(config)[1]['updates'] == 5 + 2 * 49
+
+  def test_several_environments(self, debug_config):
+    config = debug_config(steps=800, eval_every=0, **{'envs.amount': 4})
+    run(config)
+    arrays, meta = saved(config)
+    # 4 environments times 2 steps: prefill ends with their first episodes.
+    assert meta['env_steps'] == 800
+    assert arrays['replay/names'].shape == (8,)
+    assert meta['updates'] == 2 + 2 * 3  # at 400; 500, 600, 700
+
+  def test_prefill_lasts_until_an_episode_has_ended(self, debug_config):
+    config = debug_config(steps=200, prefill=0, eval_every=0)
+    events = run(config)
+    assert len([x for x in events if x[0] == 'train']) == 100 // 2
+
+  def test_order(self, debug_config):
+    config = debug_config(steps=410, eval_every=200, train_updates=2)
+    events = run(config)
+    blocks = []
+    for what, updates in events:
+      if not blocks or blocks[-1][0] != what or what == 'update':
+        blocks.append([what, updates, 0])
+      blocks[-1][2] += 1
+    assert blocks == [
+        # Prefill by the random policy, pretraining, the first evaluation.
+        ['update', 0, 1], ['update', 1, 1], ['eval', 2, 50],
+        # Steps 200 to 300; then all of a block but its last update, the
+        # first step of the environment, and beside it the last update.
+        ['train', 2, 50], ['update', 2, 1], ['train', 3, 1],
+        ['update', 3, 1], ['train', 4, 49],
+        ['eval', 4, 50],
+        ['update', 4, 1], ['train', 5, 1], ['update', 5, 1],
+        ['train', 6, 4],
+        ['eval', 6, 50]]
+
+  def test_environments_step_during_an_update(self, debug_config):
+    order = []
+
+    class Recorder:
+
+      def __init__(self, env):
+        self.env = env
+
+      def __getattr__(self, name):
+        return getattr(self.env, name)
+
+      def send_step(self, action):
+        order.append('send')
+        self.env.send_step(action)
+
+      def receive(self):
+        order.append('receive')
+        return self.env.receive()
+
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        order.append('update')
+        return super().train(batch, env_steps)
+
+    config = debug_config(
+        steps=220, train_every=2, train_updates=1, pretrain_updates=1,
+        eval_every=0)
+    make = lambda *args: [Recorder(env) for env in make_envs(*args)]
+    training.train(config, 'fake', Agent, make, Stop())
+    learning = order[order.index('update') + 1:]
+    assert learning[:2] == ['send', 'receive']
+    assert learning[2:] == ['send', 'update', 'receive'] * 9
+
+  def test_updates_see_finished_steps_only(self, debug_config, monkeypatch):
+    """At an episode's last step its update must not see that episode."""
+    seen = []
+
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        seen.append(loops[0].replay.episodes)
+        return super().train(batch, env_steps)
+
+    loops = []
+    before = training.Loop.__init__
+    monkeypatch.setattr(training.Loop, '__init__', lambda self, *args: (
+        loops.append(self), before(self, *args))[0])
+    config = debug_config(
+        steps=310, train_every=2, train_updates=1, pretrain_updates=1,
+        eval_every=0)
+    training.train(config, 'fake', Agent, make_envs, Stop())
+    # The update due at step 298 runs beside the step to 300.
+    assert seen == [2] * 50 + [3] * 5
+
+  def test_evaluations(self, debug_config):
+    config = debug_config(steps=700, eval_every=200, eval_episodes=2)
+    run(config)
+    rows = [x for x in metrics(config) if 'eval/return' in x]
+    assert [x['step'] for x in rows] == [200, 400, 600, 700]
+    assert all(x['eval/length'] == 100 for x in rows)
+
+  def test_no_evaluations(self, debug_config):
+    def make(config, mode, amount):
+      assert mode == 'train'
+      return make_envs(config, mode, amount)
+    config = debug_config(eval_every=0)
+    run(config, make=make)
+    assert not any('eval/return' in x for x in metrics(config))
+
+  def test_evaluations_and_videos_leave_training_alone(self, debug_config):
+    first = debug_config(eval_every=0, video_every=0)
+    run(first)
+    other = debug_config(
+        eval_every=100, video_every=100, logdir=first.logdir + '2')
+    run(other)
+    keys = [k for k in saved(first)[0] if k.startswith(('agent/w', 'driver'))]
+    assert keys
+    for key in keys:
+      np.testing.assert_array_equal(saved(first)[0][key], saved(other)[0][key])
+
+  def test_videos(self, debug_config):
+    config = debug_config(steps=700, eval_every=200, video_every=300)
+    run(config)
+    found = {x.name for x in (pathlib.Path(config.logdir) / 'videos').iterdir()}
+    # Due at 200, 500 and the end; 500 waits for the evaluation at 600.
+    assert found == {
+        f'{step:012d}_{name}.gif' for step in (200, 600, 700)
+        for name in ('policy', 'openloop')}
+
+  def test_lines_carry_all_counts(self, debug_config):
+    config = debug_config()
+    run(config)
+    rows = metrics(config)
+    assert [x['step'] for x in rows] == [100, 200, 300, 400, 500, 600]
+    assert [x['agent_steps'] for x in rows] == [50, 100, 150, 200, 250, 300]
+    assert [x['updates'] for x in rows] == [0, 2, 2, 4, 6, 8]
+    assert all(x['train/length'] == 100 for x in rows)
+    assert rows[-1]['replay/episodes'] == 6
+    assert rows[-1]['envs/dropped'] == 0
+    assert 'loss/model' in rows[-1]
+
+
+class TestPrefillEnd:
+  """Episodes of 50 steps; the prefill ends 15 steps into the second one."""
+
+  def lengths(self, config):
+    folder = pathlib.Path(config.logdir, 'episodes')
+    return [int(x.stem.split('-')[2]) for x in sorted(folder.glob('*.npz'))]
+
+  @pytest.mark.parametrize('end, expected', [
+      ('continue', [51, 51, 51, 51]), ('drop', [51, 51, 51, 51]),
+      ('glue', [51, 16 + 51, 51, 51])])
+  def test_what_is_stored(self, debug_config, end, expected):
+    config = debug_config(
+        steps=430, prefill=130, prefill_end=end, eval_every=0)
+    events = run(config)
+    assert self.lengths(config) == expected
+    arrays, meta = saved(config)
+    assert meta['env_steps'] == 430 and len(events) == 150 + meta['updates']
+    # After 'continue' the last episode has begun 30 steps ago, else just now.
+    rows = len(arrays['driver/env0/rows/reward'])
+    assert rows == (16 if end == 'continue' else 1)
+    assert all(x.get('train/length', 100) == 100 for x in metrics(config))
+
+  def test_several_environments(self, debug_config):
+    config = debug_config(
+        steps=700, prefill=260, prefill_end='glue', eval_every=0,
+        **{'envs.amount': 2})
+    run(config)
+    assert self.lengths(config) == [51, 51, 67, 67, 51, 51]
+
+  def test_at_the_end_of_an_episode_nothing_is_unfinished(self, debug_config):
+    stores = []
+    for end in ('continue', 'drop', 'glue'):
+      config = debug_config(
+          steps=400, prefill=200, prefill_end=end, eval_every=0)
+      config = config.update({'logdir': f'{config.logdir}_{end}'})
+      run(config)
+      stores.append(saved(config))
+    assert_same(stores[0], stores[1])
+    assert_same(stores[0], stores[2])
+
+
+class TestAgent:
+
+  def test_gets_the_arrays_it_asks_for_and_the_steps(self, debug_config):
+    seen = []
+
+    class Agent(FakeAgent):
+      batch_keys = 'image', 'action', 'is_first'
+
+      def train(self, batch, env_steps):
+        seen.append((tuple(batch), env_steps))
+        return super().train(batch, env_steps)
+
+      def report(self, batch):
+        seen.append((tuple(batch), 'report'))
+        return super().report(batch)
+
+    config = debug_config(steps=320, pretrain_updates=1, train_updates=2)
+    training.train(config, 'fake', Agent, make_envs, Stop())
+    assert {keys for keys, _ in seen} == {Agent.batch_keys}
+    # At 200 before the first policy step; of two at 300 the last one beside
+    # the next step of the environment.
+    assert [step for _, step in seen] == [200, 'report', 300, 300, 'report']
+
+
+class TestResume:
+
+  @pytest.fixture
+  def config(self, debug_config):
+    # Blocks of 3 updates, and a last step between saves and evaluations.
+    return debug_config(
+        steps=450, train_updates=3, video_every=200, save_every=70,
+        eval_every=150, time_limit=90, eval_episodes=2,
+        **{'envs.amount': 2})
+
+  @pytest.fixture
+  def whole(self, config):
+    other = config.update({'logdir': config.logdir + '_whole'})
+    run(other)
+    return other
+
+  @pytest.mark.parametrize('first, growth', [(1, 1), (2, 7), (90, 1)])
+  def test_stopping_changes_nothing(self, config, whole, first, growth):
+    """Stops come at steps, within blocks of updates and in evaluations."""
+    checks, stops = first, 0
+    while checks < 1000:
+      try:
+        run(config, StopAt(checks))
+        break
+      except Stopped:
+        stops += 1
+        # An evaluation starts anew each time: it needs more checks once.
+        checks += growth
+    assert stops > 2
+    assert_same(saved(config), saved(whole))
+    assert metrics(config) == metrics(whole)
+
+  def test_raising_steps_continues_as_one_run(self, config, whole):
+    for steps in (100, 180, 290, 450):
+      run(config.update({'steps': steps}))
+    assert_same(saved(config), saved(whole))
+
+  def test_finished_runs_do_nothing(self, config, whole, capsys):
+    rows = metrics(whole)
+    assert run(whole) == []
+    assert 'raise --steps' in capsys.readouterr().err
+    assert metrics(whole) == rows
+
+  def test_after_a_crash(self, config, whole):
+    """What was written after the checkpoint is not counted twice."""
+    class Crash(Exception):
+      pass
+
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        if self.updates == 6:
+          raise Crash
+        return super().train(batch, env_steps)
+
+    with pytest.raises(Crash):
+      training.train(config, 'fake', Agent, make_envs, Stop())
+    run(config)
+    assert_same(saved(config), saved(whole))
+    assert metrics(config) == metrics(whole)
+
+  def test_another_agent(self, config, whole):
+    with pytest.raises(UserError, match='holds a run of fake, not dreamerv1'):
+      run(whole, name='dreamerv1')
+
+  @pytest.mark.parametrize('key, value, old', [
+      ('task', 'dummy_discrete', 'dummy_continuous'),
+      ('rssm.deter', 17, '16'), ('image_noise', False, 'true'),
+      ('seed', 3, '0')])
+  def test_other_settings(self, whole, key, value, old):
+    with pytest.raises(UserError) as e:
+      run(whole.update({key: value, 'steps': 500}))
+    assert str(e.value).startswith(f'{key}: ')
+    assert f'--{key} {old} ' in str(e.value)
+
+  def test_harmless_settings(self, whole):
+    before = saved(whole)[1]['env_steps']
+    run(whole.update({
+        'steps': 500, 'log_every': 7, 'eval_every': 90, 'save_every': 33,
+        'threads': 3, 'envs.timeout': 33.0, 'replay.memory_gb': 0.001}))
+    assert saved(whole)[1]['env_steps'] == 500 > before
+
+  def test_a_folder_with_other_things(self, config):
+    folder = pathlib.Path(config.logdir)
+    folder.mkdir()
+    (folder / 'thesis.tex').write_text('')
+    with pytest.raises(UserError, match='holds thesis.tex'):
+      run(config)
+    assert [x.name for x in folder.iterdir()] == ['thesis.tex']
+
+  def test_a_wrong_task_can_be_mended_in_the_same_folder(self, config):
+    with pytest.raises(UserError, match='dummy_continuos'):
+      run(config.update({'task': 'dummy_continuos'}))
+    run(config)
+
+  def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+      self, config, whole):
+    paths = sorted(pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'))
+    assert len(paths) == 2
+    content = bytearray(paths[-1].read_bytes())
+    content[len(content) // 2] ^= 255
+    paths[-1].write_bytes(content)
+    expected = saved(run_copy(config))
+    run(whole)
+    assert_same(saved(whole), expected)
+
+  def test_after_a_crash_before_the_second_checkpoint(self, config, whole):
+    """That of step 0 knows no episodes: those on disk aren't stored twice."""
+    class Crash(Exception):
+      pass
+
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        raise Crash
+
+    slow = config.update({'save_every': 1000})
+    with pytest.raises(Crash):
+      training.train(slow, 'fake', Agent, make_envs, Stop())
+    episodes = pathlib.Path(config.logdir, 'episodes')
+    assert saved(slow)[1]['env_steps'] == 0 and list(episodes.glob('*.npz'))
+    with pytest.raises(UserError, match='seed: the run in .* has 0'):
+      run(slow.update({'seed': 1}))
+    with pytest.raises(UserError, match='holds a run of fake, not other'):
+      run(slow, name='other')
+    run(config)
+    assert_same(saved(config), saved(whole))
+    assert list((episodes / 'after_checkpoint').iterdir())
+
+  def test_two_at_once_in_one_folder(self, config):
+    refused = []
+
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        with pytest.raises(UserError, match='another process trains in'):
+          run(config)
+        refused.append(env_steps)
+        return super().train(batch, env_steps)
+
+    training.train(
+        config.update({'steps': 300}), 'fake', Agent, make_envs, Stop())
+    assert refused
+
+  def test_a_setting_that_is_younger_than_the_run(self, config):
+    schema = config.schema
+    old = {k: v for k, v in config.flat.items() if k != 'discount'}
+    meta = {'agent': 'fake', 'config': old}
+    resume.check_meta(meta, config, 'fake')
+    default = schema.defaults.discount
+    with pytest.raises(
+        UserError, match=f'discount: the run .* has {default}, this command'):
+      resume.check_meta(meta, config.update({'discount': 0.5}), 'fake')
+
+  def test_a_setting_that_is_gone(self, config):
+    meta = {'agent': 'fake', 'config': {**config.flat, 'old.key': 3}}
+    with pytest.raises(UserError, match='another version of fake.* old.key'):
+      resume.check_meta(meta, config, 'fake')
+
+  def test_no_usable_checkpoint(self, whole):
+    for path in pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'):
+      path.write_bytes(b'')
+    with pytest.raises(UserError, match='without a usable checkpoint'):
+      run(whole)
+
+
+def run_copy(config):
+  run(config)
+  return config
+
+
+class TestErrors:
+
+  def test_losses_that_stay_nan(self, debug_config):
+    config = debug_config(train_updates=6)
+    with pytest.raises(UserError, match='loss/model: not finite in 10 upd'):
+      run(config, nan_from=5)
+
+  @pytest.mark.parametrize('scale, ends', [(2.0, False), (1.0, True)])
+  def test_float16_may_overflow(self, debug_config, scale, ends):
+    """While the loss scale can fall; not at its least value."""
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        metrics = super().train(batch, env_steps)
+        bad = self.updates > 5
+        return {**metrics, 'loss_scale/model': scale,
+                'grad_norm/model': math.inf if bad else 1.0}
+
+    config = debug_config(train_updates=6, precision='float16')
+    with (pytest.raises(UserError, match='grad_norm/model: not finite in 10')
+          if ends else contextlib.nullcontext()):
+      training.train(config, 'fake', Agent, make_envs, Stop())
+
+  def test_single_nans_are_left_out_of_means(self, debug_config):
+    config = debug_config(steps=400, train_updates=4)
+
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        metrics = super().train(batch, env_steps)
+        bad = self.updates % 2
+        return {**metrics, 'loss/model': math.nan if bad else 2.0}
+
+    training.train(config, 'fake', Agent, make_envs, Stop())
+    assert [x['loss/model'] for x in metrics(config) if 'loss/model' in x] == [
+        2.0, 2.0]
+
+  def test_batches_longer_than_episodes(self, debug_config):
+    with pytest.raises(UserError, match='batch_length: 60 is longer than an'):
+      run(debug_config(batch_length=60))
+
+  def test_disk_full(self, debug_config, monkeypatch):
+    """The last good checkpoint stays, and workers end."""
+    config = debug_config(**{'envs.worker': 'process'})
+    opened = []
+    before = npz.write
+
+    def make(*args):
+      opened.extend(make_envs(*args))
+      return opened[-1:]
+
+    def write(path, arrays):
+      if path.parent.name == 'checkpoints' and '400' in path.name:
+        raise UserError(f'disk full: {path} was not written')
+      before(path, arrays)
+
+    monkeypatch.setattr(checkpoint.npz, 'write', write)
+    with pytest.raises(UserError, match='disk full'):
+      run(config, make=make)
+    assert saved(config)[1]['env_steps'] == 200
+    assert len(opened) == 2
+    assert all(isinstance(x, RemoteEnv) for x in opened)
+    assert all(x._process is None for x in opened)
+    monkeypatch.undo()
+    run(config)
+    assert saved(config)[1]['env_steps'] == 600
+
+
+class TestSignals:
+
+  @pytest.mark.parametrize('signum, code', [
+      (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+  def test_the_first_signal_saves(self, tmp_path, signum, code):
+    argv = self.command(tmp_path)
+    process = self.start(argv)
+    self.wait_for_updates(tmp_path)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert 'Traceback' not in err
+    assert err.splitlines()[-1].startswith('Stopped, with a checkpoint; ')
+    arrays, meta = resume.checkpoints(tmp_path / 'run').load()
+    assert meta['updates'] > 0
+    # In the middle of a block of a thousand.
+    assert arrays['todo/updates'] + arrays['todo/first'] > 0
+
+  def test_the_second_signal_ends_at_once(self, tmp_path):
+    process = self.start(self.command(tmp_path, '--envs.worker', 'process'))
+    self.wait_for_updates(tmp_path)
+    workers = children(process.pid)
+    assert workers
+    os.kill(process.pid, signal.SIGSTOP)  # Both come before it can answer.
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGCONT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode in (130, 143)
+    assert 'Traceback' not in err
+    end = time.monotonic() + 10
+    while any(map(alive, workers)) and time.monotonic() < end:
+      time.sleep(0.05)
+    assert not any(map(alive, workers))
+
+  def command(self, tmp_path, *more):
+    return [
+        sys.executable, '-m', 'tests.support.fakes', '--configs', 'debug',
+        '--task', 'dummy_continuous', '--logdir', str(tmp_path / 'run'),
+        '--envs.worker', 'inline', '--pretrain_updates', '1000', *more]
+
+  def start(self, argv):
+    return subprocess.Popen(
+        argv, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True)
+
+  def wait_for_updates(self, tmp_path):
+    """Until prefill has ended: its 200 steps are two episodes."""
+    end = time.monotonic() + 30
+    while len(list(tmp_path.glob('run/episodes/*.npz'))) < 2:
+      assert time.monotonic() < end
+      time.sleep(0.05)
+    time.sleep(0.3)
+
+
+def children(pid):
+  text = pathlib.Path(f'/proc/{pid}/task').glob('*/children')
+  return [int(x) for path in text for x in path.read_text().split()]
+
+
+def alive(pid):
+  try:
+    state = pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')')[1]
+  except OSError:
+    return False
+  return state.split()[0] != 'Z'
+
+
+class TestEvaluate:
+
+  def test_exact_numbers_without_bias(self, debug_config):
+    """Environment 0 has shorter episodes, and still runs only its share."""
+    config = debug_config()
+    envs = [
+        *make_envs(config.update({'time_limit': 10}), 'eval', 1),
+        *make_envs(config.update({'time_limit': 40}), 'eval', 1)]
+    agent = FakeAgent(config, None, envs[0].act_space)
+    result = evaluate.evaluate(
+        agent.policy, envs, envs[0].act_space, 0, 'test', 5, video=True)
+    assert result.lengths == [5, 20, 5, 20, 5]
+    assert len(result.returns) == 5
+    assert result.video.shape == (6, 64, 64, 3)
+
+  def test_fewer_episodes_than_environments(self, debug_config):
+    envs = make_envs(debug_config(), 'eval', 3)
+    agent = FakeAgent(None, None, envs[0].act_space)
+    result = evaluate.evaluate(
+        agent.policy, envs, envs[0].act_space, 0, 'test', 1)
+    assert len(result.returns) == 1
+    assert result.video is None

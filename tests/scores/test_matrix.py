@@ -1,0 +1,219 @@
+"""The commands behind tables and figures: complete, and accepted."""
+
+import shlex
+
+import pytest
+
+import dreamerv1
+import dreamerv2
+from dreamer.errors import UserError
+from dreamer.run import training
+from scores import __main__, atari, form, matrix
+from tests.support.scores_tools import write_run
+
+SCHEMAS = {'dreamerv1': dreamerv1.schema(), 'dreamerv2': dreamerv2.schema()}
+RATES = {'tflops': 10.0, 'updates_per_second': None, 'steps_per_second': 200.0}
+
+
+def run(capsys, *argv):
+  __main__.main(['matrix', *map(str, argv)])
+  lines = capsys.readouterr().out.splitlines()
+  return [x for x in lines if not x.startswith('#')], [
+      x for x in lines if x.startswith('#')]
+
+
+def configs(name, seed=0):
+  """[(method, Config)] of one seed of each run, from the printed command."""
+  for job in matrix.jobs(name):
+    if job.seed == seed:
+      _, train, agent, *argv = shlex.split(job.command('x'))
+      assert train == 'train'
+      yield job.method, SCHEMAS[agent].parse(argv)
+
+
+class TestCommands:
+
+  @pytest.mark.parametrize('name', matrix.EXPERIMENTS)
+  def test_training_accepts_each(self, name):
+    """The parser of ./run.sh train, and its checks before a start."""
+    logdirs, accepted = set(), set()
+    for job in matrix.jobs(name):
+      words = shlex.split(job.command('runs/a b'))
+      assert words[:2] == ['./run.sh', 'train']
+      logdirs.add(words[-1])
+      # Seeds and the folder are of no interest to the parser: once is enough.
+      rest = tuple(words[2:-1])
+      where = rest.index('--seed') + 1
+      assert int(rest[where]) == job.seed
+      rest = (*rest[:where], '0', *rest[where + 1:], 'runs/a b')
+      if rest not in accepted:
+        config = SCHEMAS[rest[0]].parse(rest[1:])
+        training.check(config)
+        assert (config.task, config.steps) == (job.task, job.steps)
+        accepted.add(rest)
+    assert len(logdirs) == len(matrix.jobs(name)) > 0
+
+  @pytest.mark.parametrize('name, amount', [
+      ('table_g', 20 * 5 * 2), ('k1', 55 * 8), ('table_1', 55 * (8 + 4)),
+      ('table_2', 55 * 3 * 7), ('section_3_2', 55 * 3 * 7),
+      ('fig4', 4 * 5 * 30), ('fig9', 16 * 5), ('fig10', 20 * 5 * 3),
+      ('fig11', 20 * 5 * 3), ('fig12', 20 * 5 * 3), ('released_v1', 100),
+      ('dmc_vision', 100), ('humanoid', 10), ('montezuma', 6)])
+  def test_amounts(self, name, amount):
+    assert len(matrix.jobs(name)) == amount
+
+  @pytest.mark.parametrize('name, source', [
+      ('fig4', 'v1_fig4'), ('fig10', 'v1_fig10'), ('fig11', 'v1_fig11'),
+      ('fig12', 'v1_fig12')])
+  def test_every_published_cell_has_its_runs(self, name, source):
+    cells = {(x.task, x.method) for x in form.published('dreamerv1_figures')
+             if x.source == source}
+    planned = {(x.task, x.method) for x in matrix.jobs(name)}
+    # The longest horizon of walker_walk is not in the figure.
+    assert cells <= planned and len(planned - cells) == 3 * (name == 'fig4')
+
+  def test_k1_is_the_55_games(self):
+    assert {x.task for x in matrix.jobs('k1')} == set(atari.games())
+    assert {x.steps for x in matrix.jobs('k1')} == {200_000_000}
+
+
+class TestSettings:
+  """What a preset is to change is changed, and little else."""
+
+  def test_table_g(self):
+    for method, config in configs('table_g'):
+      assert config['lambda'] == 0.95 and config.bootstrap == 'second_last'
+      assert config.steps == 5_000_000 and config.action_repeat == 2
+      assert config.behaviour == {
+          'dreamer': 'actor_critic', 'planet': 'planner'}[method]
+
+  def test_figure_4(self):
+    for method, config in configs('fig4'):
+      kind, horizon = method.split('_horizon_')
+      expected = config.planner.horizon if kind == 'planet' else config.horizon
+      assert expected == int(horizon)
+      assert config.behaviour == {
+          'dreamer': 'actor_critic', 'no_value': 'no_value',
+          'planet': 'planner'}[kind]
+
+  def test_figure_9(self):
+    tasks = dict.fromkeys(c.task for _, c in configs('fig9'))
+    assert len([x for x in tasks if x.startswith('atari_')]) == 14
+    assert {'dmlab_collect', 'dmlab_watermaze'} <= set(tasks)
+    for _, config in configs('fig9'):
+      assert config.action_repeat == 4 and config.horizon == 10
+      assert config.reward_transform == 'tanh'
+      mode = 'model' if config.task.startswith('atari') else 'diagnostic'
+      assert config.pcont.mode == mode
+
+  def test_figure_11(self):
+    heads = {method: (config.image_head, config.cpc.mode)
+             for method, config in configs('fig11')}
+    assert heads == {
+        'reconstruction': ('model', 'off'),
+        'contrastive': ('diagnostic', 'model'),
+        'reward_only': ('diagnostic', 'off')}
+
+  def test_figure_12(self):
+    repeats = {m: c.action_repeat for m, c in configs('fig12')}
+    assert repeats == {'repeat_1': 1, 'repeat_2': 2, 'repeat_4': 4}
+
+  def test_table_2(self):
+    found = {m: c for m, c in configs('table_2') if c.task == 'atari_pong'}
+    base = found.pop('earlier_version').flat
+    assert base['actor_gradient'] == 'both'
+    changed = {
+        method: {k: v for k, v in config.flat.items()
+                 if v != base[k] and k != 'logdir'}
+        for method, config in found.items()}
+    assert changed == {
+        'no_layer_norm': {'rssm.gru_norm': False},
+        'no_reward_gradients': {'reward.gradient': False},
+        'gaussian_latents': {'rssm.latents': 'gaussian'},
+        'no_kl_balancing': {'kl.balance': 0.5},
+        'no_reinforce': {'actor_gradient': 'dynamics'},
+        'no_image_gradients': {'decoder.gradient': False}}
+
+  def test_other_profile(self):
+    job = matrix.jobs('table_g', profile='released')[0]
+    assert matrix.config_of(job).kl.free == 'batch_max'
+    job = matrix.jobs('k1', profile='released')[0]
+    assert matrix.config_of(job).batch_size == 16
+
+
+class TestEstimates:
+
+  def test_control_by_hand(self):
+    """5e6 steps at repeat 2: 2.5e6 images of 12 288 bytes, 5e5 updates."""
+    job = matrix.jobs('table_g')[0]
+    cost = matrix.estimate(job, {**RATES, 'updates_per_second': 10.0})
+    assert cost.updates == 100 + 4995 * 100
+    assert cost.hours == pytest.approx((499_600 / 10 + 2.5e6 / 200) / 3600)
+    assert 31 < cost.disk < 33
+
+  def test_atari_keeps_two_million_steps(self):
+    job = matrix.jobs('k1')[0]
+    cost = matrix.estimate(job, RATES)
+    assert cost.updates == 1 + (200_000_000 - 200_000) // 16
+    assert 8.2 < cost.disk < 9.5
+
+  def test_arithmetic(self):
+    """Of a full-size update about 800 GFLOP, half the rate twice the time."""
+    job = matrix.jobs('table_g')[0]
+    assert 600 < matrix._gflop(job, matrix.config_of(job)) < 1000
+    slow, fast = (matrix.estimate(
+        job, {**RATES, 'tflops': x, 'steps_per_second': 1e9}).hours
+        for x in (5.0, 10.0))
+    assert slow == pytest.approx(2 * fast, rel=1e-3)
+
+  @pytest.mark.parametrize('option', [
+      '--tflops', '--updates-per-second', '--steps-per-second'])
+  def test_bad_rates(self, capsys, option):
+    for value in ('0', '-1', 'nan', 'inf'):
+      with pytest.raises(UserError, match=f'{option}: .* is not allowed'):
+        run(capsys, 'humanoid', option, value)
+
+
+class TestMain:
+
+  def test_prints_a_script(self, capsys):
+    commands, comments = run(
+        capsys, 'fig12', '--tasks', 'dmc_cup_catch', '--methods', 'repeat_4',
+        '--seeds', 2, '--logdir', 'my runs')
+    assert commands == [
+        './run.sh train dreamerv1 --configs dmc paper_code --task '
+        f'dmc_cup_catch --seed {seed} --steps 1000000 --action_repeat 4 '
+        f"--logdir 'my runs/repeat_4/dmc_cup_catch/seed{seed}'"
+        for seed in (0, 1)]
+    assert comments[0] == '# fig12: 2 runs'
+    assert 'assumed, not measured: updates at 10 TFLOP/s' in comments[2]
+    assert any('hours' in x and 'GB of disk' in x for x in comments)
+
+  def test_missing(self, tmp_path, capsys):
+    argv = ['humanoid', '--missing', tmp_path, '--seeds', 3]
+    assert len(run(capsys, *argv)[0]) == 3
+    folder = tmp_path / 'dreamerv2' / 'dmc_humanoid_walk'
+    task = 'dmc_humanoid_walk'
+    write_run(folder / 'seed0', [(42_000_000, [1.0])], task=task)
+    write_run(folder / 'seed2', [(1_000_000, [1.0])], seed=2, task=task)
+    commands, comments = run(capsys, *argv)
+    assert ['--seed 1' in commands[0], '--seed 2' in commands[1]] == [True] * 2
+    assert comments[0] == (
+        f'# humanoid: 2 runs of 3; the others are finished in {tmp_path}')
+    assert '# seed 2 goes on at 1,000,000 of 42,000,000' in comments
+    assert f'--logdir {folder}/seed1' in commands[0]
+
+  def test_missing_finds_another_run(self, tmp_path, capsys):
+    folder = tmp_path / 'dreamerv2' / 'dmc_humanoid_walk'
+    write_run(folder / 'seed0', [(10, [1.0])], task='dmc_cup_catch')
+    with pytest.raises(UserError, match='holds a run of task dmc_cup_catch'):
+      run(capsys, 'humanoid', '--missing', tmp_path)
+
+  @pytest.mark.parametrize('argv, wanted', [
+      (['table_h'], "unknown table or figure 'table_h'; allowed: table_g"),
+      (['k1', '--tasks', 'atari_x'], "--tasks: 'atari_x' is not allowed"),
+      (['k1', '--methods', 'sac'], "--methods: 'sac' is not allowed"),
+      (['k1', '--seeds', '0'], '--seeds: 0 is not allowed')])
+  def test_bad(self, capsys, argv, wanted):
+    with pytest.raises(UserError, match=wanted):
+      run(capsys, *argv)

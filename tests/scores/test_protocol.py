@@ -1,0 +1,177 @@
+"""What a run writes about its evaluations."""
+
+import functools
+import json
+import math
+import pathlib
+import subprocess
+
+import pytest
+
+import dreamerv1
+from dreamer.envs import make_envs
+from dreamer.log.logger import Logger
+from dreamer.run import protocol, training
+from dreamer.run.stop import Stop, Stopped
+from tests.support.fakes import FakeAgent
+
+
+def lines(logdir, name='scores.jsonl'):
+  text = (pathlib.Path(logdir) / name).read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def train(config, stop=None):
+  training.train(config, 'fake', FakeAgent, make_envs, stop or Stop())
+
+
+class TestRun:
+
+  def test_every_evaluation_is_a_line(self, debug_config):
+    config = debug_config(steps=700, eval_every=200, eval_episodes=2, seed=3)
+    train(config)
+    rows = lines(config.logdir)
+    metrics = {row['step']: row for row in lines(
+        config.logdir, 'metrics.jsonl') if 'eval/return' in row}
+    assert [row['step'] for row in rows] == [200, 400, 600, 700]
+    assert list(metrics) == [200, 400, 600, 700]
+    for row in rows:
+      same = metrics[row['step']]
+      assert len(row['returns']) == 2 and row['lengths'] == [100, 100]
+      assert sum(row['returns']) / 2 == pytest.approx(same['eval/return'])
+      assert row['agent_steps'] == row['step'] // 2
+      assert row['updates'] == same['updates']
+      for key, value in protocol.describe(config, 'fake').items():
+        assert row[key] == value
+      assert row['protocol']['episodes'] == 2
+
+  def test_no_evaluations(self, debug_config):
+    config = debug_config(eval_every=0)
+    train(config)
+    assert lines(config.logdir) == []
+
+  def test_resumed_run_has_each_line_once(self, debug_config):
+    whole = debug_config(steps=600, eval_every=100, save_every=150)
+    train(whole)
+    cut = whole.update({'logdir': whole.logdir + '2'})
+
+    class StopAt(Stop):
+      checks = 0
+
+      def check(self):
+        self.checks += 1
+        if self.checks % 70 == 0:
+          raise Stopped(2)
+
+    for _ in range(50):
+      try:
+        train(cut, StopAt())
+        break
+      except Stopped:
+        pass
+    assert lines(cut.logdir) == lines(whole.logdir)
+
+  def test_lines_after_the_checkpoint_are_moved_away(self, tmp_path):
+    with Logger(tmp_path, 100) as logger:
+      for step in (10, 20, 30):
+        logger.score(step, step, 0, [1.0])
+    with Logger(tmp_path, 100, initial=20):
+      pass
+    assert [x['step'] for x in lines(tmp_path)] == [10, 20]
+    moved = lines(tmp_path, 'scores.after_checkpoint.jsonl')
+    assert [x['step'] for x in moved] == [30]
+
+  def test_cut_line_is_reported(self, tmp_path, capsys):
+    with Logger(tmp_path, 100) as logger:
+      logger.score(10, 10, 0, [1.0, math.nan])
+    with open(tmp_path / 'scores.jsonl', 'a') as file:
+      file.write('{"step": 20, "ret')
+    with Logger(tmp_path, 100, initial=20):
+      pass
+    assert [x['returns'] for x in lines(tmp_path)] == [[1.0, None]]
+    assert 'scores.jsonl: 1 damaged line(s)' in capsys.readouterr().err
+
+
+class TestDescribe:
+
+  def test_control(self):
+    config = dreamerv1.configure(['released'], task='dmc_cup_catch', seed=4)
+    row = protocol.describe(config, 'dreamerv1')
+    assert {k: row[k] for k in ('agent', 'task', 'seed', 'presets')} == {
+        'agent': 'dreamerv1', 'task': 'dmc_cup_catch', 'seed': 4,
+        'presets': ['released']}
+    found = row['protocol']
+    assert found['action_repeat'] == 2 and found['time_limit'] == 1000
+    assert found['mode'] == 'eval' and found['returns'] == 'evaluation'
+    assert found['collect'] == 'sample' and found['noise'] == 0
+    assert found['sticky'] is None and found['life_loss'] is None
+    assert found['suite'] == config.dmc.flat
+    assert json.loads(json.dumps(row)) == row
+
+  def test_another_suite_has_no_settings_of_control(self):
+    config = dreamerv1.configure(task='gym_Pendulum-v1')
+    assert protocol.protocol(config)['suite'] == {}
+
+  def test_presets_that_hold(self):
+    configure = dreamerv1.configure
+    assert protocol.presets(configure()) == []
+    assert protocol.presets(configure(['dmc', 'paper'])) == []
+    laptop = configure(['dmc', 'laptop'], steps=7, task='dmc_walker_run')
+    assert protocol.presets(laptop) == ['laptop']
+    assert 'laptop' not in protocol.presets(laptop.update({'horizon': 9}))
+    assert protocol.presets(configure(['paper_code'])) == ['paper_code']
+
+  def test_joint_presets(self):
+    """`released` holds although a suite takes some of its values back."""
+    import dreamerv2
+    schema = dreamerv2.schema()
+    for names in (['dmc_vision', 'released'], ['released'], ['dmc_vision'],
+                  ['montezuma'], ['gaussian_latents', 'released'],
+                  ['laptop'], ['dmc_vision', 'laptop'], ['humanoid'],
+                  ['minatar', 'laptop']):
+      config = schema.config(names)
+      assert set(protocol.presets(config)) == set(names)
+    assert protocol.presets(schema.config(['atari', 'laptop'])) == ['laptop']
+
+  def test_hash(self):
+    hash_of = protocol.config_hash
+    base = dreamerv1.configure()
+    for key, value in (('seed', 5), ('logdir', 'x'), ('steps', 9)):
+      assert hash_of(base.update({key: value})) == hash_of(base)
+    for key, value in (
+        ('task', 'dmc_cup_catch'), ('kl.scale', 2.0), ('action_repeat', 4)):
+      assert hash_of(base.update({key: value})) != hash_of(base)
+    assert len(hash_of(base)) == 12
+
+
+class TestCommit:
+
+  @pytest.fixture
+  def repository(self, tmp_path, monkeypatch):
+    """A repository with one commit, in which the code would lie."""
+    protocol.commit.cache_clear()
+    monkeypatch.setattr(protocol, 'ROOT', tmp_path)
+    git = functools.partial(
+        subprocess.run, cwd=tmp_path, check=True, capture_output=True)
+    git(['git', 'init'])
+    (tmp_path / 'file').write_text('1')
+    git(['git', 'add', 'file'])
+    git(['git', '-c', 'user.name=a', '-c', 'user.email=b', 'commit', '-m', 'x'])
+    yield tmp_path
+    protocol.commit.cache_clear()
+
+  def test_clean_and_dirty(self, repository):
+    clean = protocol.commit()
+    assert len(clean) == 12 and int(clean, 16) >= 0
+    (repository / 'file').write_text('2')
+    protocol.commit.cache_clear()
+    assert protocol.commit() == f'{clean}-dirty'
+
+  def test_inside_another_repository(self, repository, monkeypatch):
+    (repository / 'copy').mkdir()
+    monkeypatch.setattr(protocol, 'ROOT', repository / 'copy')
+    assert protocol.commit() is None
+
+  def test_without_git(self, repository, monkeypatch):
+    monkeypatch.setenv('PATH', '')
+    assert protocol.commit() is None

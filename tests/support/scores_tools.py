@@ -1,0 +1,61 @@
+"""Logdirs and runs that tests of scores are made of."""
+
+import functools
+import json
+
+import dreamerv1
+from dreamer.run import protocol
+from scores import runs
+
+TASK = 'dmc_walker_walk'
+
+
+@functools.cache
+def schema():
+  """Reading YAML is slow."""
+  return dreamerv1.schema()
+
+
+def evaluation(config, step, returns, agent='dreamerv1'):
+  """A line of scores.jsonl."""
+  return {
+      'step': step, 'agent_steps': step // config.action_repeat,
+      'updates': 0, 'returns': returns,
+      'lengths': [1000] * len(returns), **protocol.describe(config, agent)}
+
+
+def write_run(logdir, evaluations, seed=0, agent='dreamerv1', reached=None,
+              presets=(), **keys):
+  """Makes a logdir with config.yaml, metrics.jsonl and scores.jsonl.
+
+  evaluations: [(env steps, [returns])].
+  """
+  config = schema().config(presets, {'task': TASK, 'seed': seed, **keys})
+  logdir.mkdir(parents=True, exist_ok=True)
+  config.save(logdir / 'config.yaml')
+  lines = [evaluation(config, *x, agent=agent) for x in evaluations]
+  write_lines(logdir / 'scores.jsonl', lines)
+  last = reached or max([x[0] for x in evaluations], default=0)
+  write_lines(logdir / 'metrics.jsonl', [
+      {'step': last, 'agent_steps': last // config.action_repeat}])
+  return logdir
+
+
+def write_lines(path, lines, tail=''):
+  path.write_text(''.join(json.dumps(x) + '\n' for x in lines) + tail)
+
+
+def make_run(task=TASK, seed=0, value=500.0, until=1_000_000, every=10_000,
+             method='dreamerv1', config='abc', **more):
+  """A Run with one episode per evaluation; value: of each, or f(step)."""
+  settings = protocol.protocol(schema().config(overrides={'task': task}))
+  if task.startswith('atari'):
+    settings.update(
+        sticky=0.25, actions='full', life_loss='ignore', action_repeat=4,
+        time_limit=108000, every=every)
+  score = value if callable(value) else lambda step: value
+  evaluations = [(step, [float(score(step))])
+                 for step in range(5000, until + 1, every)]
+  return runs.Run(
+      f'{task}/seed{seed}', task, method, seed, until,
+      {**settings, **more}, [], config, [], evaluations, {}, [])
