@@ -111,21 +111,21 @@ agent_main() {  # agent_main train|eval [AGENT] ARGS...
   if [[ ${1:-} == [a-z]* ]]; then
     agent=$1
     shift
-    [[ $agent == dreamerv* && -f $root/$agent/$main.py ]] ||
+    [[ $agent == dreamerv* && -f $root/$agent/__main__.py ]] ||
       fail "unknown agent '$agent'; known:" \
         "$(cd "$root" && ls -d dreamerv*/ | tr -d '/' | paste -sd ' ')"
   fi
   ensure_venv
-  exec "$python" -m "$agent.$main" "$@"
+  exec "$python" -m "$agent" "$main" "$@"
 }
 
 main_job() {
   local logdir=$root/runs/laptop
   setup
-  "$python" -m dreamerv1.train --configs dmc laptop --logdir "$logdir"
+  "$python" -m dreamerv1 train --configs dmc laptop --logdir "$logdir"
   local policy
   for policy in random untrained trained; do
-    "$python" -m dreamerv1.eval --logdir "$logdir" --policy "$policy"
+    "$python" -m dreamerv1 eval --logdir "$logdir" --policy "$policy"
   done
   "$python" -m scores.single "$logdir"
 }

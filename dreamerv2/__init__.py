@@ -6,53 +6,21 @@
     dreamerv2.evaluate(make_my_env, 'runs/mine', episodes=10)
 """
 
-import importlib
+from dreamer.run.interface import Interface
 
-NAME = 'dreamerv2'
-CONFIGS = 'configs/dreamerv2.yaml'
-
-
-def configure(presets=(), **overrides):
-  """Returns the Config of presets, left to right, and overrides.
-
-  Overrides are nested, `rssm={'deter': 16}`, or dotted, `**{'rssm.deter':
-  16}`. Raises ConfigError.
-  """
-  return schema().config(presets, overrides)
+__all__ = ['configure', 'evaluate', 'main', 'make_agent', 'schema', 'train']
 
 
-def schema():
-  """Defaults, presets and allowed values of every key."""
-  from dreamer.config.schema import Schema
-  return Schema.load(CONFIGS)
+def _load():
+  from dreamerv2.agent import Agent  # Imports TensorFlow.
+  return Agent
 
 
-def make_agent(config, obs_space, act_space):
-  """Returns the Agent; imports and sets up TensorFlow."""
-  from dreamer.nn import device
-  device.setup(config)
-  from dreamerv2.agent import Agent
-  return Agent(config, obs_space, act_space)
-
-
-def evaluate(env, logdir, **options):
-  """Evaluates a run of `dreamerv2.train(env, config)`.
-
-  Options are episodes, policy, seed, amount and video; see
-  dreamer.run.evaluate.evaluate_run. Returns a dict with returns, mean, low,
-  high and how they were measured, and the Result with the video.
-  """
-  import functools
-
-  from dreamer.envs import make_envs
-  from dreamer.run.evaluate import evaluate_run
-  return evaluate_run(
-      schema(), NAME, make_agent, functools.partial(make_envs, factory=env),
-      logdir, **options)
-
-
-def __getattr__(name):
-  # `dreamerv2.train` is a module that can be called: train(env, config).
-  if name == 'train':
-    return importlib.import_module('dreamerv2.train')
-  raise AttributeError(f'module dreamerv2 has no attribute {name}')
+_interface = Interface('dreamerv2', _load)
+NAME = _interface.name
+configure = _interface.configure
+schema = _interface.schema
+make_agent = _interface.make_agent
+train = _interface.train
+evaluate = _interface.evaluate
+main = _interface.main

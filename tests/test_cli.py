@@ -1,16 +1,19 @@
 """Mistakes on the command line: one line, status 2, and no TensorFlow."""
 
+import inspect
 import json
 import subprocess
 import sys
+import typing
 
 import pytest
 
 import dreamerv1
+import dreamerv2
 from dreamer.run import training
 from dreamer.run.stop import Stop
 from tests.support import ROOT
-from tests.support.fakes import FakeAgent
+from tests.support.fakes import FakeAgent, FakeInterface
 from tests.support.strange_envs import NewStyle
 
 DEBUG = ('--configs', 'debug', '--task', 'dummy_continuous')
@@ -49,6 +52,41 @@ def logdir(tmp_path_factory):
   return path
 
 
+class TestCommand:
+  """`python -m AGENT COMMAND`: train and eval, nothing else."""
+
+  @pytest.mark.parametrize('agent', ['dreamerv1', 'dreamerv2'])
+  @pytest.mark.parametrize('argv, words', [
+      ((), ['command is missing', 'train, eval']),
+      (('--configs', 'debug'), ['command is missing', 'train, eval']),
+      (('trian',), ["'trian'", 'did you mean train', 'train, eval']),
+      (('evaluate', '--logdir', 'x'), ["'evaluate'", 'train, eval'])])
+  def test_mistakes(self, agent, argv, words):
+    line = error(agent, *argv)
+    assert all(x in line for x in (*words, f'python -m {agent} ')), line
+
+  def test_help(self):
+    done = call('dreamerv2', '--help')
+    assert (done.returncode, done.stderr) == (0, '')
+    for text in ('python -m dreamerv2', '\n  train ', '\n  eval '):
+      assert text in done.stdout
+
+  def test_help_of_eval(self):
+    done = call('dreamerv2', 'eval', '--help')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith('usage: python -m dreamerv2 eval ')
+    assert '--episodes' in done.stdout
+
+
+@pytest.mark.parametrize('agent', [dreamerv1, dreamerv2])
+def test_the_python_interface_is_typed_and_explained(agent):
+  for name in ('configure', 'evaluate', 'make_agent', 'schema', 'train'):
+    function = getattr(agent, name)
+    assert function.__doc__ and inspect.isroutine(function)
+    hints = typing.get_type_hints(function)
+    assert set(hints) == {*inspect.signature(function).parameters, 'return'}
+
+
 class TestTrain:
 
   @pytest.mark.parametrize('argv, words', [
@@ -64,7 +102,7 @@ class TestTrain:
       (('--configs', 'debug', '--batch_length', '60', '--logdir', 'x'),
        ['batch_length', '60', '51', 'time_limit 100'])])
   def test_wrong_settings(self, argv, words):
-    line = error('dreamerv1.train', *argv)
+    line = error('dreamerv1', 'train', *argv)
     assert all(word in line for word in words), line
 
   @pytest.mark.parametrize('task, words', [
@@ -73,27 +111,27 @@ class TestTrain:
       ('dmc_walker_wlak', ['dmc_walker_wlak', 'dmc_walker_walk'])])
   def test_wrong_task(self, tmp_path, task, words):
     line = error(
-        'dreamerv1.train', *DEBUG, '--logdir', str(tmp_path), '--task', task)
+        'dreamerv1', 'train', *DEBUG, '--logdir', str(tmp_path), '--task', task)
     assert all(word in line for word in words), line
 
   def test_logdir_is_a_file(self, tmp_path):
     path = tmp_path / 'file'
     path.write_text('')
-    line = error('dreamerv1.train', *DEBUG, '--logdir', str(path))
+    line = error('dreamerv1', 'train', *DEBUG, '--logdir', str(path))
     assert 'is a file' in line
 
   def test_logdir_can_not_be_created(self):
-    line = error('dreamerv1.train', *DEBUG, '--logdir', '/proc/mine')
+    line = error('dreamerv1', 'train', *DEBUG, '--logdir', '/proc/mine')
     assert '/proc/mine' in line
 
   def test_other_settings_than_the_run(self, logdir):
     line = error(
-        'dreamerv1.train', *DEBUG, '--logdir', str(logdir), '--steps', '300',
+        'dreamerv1', 'train', *DEBUG, '--logdir', str(logdir), '--steps', '300',
         '--eval_every', '0', '--envs.worker', 'inline', '--horizon', '7')
     assert 'horizon: ' in line and '--horizon 5' in line
 
   def test_help(self):
-    done = call('dreamerv1.train', '--help')
+    done = call('dreamerv1', 'train', '--help')
     assert done.returncode == 0
     assert done.stderr == ''
     assert '--rssm.deter 200' in done.stdout
@@ -113,7 +151,7 @@ class TestEval:
       (('--logdir', 'x', '--video', 'a.mp4'), ['a.mp4', '.gif']),
       (('--logdir', 'x', '--polcy', 'random'), ['--polcy'])])
   def test_wrong_options(self, argv, words):
-    line = error('dreamerv1.eval', *argv)
+    line = error('dreamerv1', 'eval', *argv)
     assert all(word in line for word in words), line
 
   def test_another_agent(self, tmp_path):
@@ -122,7 +160,7 @@ class TestEval:
         'envs.worker': 'inline', 'eval_every': 0})
     from dreamer.envs import make_envs
     training.train(config, 'dreamerv2', FakeAgent, make_envs, Stop())
-    line = error('dreamerv1.eval', '--logdir', str(tmp_path))
+    line = error('dreamerv1', 'eval', '--logdir', str(tmp_path))
     assert 'holds a run of dreamerv2, not dreamerv1' in line
 
   def test_random_policy(self, logdir, tmp_path):
@@ -130,7 +168,7 @@ class TestEval:
     lines = []
     for seed in (3, 3, 4):
       done = call(
-          'dreamerv1.eval', '--logdir', str(logdir), '--policy', 'random',
+          'dreamerv1', 'eval', '--logdir', str(logdir), '--policy', 'random',
           '--episodes', '3', '--envs.amount', '2', '--seed', str(seed),
           '--video', str(tmp_path / 'video.gif'))
       assert done.returncode == 0, done.stderr
@@ -147,7 +185,7 @@ class TestEval:
 
   def test_a_video_that_can_not_be_written_costs_no_score(self, logdir):
     done = call(
-        'dreamerv1.eval', '--logdir', str(logdir), '--policy', 'random',
+        'dreamerv1', 'eval', '--logdir', str(logdir), '--policy', 'random',
         '--episodes', '1', '--video', '/dev/null/x.gif')
     assert done.returncode == 2 and done.stderr.count('\n') == 1
     assert json.loads(done.stdout)['episodes'] == 1
@@ -177,43 +215,19 @@ class TestRun:
         timeout=60)
 
 
-@pytest.mark.parametrize('code', [
-    'import dreamerv1; train = dreamerv1.train',
-    'import dreamerv1.train; train = dreamerv1.train',
-    'from dreamerv1 import train',
-    'from dreamerv1 import train; import dreamerv1.train',
-    'import dreamerv1; dreamerv1.train.main; train = dreamerv1.train'])
-def test_train_is_a_function_however_it_is_imported(code):
-  code += '''
-import dreamerv1, sys
-sys.modules['tensorflow'] = None
-from dreamer.errors import UserError
-config = dreamerv1.configure(['debug'], batch_length=60, logdir='x')
-for _ in range(2):
-  try:
-    train(object(), config)
-  except UserError as e:
-    print(str(e)[:12])
-'''
-  done = subprocess.run(
-      [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
-      timeout=60)
-  assert done.stdout == 'batch_length\n' * 2, done.stderr
-
-
 @pytest.mark.parametrize('worker', ['inline', 'process'])
-def test_an_environment_of_ones_own(tmp_path, monkeypatch, worker):
+def test_an_environment_of_ones_own(tmp_path, worker):
   """A factory that can be imported runs in a worker; evaluation follows."""
-  monkeypatch.setattr(dreamerv1, 'make_agent', FakeAgent)
+  agent = FakeInterface()
   config = dreamerv1.configure(
       ['debug'], logdir=str(tmp_path), batch_length=3, time_limit=10,
       **{'envs.worker': worker})
-  assert dreamerv1.train(NewStyle, config) is None
-  line, result = dreamerv1.evaluate(
+  assert agent.train(NewStyle, config) is None
+  line, result = agent.evaluate(
       NewStyle, tmp_path, episodes=3, video=True)
   assert line['task'] == 'own_NewStyle'
   assert line['env_steps'] == 600
   assert len(line['returns']) == 3
   assert result.video.shape[1:] == (64, 64, 3)
   assert 'own_NewStyle is an environment of your own' in error(
-      'dreamerv1.eval', '--logdir', str(tmp_path), '--policy', 'random')
+      'dreamerv1', 'eval', '--logdir', str(tmp_path), '--policy', 'random')

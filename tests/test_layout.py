@@ -20,9 +20,10 @@ PLAIN = [
     'dreamer.run.loop', 'dreamer.run.training', 'dreamer.run.evaluate',
     'scores.single', 'dreamer.envs.workers.worker',
     'dreamer.envs.workers.remote', 'dreamer.envs.suites.dmc',
-    'dreamer.envs.suites.dummy', 'dreamer.envs.suites.gym', 'dreamerv1',
-    'dreamerv1.train', 'dreamerv1.eval', 'dreamerv2', 'dreamerv2.train',
-    'dreamerv2.eval']
+    'dreamer.envs.suites.dummy', 'dreamer.envs.suites.gym',
+    'dreamer.run.interface', *(
+        f'{agent}{command}' for agent in AGENTS
+        for command in ('', '.__main__'))]
 
 
 def module(path):
@@ -75,14 +76,13 @@ def test_agents_do_not_import_each_other(agent):
   assert not wrong(sources, set(AGENTS) - {agent})
 
 
-def test_nothing_imports_train():
-  sources = [x for x in SOURCES if not under(module(x), 'tests')]
-  assert not wrong(sources, [f'{agent}.train' for agent in AGENTS])
+def test_nothing_imports_a_command():
+  assert not wrong(SOURCES, [f'{agent}.__main__' for agent in AGENTS])
 
 
 @pytest.mark.parametrize('agent', AGENTS)
 def test_arrows_within_an_agent(agent):
-  """train -> agent -> {world_model -> rssm, actor_critic, ...} -> dreamer."""
+  """__init__ -> agent -> {world_model -> rssm, actor_critic} -> dreamer."""
   allowed = {
       'rssm': [], 'actor_critic': [], 'contrastive': [], 'planner': [],
       'exploration': [], 'explore': ['actor_critic'],

@@ -168,7 +168,7 @@ class Schema:
     """
     if any(arg in ('-h', '--help') for arg in argv):
       from dreamer.config import help as usage
-      print(usage.text(self, prog or f'python -m {self.path.stem}.train'))
+      print(usage.text(self, prog or f'python -m {self.path.stem} train'))
       sys.exit(0)
     presets, overrides = None, {}
     for name, values in _options(argv):

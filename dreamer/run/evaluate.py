@@ -17,8 +17,8 @@ from dreamer.run import protocol, resume
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, RandomPolicy
 from dreamer.stats import confidence
-from scores.results import POLICIES
 
+POLICIES = 'trained', 'untrained', 'random'
 OWN = 'own_'  # start of the task of runs in a user's environment
 
 
@@ -64,44 +64,49 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   return Result(returns, lengths, frames[0] if frames else None)
 
 
-def evaluate_run(schema, name, make_agent, make_envs, logdir, episodes=10,
-                 policy='trained', seed=0, amount=None, video=False):
+def evaluate_run(agent, make_envs, logdir, episodes=10, policy='trained',
+                 seed=0, amount=None, video=False):
   """Evaluates the newest checkpoint of a run.
 
+  agent: a dreamer.run.interface.Interface.
   policy: trained, untrained (new weights) or random (uniform actions).
   amount: environments in parallel, by default as many as in training.
   Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
   """
-  config, arrays, meta = resume.load_run(schema, logdir, name)
+  config, arrays, meta = resume.load_run(agent.schema(), logdir, agent.name)
   config = config.update({'envs.amount': amount or config.envs.amount})
   with contextlib.ExitStack() as stack:
     envs = make_envs(config, 'eval', min(config.envs.amount, episodes))
     for env in envs:
       stack.callback(env.close)
     act, steps = _make_policy(
-        policy, config, make_agent, envs[0], arrays, meta, seed)
+        policy, config, agent.make_agent, envs[0], arrays, meta, seed)
     result = evaluate(
         act, envs, envs[0].act_space, seed, 'test', episodes, video,
         config.envs.restarts)
-  line = _line(name, policy, config, seed, steps, result, len(envs))
+  line = _line(agent.name, policy, config, seed, steps, result, len(envs))
   return line, result
 
 
-def main(schema, name, make_agent, make_envs, argv):
-  """The command line of an agent's evaluation."""
+def main(agent, make_envs, argv):
+  """The command line of an agent's evaluation; see `evaluate_run`.
+
+  Prints one line of JSON and appends it to eval.jsonl in the logdir.
+  """
   def make(config, mode, amount):
     if config.task.startswith(OWN):
       raise UserError(
           f'task: {config.task} is an environment of your own; evaluate it '
-          f'from Python by {name}.evaluate(env, logdir)')
+          f'from Python by {agent.name}.evaluate(env, logdir)')
     return make_envs(config, mode, amount)
 
-  args = _parse(name, argv)
+  args = _parse(agent.name, argv)
   if args.video:
-    _check_renders(resume.load_run(schema, args.logdir, name)[0])
+    _check_renders(resume.load_run(
+        agent.schema(), args.logdir, agent.name)[0])
   line, result = evaluate_run(
-      schema, name, make_agent, make, args.logdir, args.episodes,
-      args.policy, args.seed, args.amount, bool(args.video))
+      agent, make, args.logdir, args.episodes, args.policy, args.seed,
+      args.amount, bool(args.video))
   print(to_line(line), end='', flush=True)
   _append(pathlib.Path(args.logdir) / 'eval.jsonl', to_line(line))
   if args.video:
@@ -117,7 +122,7 @@ def _check_renders(config):
 
 def _parse(name, argv):
   parser = cli.Parser(
-      prog=f'python -m {name}.eval',
+      prog=f'python -m {name} eval',
       description='Evaluates the newest checkpoint of a run; prints one line '
       'of JSON and appends it to eval.jsonl in the logdir.')
   parser.add_argument('--logdir', required=True, help='folder of the run')

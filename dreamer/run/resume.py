@@ -98,7 +98,7 @@ def check_agent(meta, logdir, agent):
   if meta.get('agent') != agent:
     raise UserError(
         f'logdir: {logdir} holds a run of {meta.get("agent")}, not {agent}; '
-        f'use python -m {meta.get("agent")}.train or another --logdir')
+        f'use python -m {meta.get("agent")} or another --logdir')
 
 
 def check_meta(meta, config, agent):

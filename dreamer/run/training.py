@@ -14,13 +14,16 @@ from dreamer.run.loop import Loop
 from dreamer.run.stop import Stop, Stopped
 
 
-def main(schema, name, make_agent, make_envs, argv):
-  """The command line of an agent's training; see `train`."""
-  prog = f'python -m {name}.train'
-  config = schema.parse(argv, prog)
+def main(agent, make_envs, argv):
+  """The command line of an agent's training; see `train`.
+
+  agent: a dreamer.run.interface.Interface.
+  """
+  prog = f'python -m {agent.name} train'
+  config = agent.schema().parse(argv, prog)
   try:
     with Stop() as stop:
-      train(config, name, make_agent, make_envs, stop)
+      train(config, agent.name, agent.make_agent, make_envs, stop)
   except Stopped as e:
     print(f'Stopped, with a checkpoint; to continue: {prog} '
           f'{shlex.join(argv)}', file=sys.stderr)

@@ -102,7 +102,7 @@ class TestFile:
       schema.parse(['--seed', '1', '--help'])
     assert info.value.code == 0
     out = capsys.readouterr().out
-    assert 'usage: python -m dreamerv1.train' in out
+    assert 'usage: python -m dreamerv1 train' in out
     for key, value in schema.defaults.flat.items():
       shown = str(value).lower() if isinstance(value, bool) else value
       assert f'  --{key} {shown if value != "" else repr("")}' in out

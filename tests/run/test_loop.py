@@ -546,7 +546,8 @@ class TestSignals:
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
     assert 'Traceback' not in err
-    assert err.splitlines()[-1].startswith('Stopped, with a checkpoint; ')
+    assert err.splitlines()[-1].startswith(
+        'Stopped, with a checkpoint; to continue: python -m fake train ')
     arrays, meta = resume.checkpoints(tmp_path / 'run').load()
     assert meta['updates'] > 0
     # In the middle of a block of a thousand.
@@ -571,9 +572,10 @@ class TestSignals:
 
   def command(self, tmp_path, *more):
     return [
-        sys.executable, '-m', 'tests.support.fakes', '--configs', 'debug',
-        '--task', 'dummy_continuous', '--logdir', str(tmp_path / 'run'),
-        '--envs.worker', 'inline', '--pretrain_updates', '1000', *more]
+        sys.executable, '-m', 'tests.support.fakes', 'train', '--configs',
+        'debug', '--task', 'dummy_continuous', '--logdir',
+        str(tmp_path / 'run'), '--envs.worker', 'inline',
+        '--pretrain_updates', '1000', *more]
 
   def start(self, argv):
     return subprocess.Popen(

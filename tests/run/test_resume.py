@@ -96,7 +96,7 @@ def test_killed_run_continues_from_its_checkpoint(tmp_path):
   whole = run(tmp_path / 'whole', 'dummy_continuous')
   settings = {**SETTINGS, 'task': 'dummy_continuous',
               'logdir': tmp_path / 'killed'}
-  command = [sys.executable, '-m', 'dreamerv1.train', '--configs', 'debug']
+  command = [sys.executable, '-m', 'dreamerv1', 'train', '--configs', 'debug']
   for key, value in settings.items():
     command += [f'--{key}', str(value)]
   process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """An agent of a few numbers, to test what is around agents.
 
-`python -m tests.support.fakes --key value ...` trains it as a real one is.
+`python -m tests.support.fakes train --key value ...` trains it.
 """
 
 import math
@@ -11,8 +11,7 @@ import numpy as np
 
 import dreamerv1
 from dreamer import cli
-from dreamer.envs import make_envs
-from dreamer.run import training
+from dreamer.run.interface import Interface
 
 
 class FakeAgent:
@@ -68,12 +67,20 @@ class FakeAgent:
     self.calls = dict(zip(self.calls, state['calls'].tolist()))
 
 
-def main(argv):
-  """Trains with updates of 50 ms, so that a signal comes in their middle."""
-  def make_agent(config, obs_space, act_space):
-    return FakeAgent(config, obs_space, act_space, seconds=0.05)
-  training.main(dreamerv1.schema(), 'fake', make_agent, make_envs, argv)
+class FakeInterface(Interface):
+  """As that of dreamerv1, with a FakeAgent; seconds: see there."""
+
+  def __init__(self, name='dreamerv1', **options):
+    super().__init__(name, lambda: FakeAgent)
+    self.options = options
+
+  def schema(self):
+    return dreamerv1.schema()
+
+  def make_agent(self, config, obs_space, act_space):
+    return FakeAgent(config, obs_space, act_space, **self.options)
 
 
 if __name__ == '__main__':
-  cli.guard(main, sys.argv[1:])
+  # Updates of 50 ms, so that a signal comes in their middle.
+  cli.guard(FakeInterface('fake', seconds=0.05).main, sys.argv[1:])

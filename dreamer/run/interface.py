@@ -1,0 +1,119 @@
+"""What a user calls, once for both agents: Python interface, command line."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dreamer.config.rules import nearest
+from dreamer.config.schema import Config, Schema
+from dreamer.envs import make_envs
+from dreamer.errors import UserError
+from dreamer.run import evaluate, training
+from dreamer.run.stop import Stop, Stopped
+
+
+class Interface:
+  """One agent by its name, without importing it before it is needed.
+
+  An agent's package offers these methods as its functions, for instance
+  `dreamerv1.train(env, config)`.
+
+  name: of the agent; its schema is configs/NAME.yaml.
+  load: imports TensorFlow and returns the class Agent.
+  """
+
+  def __init__(self, name: str, load: Callable[[], Callable]):
+    self.name = name
+    self._load = load
+
+  def schema(self) -> Schema:
+    """Defaults, presets and allowed values of every key."""
+    return Schema.load(f'configs/{self.name}.yaml')
+
+  def configure(
+      self, presets: Sequence[str] = (), **overrides: Any) -> Config:
+    """Returns the Config of presets, left to right, and overrides.
+
+    Overrides are nested, `rssm={'deter': 16}`, or dotted, `**{'rssm.deter':
+    16}`. Raises ConfigError.
+    """
+    return self.schema().config(presets, overrides)
+
+  def make_agent(self, config: Config, obs_space: dict, act_space: Any) -> Any:
+    """Returns the Agent; imports and sets up TensorFlow."""
+    from dreamer.nn import device  # Imports TensorFlow.
+    device.setup(config)
+    return self._load()(config, obs_space, act_space)
+
+  def train(self, env: Any, config: Config) -> None:
+    """Trains in a user's environment, or continues in config.logdir.
+
+    env: a gym, gymnasium or dm_env object, or a function without arguments
+      that makes one (needed for several environments and for OpenGL; one
+      that can be imported by name runs in worker processes).
+    config: from `configure`; its `task` is not used.
+    Raises UserError, and KeyboardInterrupt after saving a checkpoint.
+    """
+    name = getattr(env, '__name__', type(env).__name__)
+    config = config.update({'task': f'{evaluate.OWN}{name}'})
+    try:
+      with Stop() as stop:
+        training.train(
+            config, self.name, self.make_agent, _environments(env), stop)
+    except Stopped as e:
+      raise KeyboardInterrupt(f'{e}, after a checkpoint') from None
+
+  def evaluate(
+      self, env: Any, logdir: str | pathlib.Path, episodes: int = 10,
+      policy: str = 'trained', seed: int = 0, amount: int | None = None,
+      video: bool = False) -> tuple[dict, evaluate.Result]:
+    """Evaluates the newest checkpoint of a run of `train(env, config)`.
+
+    policy: trained, untrained (new weights) or random (uniform actions).
+    amount: environments in parallel, by default as many as in training.
+    Returns a dict with returns, mean, low, high and how they were measured,
+    and the Result with the video. Raises UserError.
+    """
+    return evaluate.evaluate_run(
+        self, _environments(env), logdir, episodes, policy, seed, amount,
+        video)
+
+  def main(self, argv: Sequence[str] | None = None) -> None:
+    """The command line: `train ...` or `eval ...`."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    command = argv[0] if argv else None
+    if command in ('-h', '--help', 'help'):
+      print(_USAGE.format(name=self.name), end='')
+    elif command in _COMMANDS:
+      _COMMANDS[command](self, make_envs, argv[1:])
+    else:
+      raise UserError(_no_command(self.name, command))
+
+
+_COMMANDS = {'train': training.main, 'eval': evaluate.main}
+_USAGE = '''\
+usage: python -m {name} COMMAND ...
+
+  train [--configs PRESET ...] [--key value ...] --logdir DIR
+                  trains, or continues the run in DIR
+  eval --logdir DIR [--episodes N] [--policy trained|untrained|random] ...
+                  evaluates a run; prints one line of JSON
+
+`python -m {name} train --help` lists every preset and key, `python -m {name}
+eval --help` every option.
+'''
+
+
+def _no_command(name: str, given: str | None) -> str:
+  allowed = ', '.join(_COMMANDS)
+  what = 'the command is missing' if given is None or given[:1] == '-' else (
+      f'unknown command {given!r}{nearest(given, _COMMANDS)}')
+  return f'{what}; write python -m {name} COMMAND ..., one of: {allowed}'
+
+
+def _environments(env: Any) -> Callable:
+  return functools.partial(make_envs, factory=env)
