@@ -71,7 +71,7 @@ def _point(axes, entry):
     return
   half = entry['high'] - entry['mean']
   axes.errorbar(
-      [entry['env_steps']], [entry['mean']],
+      [entry['step']], [entry['mean']],
       yerr=[half] if math.isfinite(half) else None, color='black', fmt='D',
       markersize=5, capsize=4, zorder=5,
       label=f'final evaluation ({entry["mean"]:.0f}, '

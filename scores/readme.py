@@ -2,6 +2,7 @@
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write
+from dreamer.run import protocol
 from dreamer.stats import confidence
 from scores import binning, collect, references, runs, series
 from scores.layout import Table, to_markdown
@@ -73,11 +74,11 @@ def _finals(run):
   """Texts: the three policies, and whether the trained one is above."""
   found = {policy: confidence(entry['returns'])
            for policy, entry in run.final.items()}
-  texts = [_interval(found.get(policy)) for policy in runs.POLICIES]
-  if len(found) < len(runs.POLICIES):
+  texts = [_interval(found.get(policy)) for policy in protocol.POLICIES]
+  if len(found) < len(protocol.POLICIES):
     return [*texts, '-']
   low = found['trained'][1]
-  above = all(low > found[policy][2] for policy in runs.POLICIES[1:])
+  above = all(low > found[policy][2] for policy in protocol.POLICIES[1:])
   return [*texts, 'yes' if above else 'no']
 
 

@@ -10,6 +10,7 @@ from dreamer.audit.tables import value_text
 from dreamer.config.schema import Schema, flatten, read_yaml
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
+from dreamer.run import protocol
 from dreamer.stats import confidence
 from scores import (
     collect,
@@ -117,13 +118,13 @@ def _final(found):
   for run in found:
     if run.final:
       rows.append([run.where, run.task] + [
-          _mean(run.final.get(policy)) for policy in runs.POLICIES])
+          _mean(run.final.get(policy)) for policy in protocol.POLICIES])
   if not rows:
     return _note('None: ./run.sh eval makes them.')
   return to_html(Table(
       'Mean return with its 95 % interval over the episodes of one agent',
       ('run', 'task', *(f'{x} policy' if x == 'random' else f'{x} agent'
-                        for x in runs.POLICIES)), rows))
+                        for x in protocol.POLICIES)), rows))
 
 
 def _mean(entry):

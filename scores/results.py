@@ -11,14 +11,13 @@ from dreamer.config.schema import read_yaml
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.log.jsonlines import read_lines
+from dreamer.run.protocol import POLICIES
 from dreamer.stats import confidence
 
 TABLES = {  # by agent and suite: file and method in scores/published
     ('dreamerv1', 'dmc'): ('dreamerv1_table_g.csv', 'dreamer'),
     ('dreamerv2', 'dmc'): ('dreamerv2_dmc_vision_curves.csv', 'dreamerv2'),
     ('dreamerv2', 'atari'): ('dreamerv2_table_k1.csv', 'dreamerv2')}
-POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
-            'random': 'random policy'}
 
 
 class Published(NamedTuple):
@@ -36,7 +35,7 @@ class Run:
   """The figures of one logdir.
 
   agent: dreamerv1 where the folder doesn't say. task: str or None. evals: dict
-  of policy to a dict with env_steps, episodes, mean, low, high. notes: what
+  of policy to a dict with step, episodes, mean, low, high. notes: what
   was left out, and why. Raises UserError where there is nothing to report.
   """
 
@@ -95,9 +94,9 @@ class Run:
         skipped += 1
         continue
       mean, low, high = confidence(returns)
-      steps = line.get('env_steps')
+      steps = line.get('step', line.get('env_steps'))
       evals[line['policy']] = dict(
-          env_steps=steps if _is_number(steps) else 0, episodes=len(returns),
+          step=steps if _is_number(steps) else 0, episodes=len(returns),
           mean=mean, low=low, high=high)
     if skipped:
       self.notes.append(

@@ -11,7 +11,6 @@ from dreamer.errors import UserError
 from dreamer.run import protocol
 
 FORMAT = 'dreamer scores 1'
-POLICIES = ('trained', 'untrained', 'random')
 CUT = 'its last line was cut and is left out'
 
 
@@ -230,18 +229,24 @@ def _final(logdir, lines, notes):
   found = {}
   for number, line in lines:
     policy = line.get('policy')
-    if policy not in POLICIES:
-      raise UserError(f'{logdir}/eval.jsonl: line {number}: policy {policy!r} '
-                      f'is not allowed; allowed: {", ".join(POLICIES)}')
+    if policy not in protocol.POLICIES:
+      raise UserError(
+          f'{logdir}/eval.jsonl: line {number}: policy {policy!r} is not '
+          f'allowed; allowed: {", ".join(protocol.POLICIES)}')
     values = _finite(
         line.get('returns'), f'{logdir}/eval.jsonl: line {number}')
     if policy in found:
       notes.append(f'eval.jsonl: an earlier evaluation of the {policy} policy '
                    'is left out')
-    found[policy] = {
-        'env_steps': line.get('env_steps', 0), 'seed': line.get('seed'),
-        'returns': values}
+    found[policy] = _final_entry(line, values)
   return found
+
+
+def _final_entry(line, values):
+  """What counts of a line of eval.jsonl, which had other names in the past."""
+  return {
+      'step': line.get('step', line.get('env_steps')) or 0,
+      'eval_seed': line.get('eval_seed', line.get('seed')), 'returns': values}
 
 
 def _finite(values, where):
@@ -262,7 +267,7 @@ def _is_number(value):
 def _reached(metrics, scores, final):
   steps = [line['step'] for _, line in metrics + scores
            if _is_number(line.get('step'))]
-  return int(max([*steps, *(x['env_steps'] for x in final.values())],
+  return int(max([*steps, *(x['step'] for x in final.values())],
                  default=0))
 
 
@@ -290,4 +295,7 @@ def _from_json(path, row):
   evaluations = [
       (step, _finite(values, f'{where}: step {step}'))
       for step, values in run.evaluations]
-  return run._replace(evaluations=evaluations)
+  final = {policy: _final_entry(entry, _finite(
+      entry.get('returns'), f'{where}: {policy}'))
+           for policy, entry in run.final.items()}
+  return run._replace(evaluations=evaluations, final=final)

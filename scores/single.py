@@ -12,7 +12,10 @@ from dreamer.errors import UserError
 from dreamer.files import atomic_write
 from dreamer.stats import confidence
 from scores import curves
-from scores.results import POLICIES, Run
+from scores.results import Run
+
+NAMES = {'trained': 'trained agent', 'untrained': 'untrained agent',
+         'random': 'random policy'}
 
 
 def table(run):
@@ -20,7 +23,7 @@ def table(run):
   lines = []
   if run.evals or run.paper is not None:
     lines = [f'{"":<28}{"episodes":>8}{"return":>10}   95% interval']
-  for policy, name in POLICIES.items():
+  for policy, name in NAMES.items():
     if policy in run.evals:
       lines.append(_table_line(name, run.evals[policy]))
   if run.paper is not None:
@@ -32,7 +35,7 @@ def table(run):
     lines += [''] if lines else []
     return [head, '', *lines, 'The trained agent has not been evaluated.',
             _training_line(run)]
-  head += f' after {int(trained["env_steps"]):,} environment steps'
+  head += f' after {int(trained["step"]):,} environment steps'
   verdict = [_compare(trained, run.evals.get('random'))]
   if run.paper is not None:
     verdict.insert(0, _share(trained, run.paper))

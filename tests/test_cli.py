@@ -179,8 +179,9 @@ class TestEval:
     assert [json.loads(x) for x in stored] == lines
     assert lines[0]['episodes'] == len(lines[0]['returns']) == 3
     assert lines[0]['low'] < lines[0]['mean'] < lines[0]['high']
-    assert lines[0]['env_steps'] == 0
-    assert lines[0]['protocol']['lengths'] == [100, 100, 100]
+    assert lines[0]['step'] == lines[0]['agent_steps'] == 0
+    assert lines[0]['lengths'] == [100, 100, 100]
+    assert (lines[0]['seed'], lines[0]['eval_seed']) == (0, 3)
     assert (tmp_path / 'video.gif').read_bytes()[:3] == b'GIF'
 
   def test_a_video_that_can_not_be_written_costs_no_score(self, logdir):
@@ -226,7 +227,7 @@ def test_an_environment_of_ones_own(tmp_path, worker):
   line, result = agent.evaluate(
       NewStyle, tmp_path, episodes=3, video=True)
   assert line['task'] == 'own_NewStyle'
-  assert line['env_steps'] == 600
+  assert line['step'] == 600
   assert len(line['returns']) == 3
   assert result.video.shape[1:] == (64, 64, 3)
   assert 'own_NewStyle is an environment of your own' in error(

@@ -1,12 +1,15 @@
 """Files of one JSON object per line, read with care: a crash may cut them."""
 
+from __future__ import annotations
+
 import json
+import os
 import pathlib
 
 from dreamer.errors import UserError
 
 
-def read_lines(path):
+def read_lines(path: str | os.PathLike) -> tuple[list[dict], int]:
   """Returns (dicts of a JSON lines file, number of damaged lines).
 
   A missing file is empty. Raises UserError where it can't be read.
@@ -22,7 +25,7 @@ def read_lines(path):
   return good, len(rows) - len(good)
 
 
-def to_line(row):
+def to_line(row: dict) -> str:
   """Returns a dict as one line; numbers must be finite, or None."""
   return json.dumps(row, allow_nan=False) + '\n'
 

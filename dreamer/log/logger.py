@@ -58,12 +58,12 @@ class Logger:
     for name, value in metrics.items():
       self.scalar(f'{prefix}/{name}' if prefix else name, value)
 
-  def video(self, name, frames, fps=20, labels=(), side='top'):
-    """Keeps a video for the next write; see `video.to_frames`.
+  def video(self, name, frames, fps=20, labels=()):
+    """Keeps uint8 frames [T, H, W, C] for the next write.
 
-    labels: texts for a strip at one side ('top' or 'left').
+    labels: texts for a strip on the left, from top to bottom.
     """
-    self._videos[name] = (frames, fps, tuple(labels), side)
+    self._videos[name] = (frames, fps, tuple(labels))
 
   def write(self, step, agent_steps, updates):
     """Writes the collected metrics and videos, at `step` env steps."""
@@ -125,9 +125,8 @@ class Logger:
     return None
 
   def _write_videos(self, step):
-    for name, (frames, fps, labels, side) in self._videos.items():
-      frames = video.to_frames(frames)
-      frames = video.label(frames, labels, side) if labels else frames
+    for name, (frames, fps, labels) in self._videos.items():
+      frames = video.label(frames, labels) if labels else frames
       gif = video.encode_gif(frames, fps)
       file = f'{step:012d}_{name.replace("/", "_")}.gif'
       with atomic_write(self._logdir / 'videos' / file) as f:

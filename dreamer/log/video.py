@@ -1,21 +1,23 @@
 """Videos as animated GIF files, without video tools."""
 
+from __future__ import annotations
+
 import io
+import os
+from collections.abc import Sequence
 
 import numpy as np
 
 from dreamer.files import atomic_write
 
-STRIP = 12  # height of a strip of labels in pixels
 
-
-def write_gif(path, frames, fps):
+def write_gif(path: str | os.PathLike, frames: np.ndarray, fps: float) -> None:
   """Writes uint8 frames [T, H, W, C] (C 1 or 3) as a GIF, atomically."""
   with atomic_write(path) as file:
     file.write(encode_gif(frames, fps))
 
 
-def encode_gif(frames, fps):
+def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   """Returns the bytes of an endless GIF of uint8 frames [T, H, W, C].
 
   All frames share one palette of 256 colours, drawn from 32 of them; GIF
@@ -39,56 +41,16 @@ def encode_gif(frames, fps):
   return buffer.getvalue()
 
 
-def to_frames(video):
-  """Returns uint8 frames [T, H, W, C] of any video the agents make.
-
-  video: [T, H, W, C] or a batch [B, T, H, W, C], which is stacked from top to
-  bottom; uint8, or floats in [0, 1] (clipped; NaN is black).
-  """
-  video = np.asarray(video)
-  if video.dtype != np.uint8:
-    video = np.nan_to_num(video.astype(np.float32), nan=0.0).clip(0, 1)
-    video = (255 * video + 0.5).astype(np.uint8)
-  if video.ndim == 5:
-    batch, time, height, width, channels = video.shape
-    video = video.transpose(1, 0, 2, 3, 4).reshape(
-        time, batch * height, width, channels)
-  assert video.ndim == 4, video.shape
-  return video
-
-
-def side_by_side(videos):
-  """Joins {label: frames [T, H, W, C]} from left to right, labels on top.
-
-  Shorter videos hold their last frame; lower ones are black below.
-  """
-  videos = {name: to_frames(video) for name, video in videos.items()}
-  length = max(len(video) for video in videos.values())
-  height = max(video.shape[1] for video in videos.values())
-  panels = []
-  for name, video in videos.items():
-    pad = [(0, length - len(video)), (0, 0), (0, 0), (0, 0)]
-    video = label(np.pad(video, pad, mode='edge'), [name])
-    pad = [(0, 0), (0, height + STRIP - video.shape[1]), (0, 0), (0, 0)]
-    panels.append(np.pad(video, pad))
-  return np.concatenate(panels, 2)
-
-
-def label(frames, labels, side='top'):
-  """Adds a strip of labels at equal distances to frames [T, H, W, C].
-
-  side: 'top' puts them from left to right, 'left' from top to bottom.
-  """
+def label(frames: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+  """Adds a strip on the left, labels from top to bottom, to [T, H, W, C]."""
   from PIL import Image, ImageDraw
-  length, height, width, channels = frames.shape
-  top = side == 'top'
+  length, height, _, channels = frames.shape
   wide = max(ImageDraw.Draw(Image.new('L', (1, 1))).textlength(text)
              for text in labels)
-  image = Image.new('L', (width, STRIP) if top else (int(wide) + 6, height))
+  image = Image.new('L', (int(wide) + 6, height))
   draw = ImageDraw.Draw(image)
   for index, text in enumerate(labels):
-    place = (width if top else height) * index // len(labels)
-    draw.text((place + 3, 0) if top else (3, place), text, fill=255)
+    draw.text((3, height * index // len(labels)), text, fill=255)
   strip = np.asarray(image)[None, :, :, None]
   strip = np.broadcast_to(strip, (length, *strip.shape[1:3], channels))
-  return np.concatenate([strip, frames], 1 if top else 2)
+  return np.concatenate([strip, frames], 2)

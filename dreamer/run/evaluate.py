@@ -29,10 +29,6 @@ class Result(typing.NamedTuple):
   lengths: list
   video: np.ndarray  # uint8 [T, H, W, C] of the first episode, or None
 
-  @property
-  def mean(self):
-    return float(np.mean(self.returns))
-
 
 def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
              restarts=10):
@@ -79,12 +75,12 @@ def evaluate_run(agent, make_envs, logdir, episodes=10, policy='trained',
     envs = make_envs(config, 'eval', min(config.envs.amount, episodes))
     for env in envs:
       stack.callback(env.close)
-    act, steps = _make_policy(
+    act, counters = _make_policy(
         policy, config, agent.make_agent, envs[0], arrays, meta, seed)
     result = evaluate(
         act, envs, envs[0].act_space, seed, 'test', episodes, video,
         config.envs.restarts)
-  line = _line(agent.name, policy, config, seed, steps, result, len(envs))
+  line = _line(agent.name, policy, config, seed, counters, result, len(envs))
   return line, result
 
 
@@ -127,7 +123,7 @@ def _parse(name, argv):
       'of JSON and appends it to eval.jsonl in the logdir.')
   parser.add_argument('--logdir', required=True, help='folder of the run')
   parser.add_argument('--episodes', type=int, default=10)
-  parser.add_argument('--policy', choices=POLICIES, default='trained')
+  parser.add_argument('--policy', choices=protocol.POLICIES, default='trained')
   parser.add_argument('--seed', type=int, default=0, help='of the episodes')
   parser.add_argument('--video', help='GIF of the first episode')
   parser.add_argument(
@@ -144,32 +140,35 @@ def _parse(name, argv):
 
 
 def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
-  """Returns (function for Driver.send, environment steps it learned from)."""
+  """Returns (function for Driver.send, counters of what it learned from)."""
+  counters = dict.fromkeys(('env_steps', 'agent_steps', 'updates'), 0)
   if policy == 'random':
-    return RandomPolicy(env.act_space, seed), 0
+    return RandomPolicy(env.act_space, seed), counters
   spaces = {key: space for key, space in env.obs_space.items()
             if key != 'image' or has_images(config, 'train')}
   agent = make_agent(config, spaces, env.act_space)
-  steps = 0
   if policy == 'trained':
     agent.restore(below(arrays, 'agent/'))
-    steps = meta['env_steps']
-  return lambda obs, state: agent.policy(obs, state, 'eval', steps), steps
+    counters = {key: meta[key] for key in counters}
+  steps = counters['env_steps']
+  return lambda obs, state: agent.policy(obs, state, 'eval', steps), counters
 
 
-def _line(name, policy, config, seed, steps, result, amount):
+def _line(name, policy, config, seed, counters, result, amount):
+  """As a line of scores.jsonl, and what only an evaluation of its own has."""
   mean, low, high = confidence(result.returns)
   origin = protocol.describe(config, name)
   measured = {
       **origin.pop('protocol'), 'episodes': len(result.returns),
-      'every': None, 'envs': amount,
-      'lengths': [x * config.action_repeat for x in result.lengths]}
+      'every': None, 'envs': amount}
   if policy == 'random':
     measured.update(mode='random', noise=None)
   return {
-      **origin, 'policy': policy, 'seed': seed, 'run_seed': config.seed,
-      'env_steps': steps, 'episodes': len(result.returns),
-      'returns': result.returns, 'mean': mean,
+      'step': counters['env_steps'], 'agent_steps': counters['agent_steps'],
+      'updates': counters['updates'], 'returns': result.returns,
+      'lengths': [x * config.action_repeat for x in result.lengths],
+      **origin, 'policy': policy, 'eval_seed': seed,
+      'episodes': len(result.returns), 'mean': mean,
       'low': low if math.isfinite(low) else None,
       'high': high if math.isfinite(high) else None, 'protocol': measured}
 

@@ -283,7 +283,7 @@ class Loop:
     self.replay.restore(state)
     for name, video in self.agent.report(batch).items():
       self.logger.video(
-          name, video, labels=('truth', 'model', 'error'), side='left')
+          name, video, labels=('truth', 'model', 'error'))
 
   # Log
 

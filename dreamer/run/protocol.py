@@ -8,6 +8,7 @@ import subprocess
 from dreamer.files import ROOT
 from dreamer.run import resume
 
+POLICIES = ('trained', 'untrained', 'random')  # that are evaluated
 EMULATOR = ('sticky', 'actions', 'life_loss', 'noops')
 # What makes no other experiment, beside resume.HARMLESS.
 VARYING = ('seed', 'eval_episodes')

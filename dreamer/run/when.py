@@ -1,6 +1,7 @@
 """Questions a schedule asks: is it time? All counts are non-negative.
 
-`state()` is a dict of small arrays, `restore(state)` its inverse.
+Those that remember have `state()`, a dict of small arrays, and its inverse
+`restore(state)`.
 """
 
 import numpy as np
@@ -67,9 +68,3 @@ class Until:
 
   def __call__(self, count):
     return not self.until or count < self.until
-
-  def state(self):
-    return {}
-
-  def restore(self, state):
-    pass

@@ -109,7 +109,7 @@ class TestLogdir:
     assert found.reached == 21796 and found.presets == ['laptop']
     assert found.protocol['action_repeat'] == 4 and found.commits == []
     assert found.final['trained'] == {
-        'env_steps': 21796, 'seed': 100, 'returns': [1.0, 2.0]}
+        'step': 21796, 'eval_seed': 100, 'returns': [1.0, 2.0]}
 
   def test_training_returns(self, old):
     found = runs.read_logdir(old, 'training')
@@ -190,7 +190,7 @@ class TestCollect:
   def test_only_evaluated_after_training(self, tmp_path):
     logdir = write_run(tmp_path / 'a', [])
     write_lines(logdir / 'eval.jsonl', [
-        {'policy': 'trained', 'env_steps': 70, 'returns': [1.0, 2.0]}])
+        {'policy': 'trained', 'step': 70, 'returns': [1.0, 2.0]}])
     found, = runs.load([logdir])
     assert found.evaluations == [] and found.reached == 70
 
@@ -280,7 +280,7 @@ def strange_policy(tmp_path, logdir):
 @failing
 def nan_in_the_last_evaluation(tmp_path, logdir):
   write_lines(logdir / 'eval.jsonl', [
-      {'policy': 'trained', 'env_steps': 9, 'returns': [1, None]}])
+      {'policy': 'trained', 'step': 9, 'returns': [1, None]}])
 
 
 BAD = [

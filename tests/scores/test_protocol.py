@@ -11,9 +11,9 @@ import pytest
 import dreamerv1
 from dreamer.envs import make_envs
 from dreamer.log.logger import Logger
-from dreamer.run import protocol, training
+from dreamer.run import evaluate, protocol, training
 from dreamer.run.stop import Stop, Stopped
-from tests.support.fakes import FakeAgent
+from tests.support.fakes import FakeAgent, FakeInterface
 
 
 def lines(logdir, name='scores.jsonl'):
@@ -44,6 +44,19 @@ class TestRun:
       for key, value in protocol.describe(config, 'fake').items():
         assert row[key] == value
       assert row['protocol']['episodes'] == 2
+
+  def test_an_evaluation_afterwards_has_the_same_names(self, debug_config):
+    """Of eval.jsonl; `seed` is the run's in both files."""
+    config = debug_config(steps=400, seed=7)
+    train(config)
+    line, _ = evaluate.evaluate_run(
+        FakeInterface('fake'), make_envs, config.logdir, episodes=1, seed=3)
+    scored = lines(config.logdir)[-1]
+    assert set(scored) <= set(line)
+    for key in set(scored) - {'returns', 'lengths', 'protocol'}:
+      assert line[key] == scored[key], key
+    assert (line['seed'], line['eval_seed'], line['step']) == (7, 3, 400)
+    assert set(scored['protocol']) <= set(line['protocol'])
 
   def test_no_evaluations(self, debug_config):
     config = debug_config(eval_every=0)

@@ -47,7 +47,7 @@ def write_runs(folder, seeds=3, until=200_000):
         (step, [100.0 + seed]) for step in range(5000, until + 1, 10_000)],
         seed=seed, reached=until)
     write_lines(logdir / 'eval.jsonl', [
-        {'policy': policy, 'env_steps': until, 'returns': [base, base + 10]}
+        {'policy': policy, 'step': until, 'returns': [base, base + 10]}
         for policy, base in (('trained', 100), ('untrained', 20),
                              ('random', 10))])
   return [folder / f'seed{seed}' for seed in range(seeds)]
@@ -222,7 +222,7 @@ class TestReadme:
     __main__.main(['readme'])
     assert capsys.readouterr().out == ''
     with open(ours / 'ours' / 'mine' / 'seed0' / 'eval.jsonl', 'a') as file:
-      file.write('{"policy": "trained", "returns": [7, 8], "env_steps": 9}\n')
+      file.write('{"policy": "trained", "returns": [7, 8], "step": 9}\n')
     with pytest.raises(UserError, match='run.sh scores readme'):
       __main__.main(['readme', '--check'])
 

@@ -23,7 +23,7 @@ def write(path, rows, tail=''):
 
 
 def evaluation(policy, returns, steps=500000, task='dmc_walker_walk'):
-  return {'policy': policy, 'task': task, 'env_steps': steps,
+  return {'policy': policy, 'task': task, 'step': steps,
           'episodes': len(returns), 'returns': returns,
           'mean': -1, 'low': -1, 'high': -1}
 

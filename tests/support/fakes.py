@@ -54,7 +54,7 @@ class FakeAgent:
 
   def report(self, batch):
     self.calls['report'] += 1
-    return {'openloop': batch['image']}
+    return {'openloop': batch['image'][0]}
 
   def state(self):
     return {
