@@ -1,10 +1,16 @@
 """Plain values of settings: their types, what is allowed, how they look."""
 
+from __future__ import annotations
+
 import difflib
 import math
 import numbers
 import re
 import reprlib
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+Plain: TypeAlias = bool | int | float | str
 
 
 class Rule:
@@ -14,13 +20,13 @@ class Rule:
   Raises ValueError for anything else.
   """
 
-  def __init__(self, spec):
+  def __init__(self, spec: list | str):
     self._choices = spec if isinstance(spec, list) else None
     self._text = str(spec)
     if self._choices is None:
       self._low, self._high, self._above = _bounds(self._text)
 
-  def check(self, value):
+  def check(self, value: Plain) -> None:
     """Raises ValueError that says what is allowed."""
     near = ''
     if self._choices is not None:
@@ -30,13 +36,13 @@ class Rule:
     if not good:
       raise ValueError(f'{show(value)} is not allowed{near}; allowed: {self}')
 
-  def __str__(self):
+  def __str__(self) -> str:
     if self._choices is not None:
       return ', '.join(map(str, self._choices))
     return self._text
 
 
-def convert(value, kind):
+def convert(value: Any, kind: type) -> Plain:
   """Returns a value as bool, int, float or str; text is parsed.
 
   Whole numbers may be written as 5e6. Raises ValueError that says what would
@@ -48,13 +54,13 @@ def convert(value, kind):
     raise ValueError(f'{show(value)} is not {_KINDS[kind]}') from None
 
 
-def nearest(name, known):
+def nearest(name: Any, known: Iterable) -> str:
   """Returns ' (did you mean ...?)' with the most similar name, or ''."""
   near = difflib.get_close_matches(str(name), list(map(str, known)), 1, 0.5)
   return f' (did you mean {near[0]}?)' if near else ''
 
 
-def show(value):
+def show(value: Any) -> str:
   """Returns a value for a message: one line, shortened, text in quotes."""
   shorten = reprlib.Repr()
   shorten.maxstring = shorten.maxother = 80

@@ -1,18 +1,20 @@
 """YAML presets and command-line overrides -> a frozen, checked Config.
 
-A schema file has three parts: `defaults` (every key, with its type),
-`allowed` (what a key may be: a list, or bounds 'LOW..HIGH' or '>LOW') and
-`presets` (named sets of overrides; `a+b` applies by itself where a and b are
-both named, after the later of them). Everything a user can get wrong raises
-ConfigError with one line that names the key, the value and the remedy.
+A schema file has three parts: `defaults` (every key with its default and what
+else it may be), `shapes` (the keys of sections that look alike; how both are
+written: `declare.py`) and `presets` (named sets of overrides; `a+b` applies by
+itself where a and b are both named, after the later of them). Everything a
+user can get wrong raises ConfigError with one line that names the key, the
+value and the remedy.
 """
 
 import collections.abc
-import contextlib
 import pathlib
 import sys
 
-from dreamer.config.rules import Rule, convert, nearest, show
+from dreamer.config import declare
+from dreamer.config.declare import flatten, prefixed
+from dreamer.config.rules import convert, nearest, show
 from dreamer.errors import ConfigError
 from dreamer.files import ROOT, atomic_write
 
@@ -101,23 +103,23 @@ class Schema:
   def __init__(self, content, path):
     """Checks the content of the file at `path`."""
     self.path = pathlib.Path(path)
-    missing = {'defaults', 'allowed', 'presets'} ^ set(content)
+    missing = {'shapes', 'defaults', 'presets'} ^ set(content)
     if missing:
       raise ConfigError(
-          f'{path}: needs exactly the parts defaults, allowed, presets; '
+          f'{path}: needs exactly the parts shapes, defaults, presets; '
           f'differs in {", ".join(sorted(map(str, missing)))}')
-    with _prefix(f'{path}: '):
-      self._flat = flatten(content['defaults'])
+    with prefixed(f'{path}: '):
+      declared = declare.keys(content['defaults'], content['shapes'])
+      self._flat = {key: x.default for key, x in declared.items()}
+      self.allowed = {
+          key: x.rule for key, x in declared.items() if x.rule is not None}
       self._groups = {
           key.rsplit('.', i)[0] for key in self._flat
           for i in range(1, 1 + key.count('.'))}
       self._check_names()
-      self.allowed = {
-          self._known(key): _rule(key, spec)
-          for key, spec in flatten(content['allowed'] or {}).items()}
       self.presets = {}
       for name, preset in (content['presets'] or {}).items():
-        with _prefix(f'preset {name}: '):
+        with prefixed(f'preset {name}: '):
           self.presets[name] = self._check_all(flatten(preset or {}))
       self.defaults = self.config()
 
@@ -149,7 +151,7 @@ class Schema:
 
   def read(self, path):
     """Returns the Config that `Config.save` wrote; every key must be there."""
-    with _prefix(f'{path}: '):
+    with prefixed(f'{path}: '):
       flat = flatten(read_yaml(path, prefix=False))
       checked = self._check_all(flat)
       missing = [key for key in self._flat if key not in flat]
@@ -206,10 +208,8 @@ class Schema:
     return {key: self.check(key, value) for key, value in flat.items()}
 
   def _check_names(self):
-    for key, value in self._flat.items():
+    for key in self._flat:
       parts = key.split('.')
-      if not isinstance(value, (bool, int, float, str)):
-        raise ConfigError(f'{key}: {show(value)} is no plain value')
       if key == 'configs' or any(hasattr(Config, part) for part in parts):
         raise ConfigError(f'{key}: this name has a meaning already')
 
@@ -222,51 +222,12 @@ class Schema:
     return values
 
 
-@contextlib.contextmanager
-def _prefix(text):
-  """Puts text before the message of a ConfigError from inside the block."""
-  try:
-    yield
-  except ConfigError as e:
-    raise ConfigError(f'{text}{e}') from None
-
-
-def flatten(nested, prefix=''):
-  """Returns {dotted key: value} of nested mappings; keys may be dotted.
-
-  Raises ConfigError where a key is no text or is given twice.
-  """
-  if not isinstance(nested, collections.abc.Mapping):
-    raise ConfigError(f'{show(nested)} is no mapping of keys to values')
-  if prefix.count('.') > 20:
-    raise ConfigError(f'{show(prefix)}: groups are nested too deep')
-  flat = {}
-  for key, value in nested.items():
-    if not isinstance(key, str):
-      raise ConfigError(f'key {show(key)} is no text; put it in quotes')
-    inner = {prefix + key: value}
-    if isinstance(value, collections.abc.Mapping):
-      inner = flatten(value, f'{prefix}{key}.')
-    for name in inner:
-      if name in flat:
-        raise ConfigError(f'{name} is given twice')
-    flat.update(inner)
-  return flat
-
-
 def diff(a, b):
   """Returns [(key, value in a, value in b)] where two configs differ."""
   a, b = a.flat, b.flat
   keys = [*a, *(key for key in b if key not in a)]
   return [(key, a.get(key), b.get(key)) for key in keys
           if key not in a or key not in b or a[key] != b[key]]
-
-
-def _rule(key, spec):
-  try:
-    return Rule(spec)
-  except ValueError as e:
-    raise ConfigError(f'allowed.{key}: {e}') from None
 
 
 def _nest(flat):

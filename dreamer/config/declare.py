@@ -1,0 +1,160 @@
+"""What a schema file declares: keys with defaults and rules, and shapes.
+
+A key is declared by its default alone or with what is allowed beside it:
+
+  name: text                any value of the default's type
+  name: a | b | c           one of these; the first is the default
+  name: 5 in 0..10          bounds; either may be missing
+  name: 0.1 > 0             a bound that is itself not allowed
+
+A section that says `like: SHAPE` has that shape's keys too, where the word
+stands; values of its own for them are its defaults.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from dreamer.config.rules import Plain, Rule, convert, nearest, show
+from dreamer.errors import ConfigError
+
+LIKE = 'like'
+
+
+class Declared(NamedTuple):
+  """A key of a schema."""
+
+  default: Plain
+  rule: Rule | None  # None: any value of the default's type
+
+
+def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
+  """Returns {dotted key: Declared} of the parts `defaults` and `shapes`.
+
+  Raises ConfigError where a shape is unknown or a declaration malformed.
+  """
+  known, found, own = _shapes(shapes or {}), {}, {}
+  for key, value in flatten(defaults).items():
+    group, dot, last = key.rpartition('.')
+    if last == LIKE:
+      found.update({f'{group}{dot}{inner}': declared for inner, declared
+                    in _shape(key, value, known).items()})
+    else:
+      found.setdefault(key, None)
+      own[key] = value
+  return {key: _own(key, declared, own) for key, declared in found.items()}
+
+
+def _shapes(shapes: Any) -> dict[str, dict[str, Declared]]:
+  known = {}
+  flatten(shapes)  # Raises for what is no mapping.
+  for name, shape in shapes.items():
+    with prefixed(f'shape {name}: '):
+      known[name] = {key: _declared(key, value)
+                     for key, value in flatten(shape).items()}
+      if LIKE in known[name]:
+        raise ConfigError(f'{LIKE}: a shape is like no other')
+  return known
+
+
+def _shape(key: str, name: Any, known: Mapping) -> dict[str, Declared]:
+  if name not in known:
+    raise ConfigError(f'{key}: unknown shape {show(name)}'
+                      f'{nearest(name, known)}; known: {", ".join(known)}')
+  return known[name]
+
+
+def _own(key: str, shaped: Declared | None, own: Mapping) -> Declared:
+  """What a section's own value makes of a key, where it has one."""
+  if key not in own:
+    return shaped
+  declared = _declared(key, own[key])
+  if shaped is None:
+    return declared
+  try:
+    default = convert(declared.default, type(shaped.default))
+  except ValueError as e:
+    raise ConfigError(f'{key}: {e}') from None
+  return Declared(default, declared.rule or shaped.rule)
+
+
+def _declared(key: str, value: Any) -> Declared:
+  if not isinstance(value, (bool, int, float, str)):
+    raise ConfigError(f'{key}: {show(value)} is no plain value')
+  if not isinstance(value, str):
+    return Declared(value, None)
+  try:
+    return _parse(value)
+  except ValueError as e:
+    raise ConfigError(f'{key}: {e}') from None
+
+
+def _parse(text: str) -> Declared:
+  """Reads a declaration; raises ValueError."""
+  words = text.split(' | ')
+  if len(words) > 1:
+    choices = [_number(_word(word)) for word in words]
+    if len(set(map(type, choices))) > 1 or len(set(choices)) < len(choices):
+      raise ValueError(f'{show(text)}: choices are of one type, each once')
+    return Declared(choices[0], Rule(choices))
+  match = re.fullmatch(r'(\S+) (?:in (\S+)|> (\S+))', text)
+  if not match:
+    return Declared(text and _word(text), None)
+  default, bounds, above = match.groups()
+  default = _number(_word(default))
+  if isinstance(default, str):
+    raise ValueError(f'{show(text)}: {show(default)} is no number')
+  return Declared(default, Rule(bounds or f'>{above}'))
+
+
+def _word(text: str) -> str:
+  if not re.fullmatch(r'[^\s|<>=]+', text):
+    raise ValueError(
+        f"{show(text)} is neither a value nor 'VALUE | VALUE ...', "
+        "'VALUE in LOW..HIGH' or 'VALUE > LOW'")
+  return text
+
+
+def _number(text: str) -> int | float | str:
+  """Returns a number as YAML reads it; any other text as it is."""
+  if re.fullmatch(r'[-+]?\d+', text):
+    return convert(text, int)
+  if re.fullmatch(r'[-+]?\d+\.\d*(e[-+]?\d+)?', text):
+    return convert(text, float)
+  return text
+
+
+@contextlib.contextmanager
+def prefixed(text: str) -> Iterator[None]:
+  """Puts text before the message of a ConfigError from inside the block."""
+  try:
+    yield
+  except ConfigError as e:
+    raise ConfigError(f'{text}{e}') from None
+
+
+def flatten(nested: Any, prefix: str = '') -> dict[str, Any]:
+  """Returns {dotted key: value} of nested mappings; keys may be dotted.
+
+  Raises ConfigError where a key is no text or is given twice.
+  """
+  if not isinstance(nested, collections.abc.Mapping):
+    raise ConfigError(f'{show(nested)} is no mapping of keys to values')
+  if prefix.count('.') > 20:
+    raise ConfigError(f'{show(prefix)}: groups are nested too deep')
+  flat = {}
+  for key, value in nested.items():
+    if not isinstance(key, str):
+      raise ConfigError(f'key {show(key)} is no text; put it in quotes')
+    inner = {prefix + key: value}
+    if isinstance(value, collections.abc.Mapping):
+      inner = flatten(value, f'{prefix}{key}.')
+    for name in inner:
+      if name in flat:
+        raise ConfigError(f'{name} is given twice')
+    flat.update(inner)
+  return flat

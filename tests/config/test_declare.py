@@ -1,0 +1,97 @@
+"""How a schema file declares keys: defaults, rules, shapes."""
+
+import pytest
+
+from dreamer.config import declare
+from dreamer.errors import ConfigError
+
+
+def one(value):
+  return declare.keys({'key': value}, {})['key']
+
+
+@pytest.mark.parametrize('value, default, allowed', [
+    (3, 3, None), (0.5, 0.5, None), (True, True, None), ('', '', None),
+    ('text', 'text', None), ('5', '5', None),
+    ('3 in 0..10', 3, '0..10'), ('3 in 0..', 3, '0..'),
+    ('-1 in -1..', -1, '-1..'), ('1.0 in 0..1', 1.0, '0..1'),
+    ('0.00001 > 0', 1e-5, '>0'), ('1.0e-8 > 0', 1e-8, '>0'),
+    ('b | a', 'b', 'b, a'), ('9 | 7 | 3', 9, '9, 7, 3'),
+    ('0.5 | 1.5', 0.5, '0.5, 1.5')])
+def test_declarations(value, default, allowed):
+  found = one(value)
+  assert found.default == default and type(found.default) is type(default)
+  assert (found.rule and str(found.rule)) == allowed
+
+
+@pytest.mark.parametrize('value, wanted', [
+    ('3 in', 'neither a value nor'), ('3 in 0', "'LOW..HIGH'"),
+    ('3 in many', "'LOW..HIGH'"), ('3 in 0..1 x', 'neither a value nor'),
+    ('3 >= 0', 'neither a value nor'), ('3 > x', "'>LOW'"),
+    ('3>0', 'neither a value nor'), ('a|b', 'neither a value nor'),
+    ('a |b', 'neither a value nor'), ('a | b c', 'neither a value nor'),
+    ('a | ', 'neither a value nor'), ('two words', 'neither a value nor'),
+    ('a in 0..1', "'a' is no number"), ('a | a', 'each once'),
+    ('a | 1', 'one type'), ('1 | 1.0', 'one type'), (None, 'no plain value'),
+    ([1, 2], 'no plain value')])
+def test_mistakes(value, wanted):
+  with pytest.raises(ConfigError) as info:
+    one(value)
+  text = str(info.value)
+  assert text.startswith('key: ') and wanted in text and '\n' not in text
+
+
+class TestShapes:
+  SHAPES = {'head': {'layers': '3 in 0..', 'act': 'elu | relu'},
+            'opt': {'lr': '0.1 > 0'}}
+
+  def keys(self, **defaults):
+    return declare.keys(defaults, self.SHAPES)
+
+  def test_keys_stand_where_the_word_stands(self):
+    found = self.keys(a={'x': 1, 'like': 'head', 'y': 2}, b={'like': 'opt'})
+    assert list(found) == ['a.x', 'a.layers', 'a.act', 'a.y', 'b.lr']
+    assert found['a.layers'].default == 3
+    assert str(found['a.act'].rule) == 'elu, relu'
+
+  def test_own_values_replace_defaults_and_keep_the_rule(self):
+    for a in ({'like': 'head', 'act': 'relu', 'layers': 5},
+              {'act': 'relu', 'layers': 5, 'like': 'head'}):
+      found = self.keys(a=a)
+      assert found['a.act'].default == 'relu'
+      assert str(found['a.act'].rule) == 'elu, relu'
+      assert found['a.layers'].default == 5
+    assert self.keys(a={'like': 'opt'})['a.lr'].default == 0.1
+
+  def test_own_values_have_the_type_of_the_shape(self):
+    found = self.keys(a={'like': 'opt', 'lr': 1})['a.lr'].default
+    assert found == 1 and type(found) is float
+
+  def test_own_rules_replace_those_of_the_shape(self):
+    found = self.keys(a={'like': 'opt', 'lr': '0.2 in 0..1'})['a.lr']
+    assert found.default == 0.2 and str(found.rule) == '0..1'
+
+  def test_groups_inside_groups(self):
+    found = self.keys(a={'b': {'like': 'opt', 'lr': 0.3}})
+    assert found['a.b.lr'].default == 0.3
+    assert list(self.keys(like='opt', z=1)) == ['lr', 'z']
+
+  @pytest.mark.parametrize('section, wanted', [
+      ({'like': 'haed'}, "a.like: unknown shape 'haed' (did you mean head?)"),
+      ({'like': 3}, 'unknown shape 3'),
+      ({'like': 'head', 'layers': 'many'}, "a.layers: 'many' is not a whole"),
+      ({'like': 'opt', 'lr': '0.2 in'}, 'a.lr: ')])
+  def test_mistakes(self, section, wanted):
+    with pytest.raises(ConfigError) as info:
+      self.keys(a=section)
+    assert wanted in str(info.value) and '\n' not in str(info.value)
+
+  @pytest.mark.parametrize('shapes, wanted', [
+      ({'head': {'layers': None}}, 'shape head: layers: None'),
+      ({'head': 3}, 'shape head: 3 is no mapping'),
+      ([1], 'no mapping'),
+      ({'head': {'like': 'opt'}}, 'shape head: like: ')])
+  def test_mistakes_in_shapes(self, shapes, wanted):
+    with pytest.raises(ConfigError) as info:
+      declare.keys({}, shapes)
+    assert wanted in str(info.value) and '\n' not in str(info.value)
