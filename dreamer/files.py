@@ -39,6 +39,21 @@ def atomic_write(path, mode='wb'):
       temp.unlink(missing_ok=True)
 
 
+def replace_section(
+    path: str | os.PathLike, name: str, content: str) -> str:
+  """Returns a file's text with `content` between the marks of a section.
+
+  The marks are the lines `<!-- name -->` and `<!-- /name -->`. Raises
+  UserError where they are missing.
+  """
+  marks = f'<!-- {name} -->', f'<!-- /{name} -->'
+  text = pathlib.Path(path).read_text(encoding='utf-8')
+  start, end = map(text.find, marks)
+  if start < 0 or end < start:
+    raise UserError(f'{path}: needs the lines {" and ".join(marks)}')
+  return f'{text[:start]}{marks[0]}\n{content}\n{text[end:]}'
+
+
 def _why(path, error):
   if error.errno in (errno.ENOSPC, errno.EDQUOT):
     return f'disk full: {path} was not written; free some space and resume'

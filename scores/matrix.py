@@ -15,8 +15,8 @@ import typing
 
 from dreamer.config.schema import Section, read_yaml
 from dreamer.errors import UserError
+from dreamer.log.tables import number
 from scores import atari, form, runs
-from scores.layout import number
 
 TFLOPS = 10.0  # sustained
 STEPS_PER_SECOND = 200.0

@@ -1,15 +1,14 @@
 """README's results and scores/ours/*/scores.json, from the runs kept there."""
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, atomic_write
+from dreamer.files import ROOT, atomic_write, replace_section
+from dreamer.log.tables import Table, to_markdown
 from dreamer.run import protocol
 from dreamer.stats import confidence
 from scores import binning, collect, references, runs, series
-from scores.layout import Table, to_markdown
 
 OURS = ROOT / 'scores' / 'ours'
 README = ROOT / 'README.md'
-MARKS = ('<!-- scores -->', '<!-- /scores -->')
 PUBLISHED = {  # by agent and suite
     ('dreamerv1', 'dmc'): 'dreamerv1/table_g',
     ('dreamerv1', 'atari'): 'dreamerv1/fig9',
@@ -46,12 +45,7 @@ def texts(ours, readme):
     folders[folder.name] = runs.load(sorted(folder.glob('seed*')))
     found[folder / 'scores.json'] = collect.dumps(collect.collect(
         folders[folder.name], _width(folders[folder.name])))
-  text = readme.read_text(encoding='utf-8')
-  start, end = (text.find(mark) for mark in MARKS)
-  if start < 0 or end < start:
-    raise UserError(f'{readme}: needs the lines {" and ".join(MARKS)}')
-  found[readme] = (f'{text[:start]}{MARKS[0]}\n{section(folders)}\n'
-                   f'{text[end:]}')
+  found[readme] = replace_section(readme, 'scores', section(folders))
   return found
 
 

@@ -10,18 +10,18 @@ from dreamer.audit.tables import value_text
 from dreamer.config.schema import Schema, flatten, read_yaml
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
+from dreamer.log.tables import Table, to_html
 from dreamer.run import protocol
 from dreamer.stats import confidence
 from scores import (
-    collect,
-    compare,
-    plot,
-    references,
-    runs,
-    series,
-    verdicts,
+  collect,
+  compare,
+  plot,
+  references,
+  runs,
+  series,
+  verdicts,
 )
-from scores.layout import Table, to_html
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;

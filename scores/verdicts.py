@@ -1,7 +1,7 @@
 """A comparison as tables and text."""
 
+from dreamer.log.tables import Table, to_text
 from scores import aggregates, atari, intervals
-from scores.layout import Table, to_text
 
 
 def tables(result):

@@ -17,7 +17,7 @@ from dreamer.audit.sources import AGENTS, VERDICTS, Published
 from dreamer.config.rules import nearest, show
 from dreamer.config.schema import Schema, diff, flatten, read_yaml
 from dreamer.errors import UserError
-from dreamer.files import ROOT
+from dreamer.files import ROOT, atomic_write, replace_section
 
 EXAMPLES = """examples:
   ./run.sh audit dreamerv1 --configs dmc released
@@ -79,13 +79,13 @@ def _check(args):
 
 
 def audit(args):
-  """Returns the Table that was asked for."""
+  """Returns the Audit that was asked for."""
   config, agent, presets = _config(args)
   published = Published.load(agent, config.schema)
   suite, preset = published.identify(config, presets)
   rows = published.rows(config, suite, preset)
   what = args.logdir or ' '.join(presets) or 'defaults'
-  return tables.Table(
+  return tables.Audit(
       _head(published, config, suite, preset, what), published.titles,
       [_record(row, published.titles) for row in rows
        if row.differs or not args.differences],
@@ -148,7 +148,7 @@ def resolve(text, agent=None):
 
 
 def compare(a, b, agent=None):
-  """Returns the Table of what differs in two configs."""
+  """Returns the Audit of what differs in two configs."""
   found = [resolve(text, agent) for text in (a, b)]
   (one, first, _), (two, second, _) = found
   if first != second:
@@ -161,7 +161,7 @@ def compare(a, b, agent=None):
           for key, x, y in diff(one, two)]
   head = {'agent': first, 'A': a, 'B': b,
           'suite': ' and '.join(dict.fromkeys(suites))}
-  return tables.Table(head, {'A': 'A', 'B': 'B', **published.titles}, rows,
+  return tables.Audit(head, {'A': 'A', 'B': 'B', **published.titles}, rows,
                       {'count': len(rows)})
 
 
@@ -207,8 +207,7 @@ def _cell(entry, column):
 
 def write_readme(path):
   """Writes the section on conflicts into a file."""
-  from dreamer.files import atomic_write  # NumPy with it.
-  text = tables.section(path.read_text(encoding='utf-8'), path)
+  text = replace_section(path, 'audit', tables.readme())
   with atomic_write(path, 'w') as file:
     file.write(text)
   print(f'{path}: section written', file=sys.stderr)

@@ -5,9 +5,8 @@ import textwrap
 import typing
 
 from dreamer.audit.sources import AGENTS, PAPER, Published
-from dreamer.errors import UserError
+from dreamer.log import tables
 
-MARKS = ('<!-- audit -->', '<!-- /audit -->')
 INTRO = """\
 Where the sources disagree, the profile decides. Counts are in environment
 steps. (silent): the paper names no value; this is ours. \\*: deliberately not
@@ -15,7 +14,7 @@ followed, for the reason below the table. `./run.sh audit` prints all keys and
 judges a run; `./run.sh audit --readme` wrote this section."""
 
 
-class Table(typing.NamedTuple):
+class Audit(typing.NamedTuple):
   """An audit, or a comparison of two configs, as plain data."""
 
   head: dict  # what is audited
@@ -26,20 +25,17 @@ class Table(typing.NamedTuple):
 
 def as_text(table, sources=False):
   """Aligned columns, with a summary below."""
-  lines = [_titles(table), *(_line(row, table) for row in table.rows)]
-  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  out = [f'{name}: {value}' for name, value in table.head.items()] + ['']
-  for index, line in enumerate(lines):
-    out.append('  '.join(text.ljust(width) for text, width in zip(
-        line, widths, strict=True)).rstrip())
-    if sources and index:
-      out += _indented(_sources(table.rows[index - 1], table))
+  head = '\n'.join(f'{name}: {value}' for name, value in table.head.items())
   reasons = [f'{row["key"]}: {row["reason"]}' for row in table.rows
              if row.get('reason')]
-  if reasons:
-    out += ['', 'Deviations:', *(
-        line for reason in reasons for line in _indented(reason))]
-  return '\n'.join([*out, '', *_summary(table)])
+  notes = ['Deviations:', *(
+      line for reason in reasons for line in _indented(reason)), '']
+  details = {index: _indented(_sources(row, table))
+             for index, row in enumerate(table.rows)} if sources else {}
+  titles = _titles(table)
+  return tables.to_text(tables.Table(
+      head, titles, [_line(row, table) for row in table.rows],
+      [*(notes if reasons else []), *_summary(table)], len(titles), details))
 
 
 def as_json(table, sources=False):
@@ -52,15 +48,20 @@ def as_json(table, sources=False):
 def as_markdown(table, sources=False):
   """A table for documents."""
   titles = _titles(table) + (['sources'] if sources else [])
-  lines = [titles, ['---'] * len(titles)]
+  lines = []
   for row in table.rows:
-    line = _line(row, table)
-    line[0] = f'`{line[0]}`'
+    key, *line = _line(row, table)
     if row.get('reason'):
       line[-1] += f': {row["reason"]}'
-    lines.append(line + ([_sources(row, table)] if sources else []))
-  out = [f'{name}: {value}  ' for name, value in table.head.items()] + ['']
-  return '\n'.join([*out, *map(_cells, lines), '', *_summary(table)])
+    lines.append([f'`{key}`', *line] + (
+        [_sources(row, table)] if sources else []))
+  head = [f'{name}: {value}  ' for name, value in table.head.items()]
+  return '\n'.join([*head, '', _markdown(titles, lines, _summary(table))])
+
+
+def _markdown(header, rows, notes=()):
+  return tables.to_markdown(
+      tables.Table('', header, rows, notes, left=len(header)))
 
 
 FORMATS = {'text': as_text, 'json': as_json, 'markdown': as_markdown}
@@ -113,28 +114,16 @@ def _indented(text):
       text, 79, initial_indent='    ', subsequent_indent='    ')
 
 
-def _cells(texts):
-  return f'| {" | ".join(text.replace("|", "or") for text in texts)} |'
-
-
-def section(text, path):
-  """Returns a file's text with what is between the marks written anew."""
-  start, end = (text.find(mark) for mark in MARKS)
-  if start < 0 or end < start:
-    raise UserError(f'{path}: needs the lines {" and ".join(MARKS)}')
-  return f'{text[:start]}{MARKS[0]}\n{readme()}\n{text[end:]}'
-
-
 def readme():
   """Returns the README's section: the conflicts, and who follows what."""
   lines = [INTRO]
   for agent in AGENTS:
     published = Published.load(agent)
     lines += ['', f'### {agent.replace("dreamerv", "DreamerV")}', '']
-    lines += ['| column | what | profile |', '|---|---|---|']
-    for column in published.columns.values():
-      preset = f'`{column["preset"]}`' if 'preset' in column else 'none'
-      lines.append(_cells([column['title'], column['what'], preset]))
+    lines.append(_markdown(['column', 'what', 'profile'], [
+        [column['title'], column['what'],
+         f'`{column["preset"]}`' if 'preset' in column else 'none']
+        for column in published.columns.values()]))
     for name in published.suites:
       lines += _suite(published, name)
   return '\n'.join(lines)
@@ -149,9 +138,8 @@ def _suite(published, name):
   head += f', beyond `{suite.parent}`' if suite.parent else ''
   head += f' ({suite.note}):' if suite.note else ':'
   titles = published.titles.values()
-  return ['', head, '', _cells(['key', *titles]),
-          '|' + '---|' * (1 + len(titles)),
-          *map(_cells, _grouped(published, found)), *_reasons(found)]
+  return ['', head, '', _markdown(
+      ['key', *titles], _grouped(published, found)), *_reasons(found)]
 
 
 def conflicts(published, suite):

@@ -168,7 +168,7 @@ class TestReadme:
   def ours(self, tmp_path):
     write_runs(tmp_path / 'ours' / 'mine', 2)
     (tmp_path / 'README.md').write_text(
-        f'# Start\n{readme.MARKS[0]}\nold\n{readme.MARKS[1]}\nend\n')
+        '# Start\n<!-- scores -->\nold\n<!-- /scores -->\nend\n')
     return tmp_path
 
   def texts(self, folder):

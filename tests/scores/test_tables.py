@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
-from scores import __main__, atari, form, layout, tables
+from scores import __main__, atari, form, tables
 
 FILES = sorted(path.stem for path in form.PUBLISHED.glob('*.csv')
                if path.stem not in ('sources', 'notes'))
@@ -232,11 +232,3 @@ class TestMain:
   def test_unknown(self):
     with pytest.raises(UserError, match="unknown table 'table_h'; allowed: "):
       run('tables', 'table_h')
-
-
-def test_layout():
-  table = layout.Table('A<b>', ('x', 'y'), [['a|b', '1'], ['c', '10']], ('n',))
-  assert layout.to_text(table).splitlines() == [
-      'A<b>', '', 'x     y', '---  --', 'a|b   1', 'c    10', '', 'n']
-  assert '| a\\|b | 1 |' in layout.to_markdown(table)
-  assert '<h3>A&lt;b&gt;</h3>' in layout.to_html(table)
