@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 
+from dreamer import files
 from dreamer.errors import UserError
 
 
@@ -46,5 +47,17 @@ class Parser(argparse.ArgumentParser):
   def __init__(self, **kwargs):
     super().__init__(allow_abbrev=False, **kwargs)
 
+  def parse_args(self, args=None, namespace=None):
+    """As usual; `~` is expanded, also in `--key=~/folder`."""
+    args = sys.argv[1:] if args is None else args
+    return super().parse_args(list(map(_expanded, args)), namespace)
+
   def error(self, message):
     raise UserError(f'{message}; see {self.prog} --help')
+
+
+def _expanded(argument):
+  start, equals, path = argument.partition('=')
+  if equals and start.startswith('--'):
+    return start + equals + files.expand(path)
+  return files.expand(argument)

@@ -11,6 +11,11 @@ from dreamer.errors import UserError
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # of the checkout
 
 
+def expand(path: str | os.PathLike) -> str:
+  """Returns a path as text, with the home folder for `~` as shells do it."""
+  return os.path.expanduser(os.fspath(path))
+
+
 @contextlib.contextmanager
 def atomic_write(path, mode='wb'):
   """A file to write; it becomes `path` when the block ends without an error.

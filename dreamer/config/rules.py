@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 import re
 import reprlib
 from collections.abc import Iterable
@@ -110,6 +111,8 @@ def _to_int(value):
 
 
 def _to_str(value):
+  if isinstance(value, os.PathLike):
+    value = os.fspath(value)
   if not isinstance(value, str):
     raise ValueError
   return value

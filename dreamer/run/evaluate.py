@@ -1,5 +1,7 @@
 """Episodes by a fixed policy: for the score, and for videos."""
 
+from __future__ import annotations
+
 import contextlib
 import math
 import os
@@ -8,12 +10,13 @@ import typing
 
 import numpy as np
 
-from dreamer import cli
+from dreamer import cli, files
 from dreamer.envs.base import has_images
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
-from dreamer.run import protocol, resume
+from dreamer.run import arguments, protocol, resume
+from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, RandomPolicy
 from dreamer.stats import confidence
@@ -60,28 +63,48 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   return Result(returns, lengths, frames[0] if frames else None)
 
 
-def evaluate_run(agent, make_envs, logdir, episodes=10, policy='trained',
-                 seed=0, amount=None, video=False):
+def evaluate_run(agent, make_envs, wish):
   """Evaluates the newest checkpoint of a run.
 
-  agent: a dreamer.run.interface.Interface.
-  policy: trained, untrained (new weights) or random (uniform actions).
-  amount: environments in parallel, by default as many as in training.
+  agent: a dreamer.run.interface.Interface. make_envs(config, mode, amount)
+  makes environments. wish: a dreamer.run.arguments.Evaluation.
   Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
   """
-  config, arrays, meta = resume.load_run(agent.schema(), logdir, agent.name)
-  config = config.update({'envs.amount': amount or config.envs.amount})
+  config, arrays, meta = resume.load_run(
+      agent.schema(), wish.logdir, agent.name)
+  config = config.update({'envs.amount': wish.amount or config.envs.amount})
+  if wish.video and config.get('images') == 'none':
+    raise UserError(
+        f'video: the run in {config.logdir} has images none, nothing is '
+        'rendered; leave the video out')
   with contextlib.ExitStack() as stack:
-    envs = make_envs(config, 'eval', min(config.envs.amount, episodes))
+    envs = make_envs(config, 'eval', min(config.envs.amount, wish.episodes))
     for env in envs:
       stack.callback(env.close)
     act, counters = _make_policy(
-        policy, config, agent.make_agent, envs[0], arrays, meta, seed)
+        wish.policy, config, agent.make_agent, envs[0], arrays, meta,
+        wish.seed)
     result = evaluate(
-        act, envs, envs[0].act_space, seed, 'test', episodes, video,
-        config.envs.restarts)
-  line = _line(agent.name, policy, config, seed, counters, result, len(envs))
+        act, envs, envs[0].act_space, wish.seed, 'test', wish.episodes,
+        bool(wish.video), config.envs.restarts)
+  line = _line(agent.name, config, wish, counters, result, len(envs))
   return line, result
+
+
+def record(wish: Evaluation, line: dict, result: Result) -> None:
+  """Adds a line to the run's eval.jsonl and writes the video, if it has one.
+
+  A run that can't be written to only costs its line, with a warning. Raises
+  UserError where the video can't be written.
+  """
+  path = pathlib.Path(wish.logdir) / 'eval.jsonl'
+  try:
+    _append(path, to_line(line))
+  except OSError as e:
+    files.report(
+        f'can not write {path}: {e.strerror or e}; its line is not kept')
+  if isinstance(wish.video, pathlib.Path):
+    write_gif(wish.video, result.video, fps=20)
 
 
 def main(agent, make_envs, argv):
@@ -96,24 +119,10 @@ def main(agent, make_envs, argv):
           f'from Python by {agent.name}.evaluate(env, logdir)')
     return make_envs(config, mode, amount)
 
-  args = _parse(agent.name, argv)
-  if args.video:
-    _check_renders(resume.load_run(
-        agent.schema(), args.logdir, agent.name)[0])
-  line, result = evaluate_run(
-      agent, make, args.logdir, args.episodes, args.policy, args.seed,
-      args.amount, bool(args.video))
+  wish = _parse(agent.name, argv)
+  line, result = evaluate_run(agent, make, wish)
   print(to_line(line), end='', flush=True)
-  _append(pathlib.Path(args.logdir) / 'eval.jsonl', to_line(line))
-  if args.video:
-    write_gif(args.video, result.video, fps=20)
-
-
-def _check_renders(config):
-  if config.get('images') == 'none':
-    raise UserError(
-        f'--video: the run in {config.logdir} has images none, nothing is '
-        'rendered; leave --video out')
+  record(wish, line, result)
 
 
 def _parse(name, argv):
@@ -122,21 +131,19 @@ def _parse(name, argv):
       description='Evaluates the newest checkpoint of a run; prints one line '
       'of JSON and appends it to eval.jsonl in the logdir.')
   parser.add_argument('--logdir', required=True, help='folder of the run')
-  parser.add_argument('--episodes', type=int, default=10)
-  parser.add_argument('--policy', choices=protocol.POLICIES, default='trained')
-  parser.add_argument('--seed', type=int, default=0, help='of the episodes')
+  parser.add_argument('--episodes', default=10)
+  parser.add_argument(
+      '--policy', default='trained', help=', '.join(protocol.POLICIES))
+  parser.add_argument('--seed', default=0, help='of the episodes')
   parser.add_argument('--video', help='GIF of the first episode')
   parser.add_argument(
-      '--envs.amount', dest='amount', type=int,
+      '--envs.amount', dest='amount',
       help='environments in parallel; default: as in training')
-  args = parser.parse_args(argv)
-  for key, least in (('episodes', 1), ('seed', 0), ('amount', 1)):
-    value = getattr(args, key)
-    if value is not None and not least <= value < 2 ** 31:
-      raise UserError(f'--{key}: {value} is not allowed; allowed: {least}..')
-  if args.video and not args.video.endswith('.gif'):
-    raise UserError(f'--video: {args.video} has to end with .gif')
-  return args
+  return arguments.evaluation(**vars(parser.parse_args(argv)), label=_option)
+
+
+def _option(name):
+  return '--envs.amount' if name == 'amount' else f'--{name}'
 
 
 def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
@@ -154,20 +161,20 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
   return lambda obs, state: agent.policy(obs, state, 'eval', steps), counters
 
 
-def _line(name, policy, config, seed, counters, result, amount):
+def _line(name, config, wish, counters, result, amount):
   """As a line of scores.jsonl, and what only an evaluation of its own has."""
   mean, low, high = confidence(result.returns)
   origin = protocol.describe(config, name)
   measured = {
       **origin.pop('protocol'), 'episodes': len(result.returns),
       'every': None, 'envs': amount}
-  if policy == 'random':
+  if wish.policy == 'random':
     measured.update(mode='random', noise=None)
   return {
       'step': counters['env_steps'], 'agent_steps': counters['agent_steps'],
       'updates': counters['updates'], 'returns': result.returns,
       'lengths': [x * config.action_repeat for x in result.lengths],
-      **origin, 'policy': policy, 'eval_seed': seed,
+      **origin, 'policy': wish.policy, 'eval_seed': wish.seed,
       'episodes': len(result.returns), 'mean': mean,
       'low': low if math.isfinite(low) else None,
       'high': high if math.isfinite(high) else None, 'protocol': measured}
@@ -175,11 +182,8 @@ def _line(name, policy, config, seed, counters, result, amount):
 
 def _append(path, line):
   """Adds a whole line, also behind one that a crash has cut."""
-  try:
-    cut = path.exists() and path.read_bytes()[-1:] not in (b'', b'\n')
-    with open(path, 'a', encoding='utf-8') as file:
-      file.write('\n' * cut + line)
-      file.flush()
-      os.fsync(file.fileno())
-  except OSError as e:
-    raise UserError(f'can not write {path}: {e.strerror or e}') from e
+  cut = path.exists() and path.read_bytes()[-1:] not in (b'', b'\n')
+  with open(path, 'a', encoding='utf-8') as file:
+    file.write('\n' * cut + line)
+    file.flush()
+    os.fsync(file.fileno())

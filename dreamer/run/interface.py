@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import pathlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,8 @@ from dreamer.config.rules import nearest
 from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.errors import UserError
-from dreamer.run import evaluate, training
+from dreamer.files import ROOT
+from dreamer.run import arguments, evaluate, training
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -28,20 +29,21 @@ class Interface:
 
   def __init__(self, name: str, load: Callable[[], Callable]):
     self.name = name
+    self.path = ROOT / 'configs' / f'{name}.yaml'
     self._load = load
 
   def schema(self) -> Schema:
     """Defaults, presets and allowed values of every key."""
-    return Schema.load(f'configs/{self.name}.yaml')
+    return Schema.load(self.path)
 
   def configure(
-      self, presets: Sequence[str] = (), **overrides: Any) -> Config:
+      self, presets: str | Sequence[str] = (), **overrides: Any) -> Config:
     """Returns the Config of presets, left to right, and overrides.
 
     Overrides are nested, `rssm={'deter': 16}`, or dotted, `**{'rssm.deter':
     16}`. Raises ConfigError.
     """
-    return self.schema().config(presets, overrides)
+    return self.schema().config(arguments.presets(presets), overrides)
 
   def make_agent(self, config: Config, obs_space: dict, act_space: Any) -> Any:
     """Returns the Agent; imports and sets up TensorFlow."""
@@ -58,6 +60,8 @@ class Interface:
     config: from `configure`; its `task` is not used.
     Raises UserError, and KeyboardInterrupt after saving a checkpoint.
     """
+    arguments.environment(env, self.name)
+    config = arguments.config(config, self.name, self.path)
     name = getattr(env, '__name__', type(env).__name__)
     config = config.update({'task': f'{evaluate.OWN}{name}'})
     try:
@@ -68,19 +72,27 @@ class Interface:
       raise KeyboardInterrupt(f'{e}, after a checkpoint') from None
 
   def evaluate(
-      self, env: Any, logdir: str | pathlib.Path, episodes: int = 10,
+      self, env: Any, logdir: str | os.PathLike, episodes: int = 10,
       policy: str = 'trained', seed: int = 0, amount: int | None = None,
-      video: bool = False) -> tuple[dict, evaluate.Result]:
+      video: bool | str | os.PathLike = False
+  ) -> tuple[dict, evaluate.Result]:
     """Evaluates the newest checkpoint of a run of `train(env, config)`.
 
     policy: trained, untrained (new weights) or random (uniform actions).
-    amount: environments in parallel, by default as many as in training.
+    amount: environments in parallel; by default as many as in training, of
+      an environment object one.
+    video: of the first episode: True, or the path of a GIF to write.
     Returns a dict with returns, mean, low, high and how they were measured,
     and the Result with the video. Raises UserError.
     """
-    return evaluate.evaluate_run(
-        self, _environments(env), logdir, episodes, policy, seed, amount,
-        video)
+    wish = arguments.evaluation(
+        logdir, episodes, policy, seed, amount, video)
+    arguments.environment(env, self.name)
+    if wish.amount is None and arguments.is_object(env):
+      wish = wish._replace(amount=1)
+    line, result = evaluate.evaluate_run(self, _environments(env), wish)
+    evaluate.record(wish, line, result)
+    return line, result
 
   def main(self, argv: Sequence[str] | None = None) -> None:
     """The command line: `train ...` or `eval ...`."""

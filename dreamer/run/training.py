@@ -5,7 +5,7 @@ import math
 import shlex
 import sys
 
-from dreamer import cli
+from dreamer import cli, files
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.replay import sampling
@@ -38,6 +38,7 @@ def train(config, name, make_agent, make_envs, stop):
   dreamer.run.stop.Stop. Raises UserError, or Stopped after a checkpoint.
   """
   check(config)
+  config = config.update({'logdir': files.expand(config.logdir)})
   with contextlib.ExitStack() as stack:
     stack.enter_context(resume.locked(config.logdir))
     saved = resume.open_logdir(config, name)

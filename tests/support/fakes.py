@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
-import dreamerv1
 from dreamer import cli
+from dreamer.files import ROOT
 from dreamer.run.interface import Interface
 
 
@@ -68,14 +68,12 @@ class FakeAgent:
 
 
 class FakeInterface(Interface):
-  """As that of dreamerv1, with a FakeAgent; seconds: see there."""
+  """As that of dreamerv1, with FakeAgents made by options of theirs."""
 
   def __init__(self, name='dreamerv1', **options):
     super().__init__(name, lambda: FakeAgent)
+    self.path = ROOT / 'configs' / 'dreamerv1.yaml'
     self.options = options
-
-  def schema(self):
-    return dreamerv1.schema()
 
   def make_agent(self, config, obs_space, act_space):
     return FakeAgent(config, obs_space, act_space, **self.options)
