@@ -40,9 +40,9 @@ def _sums(loss, module, rows, weights, size):
   size = _even(amount, size)
 
   def part(start, length):
-    some = [x[start: start + length] for x in rows]
-    for x in some:
-      x.set_shape([length, *x.shape[1:]])
+    # Not x[start: start + length]: to XLA its length would be unknown.
+    some = [tf.slice(x, [start, *[0] * (x.shape.rank - 1)],
+                     [length, *x.shape[1:]]) for x in rows]
     return _gradients(loss, module, some, weights)
 
   def body(index, total, outer, inner):

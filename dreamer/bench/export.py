@@ -1,0 +1,228 @@
+"""Train and policy steps as StableHLO programs, for machines without TensorFlow.
+
+    python -m dreamer.bench.export dreamerv1 --out DIR [--configs ...] [--key V]
+    python -m dreamer.bench.export dreamerv1 --out DIR --logdir runs/walker
+
+The first form writes an agent as it is before training, the second one the
+trained agent of a run. DIR then holds
+
+    program.json      config, spaces, and of each program the names, shapes and
+                      dtypes of what goes in and comes out
+    *.stablehlo       train, policy_train, policy_eval, report: the compiled
+                      functions (MLIR bytecode)
+    state.npz         weights, moments and counters by checkpoint name
+
+A program takes its inputs and then the variables that it reads; it returns its
+outputs and then the new values of the variables that it writes. So state can
+stay on the device. `dreamer.bench.jax_agent` runs such a folder with JAX.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import pathlib
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dreamer import cli, npz
+from dreamer.errors import UserError
+from dreamer.files import atomic_write
+
+MANIFEST = 'program.json'
+STATE = 'state.npz'
+STEPS = ('train', 'policy_train', 'policy_eval', 'report')
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Writes the programs of an agent; prints one line for each."""
+  args, rest = _parser().parse_known_args(argv)
+  module = _agent(args.agent)
+  arrays = None
+  if args.logdir:
+    config, arrays = _trained(module, args.logdir, rest)
+  else:
+    config = module.schema().parse(rest, f'{_PROG} {args.agent}')
+  out = pathlib.Path(args.out).expanduser()
+  for name, size in export(module, config, out, arrays, args.envs).items():
+    print(f'{out / name}: {size / 2 ** 20:.1f} MiB')
+
+
+def export(module: Any, config: Any, out: pathlib.Path,
+           arrays: Mapping[str, np.ndarray] | None = None,
+           rows: int = 1) -> dict[str, int]:
+  """Writes an agent's programs and state into the folder `out`.
+
+  Args:
+    module: `dreamerv1` or `dreamerv2`.
+    config: its Config; `task` is made once for its spaces.
+    out: A folder; files of these names in it are replaced.
+    arrays: State of a checkpoint, by name; None: as initialised.
+    rows: Environments that the policy programs act for.
+
+  Returns:
+    Bytes by file name.
+  """
+  obs_space, act_space = _spaces(config)
+  agent = module.make_agent(config, obs_space, act_space)
+  if arrays is not None:
+    agent.restore(arrays)
+  programs, sizes = {}, {}
+  for name, (function, args) in _calls(agent, obs_space, rows).items():
+    code, programs[name] = _compile(function, args, agent.variables)
+    sizes[f'{name}.stablehlo'] = len(code)
+    with atomic_write(out / f'{name}.stablehlo') as file:
+      file.write(code)
+  state = agent.state()
+  npz.write(out / STATE, state)
+  sizes[STATE] = sum(x.nbytes for x in state.values())
+  content = {
+      'agent': module.NAME, 'config': config.flat,
+      'obs_space': {key: [list(x.shape), str(np.dtype(x.dtype))]
+                    for key, x in obs_space.items()},
+      'act_space': [act_space.kind, act_space.dim], 'rows': rows,
+      'parameters': sum(int(np.prod(x.shape)) for x in (
+          agent.parameters.values())),
+      'batch_keys': list(agent.batch_keys), 'programs': programs}
+  with atomic_write(out / MANIFEST, 'w') as file:
+    json.dump(content, file, indent=1)
+  return sizes
+
+
+def _spaces(config):
+  """Spaces of the task's environment, which is closed again."""
+  from dreamer.envs import make_envs  # Not before the arguments are right.
+  env, = make_envs(config, 'train', 1)
+  try:
+    return env.obs_space, env.act_space
+  finally:
+    env.close()
+
+
+def _calls(agent, obs_space, rows):
+  """Dict of program name to (tf.function, its arguments), by calling each."""
+  config, calls, kept = agent.config, {}, agent.state()
+  batch = _batch(config, obs_space, agent)
+  obs = {key: np.zeros((rows, *x.shape), x.dtype)
+         for key, x in obs_space.items()}
+  obs['is_first'] = np.ones(rows, bool)
+  runs = {
+      'train': ('_train', lambda: agent.train(batch, 0)),
+      'policy_train': ('_policy', lambda: agent.policy(obs, None, 'train')),
+      'policy_eval': ('_policy', lambda: agent.policy(obs, None, 'eval')),
+      'report': ('_report', lambda: agent.report(batch))}
+  for name, (attribute, run) in runs.items():
+    function = getattr(agent, attribute)
+
+    def record(*args, name=name, function=function):
+      calls[name] = function, args
+      return function(*args)
+
+    setattr(agent, attribute, record)
+    run()
+    setattr(agent, attribute, function)
+  agent.restore(kept)  # The calls have learned from noughts.
+  return calls
+
+
+def _batch(config, obs_space, agent):
+  """Sequences [B, T, ...] of noughts that `train` and `report` take."""
+  lead = config.batch_size, config.batch_length
+  spaces = {
+      **{key: (x.shape, x.dtype) for key, x in obs_space.items()},
+      'action': ((agent.act_space.dim,), np.float32),
+      'reward': ((), np.float32), 'discount': ((), np.float32),
+      'is_first': ((), bool), 'is_last': ((), bool),
+      'is_terminal': ((), bool)}
+  return {key: np.zeros((*lead, *spaces[key][0]), spaces[key][1])
+          for key in agent.batch_keys}
+
+
+def _compile(function, args, variables):
+  """MLIR bytecode of a tf.function for these arguments, and its interface."""
+  import tensorflow as tf  # Set up by make_agent, with the config's threads.
+  python = function.python_function
+  compiled = tf.function(python, autograph=False, jit_compile=True)
+  concrete = compiled.get_concrete_function(*args)
+  generate = compiled.experimental_get_compiler_ir(*args)
+  aliases = _aliases(generate(stage='hlo'))
+  names = {id(x.handle): key for key, x in variables.items()}
+  state = [names[id(x)] for x in concrete.captured_inputs]
+  inputs = _named_inputs(python, args)
+  outputs = _named('', concrete.structured_outputs)
+  writes = {output - len(outputs): state[param - len(inputs)]
+            for output, param in aliases.items()}
+  assert sorted(writes) == list(range(len(writes))), aliases
+  return generate(stage='stablehlo_serialized'), {
+      'inputs': [[name, list(x.shape), x.dtype.name] for name, x in inputs],
+      'reads': state, 'writes': [writes[i] for i in range(len(writes))],
+      'outputs': [[name, list(x.shape), x.dtype.name] for name, x in outputs]}
+
+
+def _aliases(text):
+  """{output: parameter} of the variables that a program writes."""
+  head = text.split('\n', 1)[0]
+  return {int(a): int(b) for a, b in re.findall(
+      r'\{(\d+)\}: \((\d+), \{\}', head)}
+
+
+def _named_inputs(python, args):
+  """(name, tensor) of all tensors among the arguments, in their order."""
+  names = list(inspect.signature(python).parameters)
+  found = []
+  for name, arg in zip(names, args, strict=True):
+    found += _named(name, arg)
+  return found
+
+
+def _named(name, nested):
+  """(path, tensor) of nested dicts; other values than tensors are left out."""
+  if isinstance(nested, Mapping):
+    return [pair for key in sorted(nested)
+            for pair in _named(f'{name}/{key}' if name else key, nested[key])]
+  if hasattr(nested, 'dtype') and hasattr(nested, 'shape'):
+    return [(name or 'output', nested)]
+  return []
+
+
+def _trained(module, logdir, rest):
+  """Config and state of the agent of a run's newest checkpoint."""
+  from dreamer.run.checkpoint import below  # Only for runs.
+  from dreamer.run.resume import checkpoints
+  if rest:
+    raise UserError(f'{rest[0]}: the run in {logdir} has its settings already')
+  logdir = pathlib.Path(logdir).expanduser()
+  config = module.schema().read(logdir / 'config.yaml')
+  found = checkpoints(logdir).load()
+  if found is None:
+    raise UserError(f'logdir={logdir}: no checkpoint; train first')
+  return config, below(found[0], 'agent/')
+
+
+_PROG = 'python -m dreamer.bench.export'
+
+
+def _parser():
+  parser = cli.Parser(
+      prog=_PROG, description=__doc__.split('\n')[0],
+      formatter_class=argparse.RawDescriptionHelpFormatter, epilog=__doc__)
+  parser.add_argument('agent', choices=('dreamerv1', 'dreamerv2'))
+  parser.add_argument('--out', required=True, metavar='DIR')
+  parser.add_argument('--logdir', help='a run whose trained agent is exported')
+  parser.add_argument('--envs', type=int, default=1, metavar='N',
+                      help='environments that the policy acts for (1)')
+  return parser
+
+
+def _agent(name):
+  return importlib.import_module(name)
+
+
+if __name__ == '__main__':
+  cli.guard(main, sys.argv[1:])
