@@ -1,4 +1,4 @@
-"""Train and policy steps as StableHLO programs, for machines without TensorFlow.
+"""Train and policy steps as StableHLO, for machines without TensorFlow.
 
     python -m dreamer.bench.export dreamerv1 --out DIR [--configs ...] [--key V]
     python -m dreamer.bench.export dreamerv1 --out DIR --logdir runs/walker
@@ -10,7 +10,8 @@ trained agent of a run. DIR then holds
                       dtypes of what goes in and comes out
     *.stablehlo       train, policy_train, policy_eval, report: the compiled
                       functions (MLIR bytecode)
-    state.npz         weights, moments and counters by checkpoint name
+    state.npz         weights, moments and counters by checkpoint name, but
+                      for those that are all nought
 
 A program takes its inputs and then the variables that it reads; it returns its
 outputs and then the new values of the variables that it writes. So state can
@@ -80,8 +81,9 @@ def export(module: Any, config: Any, out: pathlib.Path,
     with atomic_write(out / f'{name}.stablehlo') as file:
       file.write(code)
   state = agent.state()
-  npz.write(out / STATE, state)
-  sizes[STATE] = sum(x.nbytes for x in state.values())
+  some = {key: x for key, x in state.items() if np.any(x)}
+  npz.write(out / STATE, some)
+  sizes[STATE] = sum(x.nbytes for x in some.values())
   content = {
       'agent': module.NAME, 'config': config.flat,
       'obs_space': {key: [list(x.shape), str(np.dtype(x.dtype))]
@@ -89,7 +91,10 @@ def export(module: Any, config: Any, out: pathlib.Path,
       'act_space': [act_space.kind, act_space.dim], 'rows': rows,
       'parameters': sum(int(np.prod(x.shape)) for x in (
           agent.parameters.values())),
-      'batch_keys': list(agent.batch_keys), 'programs': programs}
+      'batch_keys': list(agent.batch_keys),
+      'state': {key: [list(x.shape), x.dtype.name] for key, x in (
+          state.items())},
+      'programs': programs}
   with atomic_write(out / MANIFEST, 'w') as file:
     json.dump(content, file, indent=1)
   return sizes

@@ -1,7 +1,7 @@
 """Exported agents on any device that JAX knows, without TensorFlow.
 
     python -m dreamer.bench.jax_agent time DIR [--updates 20]
-    python -m dreamer.bench.jax_agent train DIR --logdir RUN [--seconds 600]
+    python -m dreamer.bench.jax_agent train DIR --logdir RUN [--key value ...]
 
 DIR is what `dreamer.bench.export` wrote. JAX is no requirement of this
 project: install it beside it. `JaxAgent` has the interface of the agents, so
@@ -39,7 +39,7 @@ class Program:
   def __call__(self, inputs: Mapping[str, np.ndarray],
                state: dict[str, Any]) -> dict[str, Any]:
     """Outputs by name, on the device; the state's entries are replaced."""
-    args = [self._put(np.asarray(inputs[name], dtype).reshape(shape))
+    args = [self._input(inputs[name], shape, dtype)
             for name, shape, dtype in self.spec['inputs']]
     args += [state[name] for name in self.spec['reads']]
     results = self._run.execute_sharded(args)
@@ -50,10 +50,18 @@ class Program:
         outputs, results[:len(outputs)], strict=False)}
 
 
+  def _input(self, value, shape, dtype):
+    if not hasattr(value, 'devices'):  # Of NumPy; others are on the device.
+      value = np.asarray(value, dtype).reshape(shape)
+    return self._put(value)
+
+
 class JaxAgent:
   """The programs in a folder behind the calls that the agents have."""
 
-  def __init__(self, folder: str | pathlib.Path, programs: Any = STEPS):
+  def __init__(self, folder: str | pathlib.Path, programs: Any = STEPS,
+               random: bool = False):
+    """Compiles some of the programs; random: other weights, to time only."""
     import jax  # As in Program.
     jax.config.update('jax_enable_x64', True)  # Counters are int64.
     folder = pathlib.Path(folder).expanduser()
@@ -62,10 +70,21 @@ class JaxAgent:
     self.batch_keys = tuple(self.content['batch_keys'])
     self._put = lambda x: jax.device_put(x, self.device)
     self._state = {}
-    self.restore(npz.read(folder / STATE))
+    self.restore(self._first_state(None if random else folder / STATE))
     self.programs = {
         name: Program(self.device, (folder / f'{name}.stablehlo').read_bytes(),
                       self.content['programs'][name]) for name in programs}
+
+  def _first_state(self, path):
+    """The exported state, or random weights of the same shapes."""
+    rng = np.random.default_rng(0)
+    state = {key: np.zeros(shape, dtype)
+             for key, (shape, dtype) in self.content['state'].items()}
+    if path is None:
+      return {key: rng.normal(0, 0.02, x.shape).astype(x.dtype) if (
+          key.endswith('kernel') and not key.startswith('opt/')) else x
+              for key, x in state.items()}
+    return {**state, **npz.read(path)}
 
   def train(self, batch: Mapping[str, np.ndarray],
             env_steps: int = 0) -> dict[str, Any]:
@@ -106,9 +125,21 @@ class JaxAgent:
   def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
     self._state = {key: self._put(x) for key, x in arrays.items()}
 
+  def _exploration(self, name):
+    """Amount of action noise; schedules of it are computed in TensorFlow."""
+    config = self.content['config']
+    if name == 'policy_eval':
+      return config.get('expl.eval_amount', 0)
+    if config.get('expl.schedule', 'constant') != 'constant':
+      raise UserError(f'expl.schedule: {config["expl.schedule"]} is not '
+                      'exported; use constant')
+    return config.get('expl.amount', 0)
+
   def _call(self, name, values):
     flat = _flatten(values)
     program = self.programs[name]
+    if 'amount' not in flat:
+      flat['amount'] = self._exploration(name)
     missing = [x for x, *_ in program.spec['inputs'] if x not in flat]
     if missing:
       raise UserError(f'{name}: no value for {", ".join(missing)}')
@@ -132,3 +163,129 @@ def _flatten(nested, prefix=''):
     else:
       flat[f'{prefix}{key}'] = value
   return flat
+
+
+# Commands
+
+
+def main(argv: list[str] | None = None) -> None:
+  """Times the programs of a folder, or trains with them."""
+  parser = cli.Parser(prog='python -m dreamer.bench.jax_agent',
+                      description=__doc__.split('\n')[0])
+  parser.add_argument('command', choices=('time', 'train'))
+  parser.add_argument('folder', metavar='DIR')
+  parser.add_argument('--updates', type=int, default=20)
+  parser.add_argument('--random', action='store_true',
+                      help='time: random weights, without state.npz')
+  args, rest = parser.parse_known_args(argv)
+  if args.command == 'train':
+    train(pathlib.Path(args.folder), rest)
+  elif rest:
+    raise UserError(f'{rest[0]}: unknown; see --help')
+  else:
+    print(json.dumps(measure(
+        pathlib.Path(args.folder), args.updates, args.random)))
+
+
+def train(folder: pathlib.Path, argv: list[str]) -> None:
+  """Trains, or continues, in the config's logdir as the agents are trained."""
+  from dreamer.config.schema import Schema  # Not needed to act.
+  from dreamer.envs import make_envs
+  from dreamer.files import ROOT
+  from dreamer.run import training
+  from dreamer.run.stop import Stop
+  content = read(folder)
+  name = content['agent']
+  schema = Schema.load(ROOT / 'configs' / f'{name}.yaml')
+  given = [f'--{key}={value}' for key, value in content['config'].items()]
+  config = schema.parse([*given, *argv])
+  with Stop() as stop:
+    training.train(config, name, lambda config, obs_space, act_space: _checked(
+        folder, obs_space, act_space), make_envs, stop)
+
+
+def _checked(folder, obs_space, act_space):
+  """The agent of a folder, if it fits the environment's spaces."""
+  agent = JaxAgent(folder, ('train', 'policy_train', 'policy_eval'))
+  ours = {key: [list(x.shape), str(np.dtype(x.dtype))]
+          for key, x in obs_space.items()}
+  theirs = agent.content['obs_space']
+  if ours != theirs or [
+      act_space.kind, act_space.dim] != agent.content['act_space']:
+    raise UserError(f'{folder}: was exported for observations {theirs} and '
+                    f'actions {agent.content["act_space"]}, not for this task')
+  return agent
+
+
+def measure(folder: pathlib.Path, updates: int,
+            random: bool = False) -> dict[str, Any]:
+  """Seconds per update and per action, beside the device's matmul rate."""
+  import jax  # As in Program.
+  start = time.perf_counter()
+  agent = JaxAgent(folder, ('train', 'policy_train'), random)
+  compiled = time.perf_counter() - start
+  rng = np.random.default_rng(0)
+  inputs = {name: _random(name, shape, dtype, rng) for name, shape, dtype in (
+      agent.content['programs']['train']['inputs'])}
+  inputs = {name: agent._put(x) for name, x in inputs.items()}
+  step = agent.programs['train']
+  first = _seconds(lambda: step(inputs, agent._state))
+  times = [_seconds(lambda: step(inputs, agent._state))
+           for _ in range(updates)]
+  together = _seconds(lambda: [step(inputs, agent._state)
+                               for _ in range(updates)][-1]) / updates
+  obs = {key: np.zeros((1, *shape), dtype) for key, (shape, dtype) in (
+      agent.content['obs_space'].items())}
+  obs['is_first'] = np.zeros(1, bool)
+  agent.policy(obs)
+  acts = [_seconds(lambda: agent.policy(obs)) for _ in range(50)]
+  rates = {dtype: _matmul_rate(dtype) for dtype in ('float32', 'bfloat16')}
+  stats = agent.device.memory_stats() or {}
+  config = agent.content['config']
+  return {
+      'agent': agent.content['agent'], 'device': agent.device.device_kind,
+      'jax': jax.__version__, 'precision': config['precision'],
+      'batch': [config['batch_size'], config['batch_length']],
+      'parameters': agent.content['parameters'],
+      'compile_s': round(compiled, 1), 'first_update_s': round(first, 3),
+      'update_s_min': round(min(times), 5),
+      'update_s_median': round(sorted(times)[len(times) // 2], 5),
+      'update_s_queued': round(together, 5),
+      'policy_s_median': round(sorted(acts)[25], 5),
+      'matmul_tflops': rates,
+      'peak_gib': round(stats.get('peak_bytes_in_use', 0) / 2 ** 30, 2)}
+
+
+def _random(name, shape, dtype, rng):
+  if dtype == 'uint8':
+    return rng.integers(0, 255, shape, np.uint8)
+  if dtype == 'bool':
+    return np.zeros(shape, bool)
+  if dtype == 'int64':
+    return np.zeros(shape, np.int64)
+  return rng.uniform(-1, 1, shape).astype(dtype) if (
+      name == 'batch/action') else np.ones(shape, dtype)
+
+
+def _seconds(run):
+  import jax  # As in Program.
+  start = time.perf_counter()
+  jax.block_until_ready(run())
+  return time.perf_counter() - start
+
+
+def _matmul_rate(dtype, size=8192):
+  """TFLOP/s of the device's matrix product, best of ten."""
+  import jax  # As in Program.
+  import jax.numpy as jnp
+  size = size if jax.default_backend() != 'cpu' else 1024
+  keys = jax.random.split(jax.random.key(0))
+  x, y = (jax.random.normal(key, (size, size), dtype) for key in keys)
+  product = jax.jit(jnp.matmul)
+  product(x, y).block_until_ready()
+  best = min(_seconds(lambda: product(x, y)) for _ in range(10))
+  return round(2 * size ** 3 / best / 1e12, 3)
+
+
+if __name__ == '__main__':
+  cli.guard(main, sys.argv[1:])
