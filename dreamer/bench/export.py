@@ -9,7 +9,7 @@ trained agent of a run. DIR then holds
     program.json      config, spaces, and of each program the names, shapes and
                       dtypes of what goes in and comes out
     *.stablehlo       train, policy_train, policy_eval, report: the compiled
-                      functions (MLIR bytecode)
+                      functions, as text
     state.npz         weights, moments and counters by checkpoint name, but
                       for those that are all nought
 
@@ -78,7 +78,7 @@ def export(module: Any, config: Any, out: pathlib.Path,
   for name, (function, args) in _calls(agent, obs_space, rows).items():
     code, programs[name] = _compile(function, args, agent.variables)
     sizes[f'{name}.stablehlo'] = len(code)
-    with atomic_write(out / f'{name}.stablehlo') as file:
+    with atomic_write(out / f'{name}.stablehlo', 'w') as file:
       file.write(code)
   state = agent.state()
   some = {key: x for key, x in state.items() if np.any(x)}
@@ -150,7 +150,7 @@ def _batch(config, obs_space, agent):
 
 
 def _compile(function, args, variables):
-  """MLIR bytecode of a tf.function for these arguments, and its interface."""
+  """StableHLO of a tf.function for these arguments, and its interface."""
   import tensorflow as tf  # Set up by make_agent, with the config's threads.
   python = function.python_function
   compiled = tf.function(python, autograph=False, jit_compile=True)
@@ -164,10 +164,25 @@ def _compile(function, args, variables):
   writes = {output - len(outputs): state[param - len(inputs)]
             for output, param in aliases.items()}
   assert sorted(writes) == list(range(len(writes))), aliases
-  return generate(stage='stablehlo_serialized'), {
+  return _portable(generate(stage='stablehlo')), {
       'inputs': [[name, list(x.shape), x.dtype.name] for name, x in inputs],
       'reads': state, 'writes': [writes[i] for i in range(len(writes))],
       'outputs': [[name, list(x.shape), x.dtype.name] for name, x in outputs]}
+
+
+def _portable(text):
+  """Without what only TensorFlow's XLA reads: copies, places in files.
+
+  Where a program has values of unknown size no other compiler takes it.
+  """
+  text = re.sub(r'mhlo\.copy (%\w+) : (tensor<[^>]*>)',
+                r'stablehlo.convert \1 : (\2) -> \2', text)
+  text = re.sub(r' loc\((?:[^"()]|"[^"]*"|\((?:[^"()]|"[^"]*")*\))*\)', '',
+                text)
+  text = re.sub(r'^#loc.*\n', '', text, flags=re.MULTILINE)
+  foreign = set(re.findall(r'= "?(mhlo\.\w+)"?[ (][%"]', text))
+  assert not foreign, foreign
+  return text
 
 
 def _aliases(text):
