@@ -28,10 +28,10 @@ EXAMPLES = """examples:
 
 
 def main(argv=None):
-  """Prints an audit or a comparison, or writes the README's section."""
+  """Prints an audit or a comparison, or writes the documents' sections."""
   args = parse(argv)
   if args.readme:
-    write_readme(ROOT / 'README.md')
+    write_sections(ROOT)
     return
   table = compare(*args.diff, args.agent) if args.diff else audit(args)
   print(tables.FORMATS[args.format](table, args.sources))
@@ -58,7 +58,8 @@ def parse(argv=None):
       'silence')
   add('--sources', action='store_true', help='also where each value stands')
   add('--readme', action='store_true',
-      help="writes the README's section on conflicts")
+      help='writes the sections on conflicts into README.md and '
+      'configs/README.md')
   args = parser.parse_args(argv)
   _check(args)
   return args
@@ -205,12 +206,13 @@ def _cell(entry, column):
   return cell and {'value': cell.value, 'source': cell.source}
 
 
-def write_readme(path):
-  """Writes the section on conflicts into a file."""
-  text = replace_section(path, 'audit', tables.readme())
-  with atomic_write(path, 'w') as file:
-    file.write(text)
-  print(f'{path}: section written', file=sys.stderr)
+def write_sections(root: pathlib.Path) -> None:
+  """Writes the sections on conflicts into the documents."""
+  for name, section in tables.sections().items():
+    text = replace_section(root / name, tables.SECTION, section)
+    with atomic_write(root / name, 'w') as file:
+      file.write(text)
+    print(f'{root / name}: section written', file=sys.stderr)
 
 
 if __name__ == '__main__':

@@ -104,6 +104,11 @@ class Published:
       self.suites[name] = Suite(
           name, suite['tasks'], suite.get('inherits'), suite.get('note', ''),
           self._entries(name, raw[name]))
+    self.short = content['short']
+    for suite, keys in self.short.items():
+      for key in keys:
+        if key not in self.suites[suite].entries:
+          self._fail(suite, key, 'short: no entry')
 
   @property
   def titles(self):

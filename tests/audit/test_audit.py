@@ -512,10 +512,18 @@ class TestCommand:
 
 class TestReadme:
 
-  def test_section_is_current(self):
-    path = ROOT / 'README.md'
-    assert replace_section(path, 'audit', tables.readme()) == path.read_text(
-        encoding='utf-8'), 'run: ./run.sh audit --readme'
+  @pytest.mark.parametrize('name', list(tables.sections()))
+  def test_section_is_current(self, name):
+    text = replace_section(
+        ROOT / name, tables.SECTION, tables.sections()[name])
+    assert (ROOT / name).read_text(encoding='utf-8') == text, (
+        'run: ./run.sh audit --readme')
+
+  def test_short_list(self):
+    """Ten rows, each a conflict of the long list."""
+    short, long = (x.splitlines() for x in tables.sections().values())
+    rows = [x for x in short if x.startswith('| `')]
+    assert len(rows) == 10 and set(rows) <= set(long)
 
   def test_conflicts(self):
     get = lambda agent, suite: [
@@ -534,7 +542,7 @@ class TestReadme:
         get('dreamerv2', 'atari'))
 
   def test_lines(self):
-    lines = tables.readme().splitlines()
+    lines = tables.sections()['configs/README.md'].splitlines()
     for line in (
         '| `kl.free` | step_max | step_over | batch_max |',
         '| `rssm.stats`, `actor.stats` | joint (silent) | separate | joint |',
@@ -544,18 +552,20 @@ class TestReadme:
       assert line in lines
 
   def test_written(self, tmp_path, capsys):
-    path = tmp_path / 'README.md'
-    path.write_text('a\n<!-- audit -->\nold\n<!-- /audit -->\nb\n')
-    audit.write_readme(path)
-    text = path.read_text()
-    assert text == f'a\n<!-- audit -->\n{tables.readme()}\n<!-- /audit -->\nb\n'
-    audit.write_readme(path)
-    assert path.read_text() == text
+    (tmp_path / 'configs').mkdir()
+    for name in tables.sections():
+      (tmp_path / name).write_text(
+          'a\n<!-- audit -->\nold\n<!-- /audit -->\nb\n')
+    audit.write_sections(tmp_path)
+    for name, body in tables.sections().items():
+      assert (tmp_path / name).read_text() == (
+          f'a\n<!-- audit -->\n{body}\n<!-- /audit -->\nb\n')
+    assert capsys.readouterr().err.count('section written') == 2
     for broken in ('a', '<!-- /audit -->\n<!-- audit -->'):
-      path.write_text(broken)
+      (tmp_path / 'README.md').write_text(broken)
       with pytest.raises(UserError, match='README.md: needs the lines'):
-        audit.write_readme(path)
-      assert path.read_text() == broken
+        audit.write_sections(tmp_path)
+      assert (tmp_path / 'README.md').read_text() == broken
 
 
 # Numbers by what they count: a pattern of keys, and what their comment or
