@@ -108,6 +108,20 @@ def check_readable(path, error):
     raise UserError(f'can not read {path}: {error.strerror}') from error
 
 
-def report(message):
-  """One line for the user about something that does not stop the run."""
-  warnings.warn(message, stacklevel=3)
+def report(message: str, times: int = 1) -> None:
+  """One line for the user about something that does not stop the run.
+
+  times: how often it has happened by now. The line says it from the second
+  time on, so that Python's filter, which drops what was shown before, shows
+  it again.
+  """
+  warnings.warn(
+      f'{message} ({ordinal(times)} time)' if times > 1 else message,
+      stacklevel=3)
+
+
+def ordinal(number: int) -> str:
+  """1 -> 1st, 12 -> 12th, 23 -> 23rd."""
+  endings = {1: 'st', 2: 'nd', 3: 'rd'}
+  teens = number // 10 % 10 == 1
+  return f'{number}{"th" if teens else endings.get(number % 10, "th")}'

@@ -135,9 +135,9 @@ def test_third_party_imports_are_requirements():
       assert found & (wanted | TIED), f'{path} imports {name}'
 
 
-# The interface of dm_control, TensorFlow's bfloat16: their versions are the
-# choice of those two.
-TIED = {'dm-env', 'ml-dtypes'}
+# dm_control's interface and OpenGL, TensorFlow's bfloat16: their versions are
+# the choice of those two.
+TIED = {'dm-env', 'pyopengl', 'ml-dtypes'}
 
 
 def plain(name):

@@ -19,10 +19,12 @@ class Env:
   Attributes:
     obs_space: dict of name -> Space, `image` included.
     act_space: ActionSpace.
+    opengl: Whether `render` draws with OpenGL; None: nobody knows.
   """
 
   obs_space = None
   act_space = None
+  opengl = False
 
   def reset(self, seed=None):
     """Starts an episode; with a seed it depends on nothing before."""
@@ -50,6 +52,7 @@ class Wrapper(Env):
     self.env = env
     self.obs_space = env.obs_space
     self.act_space = env.act_space
+    self.opengl = env.opengl
 
   def reset(self, seed=None):
     return self.env.reset(seed)

@@ -47,15 +47,13 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   frames = []
 
   def on_episode(episode, index):
-    if len(found[index]) == quotas[index]:
-      return
     total = float(episode['reward'].astype(np.float64).sum())
     found[index].append((total, len(episode['reward']) - 1))
     if video and index == 0 and not frames and 'image' in episode:
       frames.append(episode['image'])
 
-  driver = Driver(envs, act_space, seed, name, on_episode, restarts)
-  while any(len(x) < n for x, n in zip(found, quotas, strict=True)):
+  driver = Driver(envs, act_space, seed, name, on_episode, restarts, quotas)
+  while not driver.finished:
     driver.send(policy)
     driver.receive()
   results = [found[i % len(envs)][i // len(envs)] for i in range(episodes)]

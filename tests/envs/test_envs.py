@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 
 from dreamer import envs
-from dreamer.config import schema as configs
 from dreamer.envs import base, spaces, wrappers
 from dreamer.envs.suites import gym as user
 from dreamer.envs.workers import remote
 from dreamer.errors import UserError
 from tests.support import strange_envs as strange
-
-
-def make_config(**overrides):
-  schema = configs.Schema.load('configs/dreamerv1.yaml')
-  overrides = {
-      key.replace('__', '.'): value for key, value in overrides.items()}
-  return schema.config(overrides={
-      'task': 'dummy_continuous', 'envs.worker': 'inline', **overrides})
+from tests.support.env_tools import (
+  assert_same,
+  draw_actions,
+  make_config,
+  rollout,
+)
 
 
 class Counter(base.Env):
@@ -53,21 +50,6 @@ def wrapped(env, repeat=1, limit=1000):
   env = wrappers.TimeLimit(env, limit)
   env = wrappers.ActionRepeat(env, repeat)
   return wrappers.Checks(wrappers.Frames(env), 'test')
-
-
-def rollout(env, seed, actions):
-  return [env.reset(seed)] + [env.step(action) for action in actions]
-
-
-def assert_same(left, right):
-  assert left.keys() == right.keys()
-  for key in left:
-    np.testing.assert_array_equal(left[key], right[key], err_msg=key)
-
-
-def draw_actions(space, amount, seed=0):
-  rng = np.random.default_rng(seed)
-  return np.stack([space.sample(rng) for _ in range(amount)])
 
 
 ZERO = np.zeros(2, np.float32)

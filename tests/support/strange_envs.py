@@ -124,8 +124,39 @@ class Bad(NewStyle):
     return obs, reward, *rest
 
 
+class Sometimes(NewStyle):
+  """Every third reset of the process fails, each time in other words."""
+
+  resets = 0
+
+  def __init__(self):
+    super().__init__(length=2)
+
+  def reset(self, seed=None, options=None):
+    Sometimes.resets += 1
+    if Sometimes.resets % 3 == 0:
+      raise ConnectionError(f'no answer to call {Sometimes.resets}')
+    return super().reset(seed, options)
+
+
+class BadClose(NewStyle):
+
+  def close(self):
+    raise RuntimeError('the display is gone')
+
+
 def new_style():
   return NewStyle()
+
+
+def needs_argument(rank):
+  return NewStyle()
+
+
+def cartpole():
+  """Draws with OpenGL, from whatever imports it first."""
+  from dm_control import suite
+  return suite.load('cartpole', 'swingup')
 
 
 def crash():

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from dreamer.envs import base, names, resize, spaces
+from dreamer.envs import base, gl, names, resize, spaces
 from dreamer.envs.suites import adapters
 from dreamer.errors import UserError
 
@@ -59,6 +59,7 @@ class UserEnv(base.Env):
     self._env = env
     self.name = (
         name or type(getattr(env, 'unwrapped', env)).__name__)
+    self.opengl = gl.draws(env) or None
     self._adapter = adapters.adapt(env)
     kind, size, low, high = self._adapter.actions
     self._shape, self._low, self._high = size, low, high
@@ -88,7 +89,8 @@ class UserEnv(base.Env):
     except Exception as error:
       raise UserError(
           f'environment {self.name}: render() failed: '
-          f'{type(error).__name__}: {_line(error)}') from error
+          f'{type(error).__name__}: {_line(error)}'
+          f'{gl.remedy(error)}') from error
     if frame is None:
       raise UserError(
           f'environment {self.name}: neither observations nor render() give '

@@ -13,17 +13,15 @@ import weakref
 
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import spaces
 from dreamer.envs.workers import process, wire
+from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
 
 FLAGS = ('is_first', 'is_last', 'is_terminal')
 CLOSE_SECONDS = 2.0
 TAIL_LINES = 3
-
-
-class WorkerError(UserError):
-  """A worker crashed or hangs; `restart()` gives a fresh one."""
 
 
 class HalfCalls:
@@ -56,10 +54,13 @@ class RemoteEnv(HalfCalls):
 
   Raises:
     UserError: what the environment itself raised, with the same text.
-    WorkerError: the worker crashed (with its last words) or hangs.
+    WorkerError: the environment raised anything else, or the worker crashed
+      (with its last words) or hangs.
   """
 
-  def __init__(self, config, mode='train', index=0, factory=None):
+  def __init__(
+      self, config: Section, mode: str = 'train', index: int = 0,
+      factory: str | None = None):
     self._config = config
     self._factory = factory
     self._mode = mode
@@ -97,13 +98,6 @@ class RemoteEnv(HalfCalls):
     flags = {key: bool(arrays[key]) for key in FLAGS}
     scalars = {key: arrays[key][()] for key in ('reward', 'discount')}
     return {**arrays, **scalars, **flags}
-
-  def modules(self):
-    """Names of the modules that the worker has imported."""
-    self._ready()
-    self._send('modules')
-    self._waiting = False
-    return self._answer('modules')[1]['names']
 
   @property
   def pid(self):
@@ -182,6 +176,9 @@ class RemoteEnv(HalfCalls):
       raise self._fail(
           f'{self._name} gave no answer for {self._config.envs.timeout} '
           'seconds; if it is only slow, raise envs.timeout') from None
+    if kind == 'failure':
+      raise self._fail(
+          f'{self._name}: {meta["text"]}', meta['place'], self._finish)
     if kind == 'error':
       error = UserError(meta['text'])
       if expected == 'spaces':
@@ -190,9 +187,9 @@ class RemoteEnv(HalfCalls):
     assert kind == expected, (kind, expected)
     return arrays, meta
 
-  def _fail(self, text):
-    self._kill()
-    self._failure = WorkerError(text)
+  def _fail(self, text, place=None, end=None):
+    (end or self._kill)()
+    self._failure = WorkerError(text, place)
     return self._failure
 
   def _crash(self):

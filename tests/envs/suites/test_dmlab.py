@@ -18,13 +18,12 @@ from dreamer.envs.suites import dmlab
 from dreamer.envs.workers import remote
 from dreamer.errors import UserError
 from dreamer.run.driver import Driver
-from tests.envs import test_envs
-from tests.support import ROOT
+from tests.support import ROOT, mapped
+from tests.support.env_tools import assert_same, make_config, rollout
 
 STANDINS = ROOT / 'tests' / 'support' / 'standins'
 BUILT = importlib.util.find_spec('deepmind_lab') is not None
 FRAMES = 30  # of the stand-in's episodes
-rollout, assert_same = test_envs.rollout, test_envs.assert_same
 
 
 @pytest.fixture(params=['standin', pytest.param('real', marks=(
@@ -57,7 +56,7 @@ def make():
 
 
 def configure(task='dmlab_collect', **overrides):
-  return test_envs.make_config(**{
+  return make_config(**{
       'task': task, 'action_repeat': 4, 'time_limit': 10 ** 5,
       'envs.worker': 'process', 'envs.timeout': 120.0, **overrides})
 
@@ -294,8 +293,7 @@ def test_is_kept_from_tensorflow(standin, make):
     envs.make_envs(configure(**{'envs.worker': 'inline'}))
   env = make()
   env.reset(0)
-  assert 'deepmind_lab' in env.modules()
-  assert 'tensorflow' not in env.modules()
+  assert 'tensorflow' not in ' '.join(mapped(env.pid))
 
 
 def test_close_is_clean(standin, make, capfd):
