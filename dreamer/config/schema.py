@@ -18,6 +18,9 @@ from dreamer.config.rules import convert, nearest, show
 from dreamer.errors import ConfigError
 from dreamer.files import ROOT, atomic_write
 
+# Words of schema files and command lines that no key can be.
+RESERVED = ('configs', declare.LIKE, declare.INHERITS)
+
 
 class Section(collections.abc.Mapping):
   """Frozen nested mapping; keys are attributes too: `section.deter`."""
@@ -118,9 +121,9 @@ class Schema:
           for i in range(1, 1 + key.count('.'))}
       self._check_names()
       self.presets = {}
-      for name, preset in (content['presets'] or {}).items():
+      for name, values in declare.presets(content['presets'] or {}).items():
         with prefixed(f'preset {name}: '):
-          self.presets[name] = self._check_all(flatten(preset or {}))
+          self.presets[name] = self._check_all(values)
       self.defaults = self.config()
 
   def config(self, presets=(), overrides=None):
@@ -210,7 +213,7 @@ class Schema:
   def _check_names(self):
     for key in self._flat:
       parts = key.split('.')
-      if key == 'configs' or any(hasattr(Config, part) for part in parts):
+      if key in RESERVED or any(hasattr(Config, part) for part in parts):
         raise ConfigError(f'{key}: this name has a meaning already')
 
   def _parse_presets(self, earlier, values):
