@@ -1,14 +1,21 @@
 """Arrays by name in `.npz` files, without pickle."""
 
+from __future__ import annotations
+
 import math
+import os
 import struct
 import typing
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
 from dreamer.files import atomic_write
+
+Arrays = dict[str, np.ndarray]
+Path = str | os.PathLike[str]
 
 # What reading a damaged `.npz` raises, apart from OSError.
 DAMAGE = (
@@ -16,7 +23,7 @@ DAMAGE = (
     zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
-def write(path, arrays):
+def write(path: Path, arrays: Mapping[str, typing.Any]) -> None:
   """Writes named arrays atomically, uncompressed: what np.load reads.
 
   Unlike np.savez it takes any name and no objects, and the same arrays give
@@ -30,7 +37,7 @@ def write(path, arrays):
           np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read(path):
+def read(path: Path) -> Arrays:
   """All arrays of an `.npz`; the zip's checksums are verified.
 
   Raises OSError or one of `DAMAGE`.
@@ -45,14 +52,14 @@ class Member(typing.NamedTuple):
 
   offset: int | None  # of the first element in the file; None: not as is
   dtype: np.dtype
-  shape: tuple
+  shape: tuple[int, ...]
 
   @property
-  def row_bytes(self):
+  def row_bytes(self) -> int:
     return math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
-def layout(path):
+def layout(path: Path) -> dict[str, Member]:
   """Reads the headers of an `.npz`: dict of name -> Member.
 
   Finds truncated files, and members whose size contradicts their header; the
@@ -88,7 +95,8 @@ def _read_header(file):
   raise ValueError(f'unknown .npy version {version}')
 
 
-def read_rows(file, member, start, out):
+def read_rows(file: typing.BinaryIO, member: Member, start: int,
+              out: np.ndarray) -> None:
   """Reads len(out) rows from `start` on into the contiguous array `out`.
 
   file: the `.npz`, opened for binary reading; member.offset is not None.

@@ -49,7 +49,7 @@ class Loop:
     self.act_space = envs[0].act_space
     self.replay = Replay(
         pathlib.Path(config.logdir) / 'episodes', config.seed,
-        **config.replay)
+        batch_length=config.batch_length, owner=True, **config.replay)
     self.driver = Driver(
         envs, self.act_space, config.seed, 'train', self._on_episode,
         config.envs.restarts)
