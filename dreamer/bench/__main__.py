@@ -89,6 +89,7 @@ def benchmarks():
            for size in SIZES for precision in PRECISIONS}
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
+  found['replay/open'] = bench_replay.measure_open
   for name in ENVS:
     found[f'env/{name}'] = measure_env
   return found

@@ -30,6 +30,8 @@ ACTIONS = 18
 MEMORY_GB = 0.5  # configs/dreamerv2.yaml: replay.memory_gb
 KEYS = 'image', 'action', 'reward', 'is_first', 'is_terminal'
 BATCHES = (16, 50), (50, 50)
+OPENED, QUICK_OPENED = 100_000, 5_000  # episodes
+ADDED = 20  # of them by the store itself
 
 
 def main(argv):
@@ -94,6 +96,50 @@ def measure_store(steps, amount):
   return result
 
 
+def measure_open(name: str, quick: bool) -> dict:
+  """Seconds to open a store of many small files, and what one more costs.
+
+  Milliseconds per stored episode in an empty store and in the full one; most
+  of them wait for the disk.
+  """
+  amount = QUICK_OPENED if quick else OPENED
+  with tempfile.TemporaryDirectory() as folder:
+    empty = _add_ms(folder)
+    many_files(pathlib.Path(folder), amount - ADDED)
+    times = timing.repeat(lambda: Replay(folder, 0), 3)
+    full = _add_ms(folder)
+    replay = Replay(folder, 0)
+    return {'episodes': replay.episodes - ADDED,
+            **timing.summary(times, 'open'), 'add_ms_empty': empty,
+            'add_ms_full': full, **_memory()}
+
+
+def _add_ms(folder):
+  """Median milliseconds of storing an episode."""
+  rng = np.random.default_rng(0)
+  replay = Replay(folder, 0)
+  times = []
+  for _ in range(ADDED):
+    start = time.perf_counter()
+    replay.add(small_episode(rng, 10))
+    times.append(time.perf_counter() - start)
+  return round(1e3 * statistics.median(times), 2)
+
+
+def many_files(folder: pathlib.Path, amount: int) -> None:
+  """Writes episodes of 2 to 20 rows, without waiting for the disk."""
+  rng = np.random.default_rng(0)
+  contents = []
+  with tempfile.TemporaryDirectory() as other:
+    for rows in range(2, 21):
+      path = Replay(other, 0).add(small_episode(rng, rows))
+      contents.append((rows, path.read_bytes()))
+  for number in range(amount):
+    rows, content = contents[number % len(contents)]
+    name = f'20200101T000000-{number:032x}-{rows}.npz'
+    (folder / name).write_bytes(content)
+
+
 def _batch_times(replay, paths, amount):
   """Milliseconds, median and worst, and median of CPU, of each batch."""
   result = {}
@@ -156,6 +202,14 @@ def noise_episode(rng, rows):
   return {
       'image': rng.integers(0, 256, (rows, 64, 64, 3), np.uint8),
       'action': rng.uniform(-1, 1, (rows, 6)).astype(np.float32),
+      **_scalars(rng, rows)}
+
+
+def small_episode(rng, rows):
+  """Images of 8x8 pixels: for many files."""
+  return {
+      'image': rng.integers(0, 256, (rows, 8, 8, 1), np.uint8),
+      'action': rng.uniform(-1, 1, (rows, 2)).astype(np.float32),
       **_scalars(rng, rows)}
 
 

@@ -27,6 +27,15 @@ def test_benchmark_is_smaller_on_a_small_disk(monkeypatch):
   assert bench_replay.measure_store(6000, 1)['steps'] == 700
 
 
+def test_benchmark_of_opening(monkeypatch):
+  monkeypatch.setattr(bench_replay, 'QUICK_OPENED', 2000)
+  result = bench_replay.measure_open('replay/open', True)
+  assert result['episodes'] == 2000
+  # 1e5 episodes in 3 seconds are 30 microseconds each.
+  assert 0 < result['open_cpu_s_min'] < 2000 * 30e-6
+  assert result['add_ms_empty'] > 0 and result['add_ms_full'] > 0
+
+
 @pytest.mark.parametrize('filters, expected', [
     (['replay'], ['replay']), (['replay/atari'], ['replay/atari']),
     (['repl'], ['replay', 'replay/atari']), (['env'], ['env/x']),
