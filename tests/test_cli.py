@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 import typing
@@ -182,6 +183,20 @@ class TestEval:
     assert lines[0]['step'] == lines[0]['agent_steps'] == 0
     assert lines[0]['lengths'] == [100, 100, 100]
     assert (lines[0]['seed'], lines[0]['eval_seed']) == (0, 3)
+    assert (tmp_path / 'video.gif').read_bytes()[:3] == b'GIF'
+
+  def test_a_run_that_can_not_be_written_to(self, logdir, tmp_path):
+    """One warning, and status 0: the score is there, and so is the video."""
+    copy = tmp_path / 'run'
+    shutil.copytree(logdir, copy, ignore=lambda *_: ['eval.jsonl'])
+    (copy / 'eval.jsonl').mkdir()
+    done = call(
+        'dreamerv1', 'eval', '--logdir', str(copy), '--policy', 'random',
+        '--episodes', '1', '--video', str(tmp_path / 'video.gif'))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)['episodes'] == 1
+    assert done.stderr.startswith('warning: can not write ')
+    assert done.stderr.count('\n') == 1 and 'eval.jsonl' in done.stderr
     assert (tmp_path / 'video.gif').read_bytes()[:3] == b'GIF'
 
   def test_a_video_that_can_not_be_written_costs_no_score(self, logdir):

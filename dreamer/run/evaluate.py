@@ -15,15 +15,13 @@ from dreamer.envs.base import has_images
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
-from dreamer.run import arguments, protocol, resume
+from dreamer.run import arguments, identity, protocol, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, RandomPolicy
 from dreamer.stats import confidence
 
 POLICIES = 'trained', 'untrained', 'random'
-OWN = 'own_'  # start of the task of runs in a user's environment
-
 
 class Result(typing.NamedTuple):
   """One evaluation: undiscounted returns, lengths in agent steps, a video."""
@@ -61,11 +59,12 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   return Result(returns, lengths, frames[0] if frames else None)
 
 
-def evaluate_run(agent, make_envs, wish):
+def evaluate_run(agent, make_envs, wish, task=None):
   """Evaluates the newest checkpoint of a run.
 
   agent: a dreamer.run.interface.Interface. make_envs(config, mode, amount)
-  makes environments. wish: a dreamer.run.arguments.Evaluation.
+  makes environments. wish: a dreamer.run.arguments.Evaluation. task: of
+  these environments, if they are a user's; by default the run's.
   Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
   """
   config, arrays, meta = resume.load_run(
@@ -79,6 +78,8 @@ def evaluate_run(agent, make_envs, wish):
     envs = make_envs(config, 'eval', min(config.envs.amount, wish.episodes))
     for env in envs:
       stack.callback(env.close)
+    config = config.update({'task': identity.evaluated(
+        wish.logdir, envs[0], config.task, task or config.task)})
     act, counters = _make_policy(
         wish.policy, config, agent.make_agent, envs[0], arrays, meta,
         wish.seed)
@@ -111,7 +112,7 @@ def main(agent, make_envs, argv):
   Prints one line of JSON and appends it to eval.jsonl in the logdir.
   """
   def make(config, mode, amount):
-    if config.task.startswith(OWN):
+    if identity.is_own(config.task):
       raise UserError(
           f'task: {config.task} is an environment of your own; evaluate it '
           f'from Python by {agent.name}.evaluate(env, logdir)')

@@ -13,7 +13,7 @@ from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from dreamer.run import arguments, evaluate, training
+from dreamer.run import arguments, evaluate, identity, training
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -57,13 +57,13 @@ class Interface:
     env: a gym, gymnasium or dm_env object, or a function without arguments
       that makes one (needed for several environments and for OpenGL; one
       that can be imported by name runs in worker processes).
-    config: from `configure`; its `task` is not used.
+    config: from `configure`. Its `task` names the environment where it
+      starts with `own_`, and is not used otherwise.
     Raises UserError, and KeyboardInterrupt after saving a checkpoint.
     """
     arguments.environment(env, self.name)
     config = arguments.config(config, self.name, self.path)
-    name = getattr(env, '__name__', type(env).__name__)
-    config = config.update({'task': f'{evaluate.OWN}{name}'})
+    config = config.update({'task': identity.task(env, config)})
     try:
       with Stop() as stop:
         training.train(
@@ -90,7 +90,8 @@ class Interface:
     arguments.environment(env, self.name)
     if wish.amount is None and arguments.is_object(env):
       wish = wish._replace(amount=1)
-    line, result = evaluate.evaluate_run(self, _environments(env), wish)
+    line, result = evaluate.evaluate_run(
+        self, _environments(env), wish, identity.task(env))
     evaluate.record(wish, line, result)
     return line, result
 

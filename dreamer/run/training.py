@@ -9,7 +9,7 @@ from dreamer import cli, files
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.replay import sampling
-from dreamer.run import resume
+from dreamer.run import identity, resume
 from dreamer.run.loop import Loop
 from dreamer.run.stop import Stop, Stopped
 
@@ -41,7 +41,7 @@ def train(config, name, make_agent, make_envs, stop):
   config = config.update({'logdir': files.expand(config.logdir)})
   with contextlib.ExitStack() as stack:
     stack.enter_context(resume.locked(config.logdir))
-    saved = resume.open_logdir(config, name)
+    config, saved = resume.open_logdir(config, name)
     arrays, meta = saved or (None, {'env_steps': 0})
     if arrays is not None and arrays['done/run'] >= config.steps:
       print(f'{config.logdir} has its {meta["env_steps"]} steps already; '
@@ -49,6 +49,7 @@ def train(config, name, make_agent, make_envs, stop):
       return
     envs, eval_envs = _open_envs(stack, config, make_envs)
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
+    identity.check(config.logdir, envs[0], config.task, new=saved is None)
     agent = make_agent(config, envs[0].obs_space, envs[0].act_space)
     logger = stack.enter_context(
         Logger(config.logdir, config.steps, meta['env_steps']))
