@@ -9,7 +9,8 @@ HELP = {
     'collect': 'turns runs into one file of scores',
     'compare': 'compares runs with published scores: intervals and verdicts',
     'plot': 'draws curves and bars of runs beside published ones',
-    'report': 'writes one HTML page about runs; it opens offline',
+    'report': 'what runs have reached: tables, a page that opens offline, '
+              'the picture of one run',
     'matrix': 'prints the commands of all runs behind a table or a figure',
     'readme': "writes README's results, and scores.json, from scores/ours"}
 
@@ -90,9 +91,13 @@ def _plot(parser):
 
 
 def _report(parser):
-  _runs(parser)
+  _runs(parser, '*')
+  parser.add_argument('--logdir', help='the same as RUN')
   _reference(parser, required=False)
-  parser.add_argument('--out', default='scores.html', help='the page')
+  parser.add_argument(
+      '--out', metavar='FILE', help='.html: the page; .png, .svg, .pdf: the '
+      'picture of one run; default: both, report.html and report.png in the '
+      "run's folder; of several runs report.html here")
 
 
 def _matrix(parser):

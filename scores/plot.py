@@ -7,6 +7,7 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
+from dreamer.log.tables import amount
 from scores import binning, collect, form, references, runs, series
 
 OURS = '#1f5fa8'
@@ -211,7 +212,7 @@ def _finish(axes, title):
   axes.set_xlim(left=min(0, axes.get_xlim()[0]) if axes.lines else 0)
   if title.startswith('dmc_'):
     axes.set_ylim(0, 1050 if axes.get_ylim()[1] > 700 else None)
-  axes.xaxis.set_major_formatter(lambda x, _: series.amount(x))
+  axes.xaxis.set_major_formatter(lambda x, _: amount(x))
   axes.spines[['top', 'right']].set_visible(False)
   axes.grid(alpha=0.25)
 
@@ -246,7 +247,7 @@ def _small_bars(scores, tasks):
   for axes, task in zip(panels, tasks, strict=True):
     _bar_groups(axes, scores, [task])
     axes.set_xticks([])
-    axes.yaxis.set_major_formatter(lambda y, _: series.amount(y))
+    axes.yaxis.set_major_formatter(lambda y, _: amount(y))
     axes.set_title(task, fontsize=8)
   return _bar_legend(figure, panels, scores)
 

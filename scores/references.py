@@ -1,11 +1,15 @@
 """What runs are compared with: published scores, or a file, at budgets."""
 
+from __future__ import annotations
+
+import functools
 import math
 import pathlib
 import statistics
 import typing
 
 from dreamer.errors import UserError
+from dreamer.log.tables import amount
 from scores import binning, form, runs
 
 
@@ -49,6 +53,17 @@ class Reference(typing.NamedTuple):
   presets: tuple = ()
   agent: str = ''
   remarks: tuple = ()
+
+
+class Paper(typing.NamedTuple):
+  """A paper's mean score and the environment steps it was reached at."""
+
+  score: float
+  steps: int
+
+  @property
+  def when(self) -> str:
+    return f'{amount(self.steps)} steps'
 
 
 FULL = {'buffer': 'full', 'shadows': 'full', 'multisampling': True}
@@ -118,6 +133,35 @@ SOURCES = {
     'dreamerv2/montezuma': _Source(
         'dreamerv2_humanoid_montezuma', 'montezuma', 'atari', ATARI,
         'dreamerv2', ('montezuma',), '', (NOT_SAID,))}
+
+
+# What the paper says of a run: by its agent, the start of its task, and a
+# preset that has to hold. The first that fits counts.
+PAPERS = (
+    ('dreamerv1', 'dmc_', 'planet', 'dreamerv1/table_g', 'planet'),
+    ('dreamerv1', 'dmc_', None, 'dreamerv1/table_g', None),
+    ('dreamerv1', 'atari_', None, 'dreamerv1/fig9', None),
+    ('dreamerv1', 'dmlab_', None, 'dreamerv1/fig9', None),
+    ('dreamerv2', 'dmc_', 'dmc_proprio', None, None),  # from vectors
+    ('dreamerv2', 'dmc_humanoid_walk', None, 'dreamerv2/humanoid', None),
+    ('dreamerv2', 'dmc_', None, 'dreamerv2/dmc_vision', None),
+    ('dreamerv2', 'atari_', None, 'dreamerv2/table_k1', None))
+
+
+def paper(run: runs.Run) -> Paper | None:
+  """Returns the last score that the paper of a run's agent has of its task."""
+  task = run.task.replace('dmc_ball_in_cup_', 'dmc_cup_')
+  for agent, start, preset, name, method in PAPERS:
+    if run.method == agent and task.startswith(start) and (
+        preset is None or preset in run.presets):
+      points = _points(name, method).get(task) if name else None
+      return Paper(points[max(points)].mean, max(points)) if points else None
+  return None
+
+
+@functools.cache
+def _points(name, method):
+  return load(name, method).scores
 
 
 def load(name, method=None, width=None):

@@ -5,6 +5,7 @@ import typing
 import numpy as np
 
 from dreamer.errors import UserError
+from dreamer.log.tables import amount
 from scores import atari, binning, form, references
 
 CURVES = {  # where a reference has curves beside its scores
@@ -99,14 +100,6 @@ def normalizers(tasks):
             for i, name in enumerate(atari.METRICS.values())}
   return {'Mean return': lambda x: x.mean(-1),
           'Median return': lambda x: np.median(x, -1)}
-
-
-def amount(steps):
-  """Returns a large number in short: 500, 200k, 1.5M."""
-  for size, unit in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
-    if abs(steps) >= size:
-      return f'{steps / size:g}{unit}'
-  return f'{steps:g}'
 
 
 def bars(reference, tasks):

@@ -18,7 +18,7 @@ PLAIN = [
     'dreamer.config.schema', 'dreamer.replay.replay', 'dreamer.run.driver',
     'dreamer.run.when', 'dreamer.run.checkpoint', 'dreamer.log.logger',
     'dreamer.run.loop', 'dreamer.run.training', 'dreamer.run.evaluate',
-    'scores.single', 'dreamer.envs.workers.worker',
+    'scores.report', 'dreamer.envs.workers.worker',
     'dreamer.envs.workers.remote', 'dreamer.envs.suites.dmc',
     'dreamer.envs.suites.dummy', 'dreamer.envs.suites.gym',
     'dreamer.run.interface', *(

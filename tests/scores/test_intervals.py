@@ -253,11 +253,13 @@ class TestAggregates:
     assert intervals._wins(a, b) == pytest.approx(interval.mean)
     assert interval.low < interval.mean < interval.high
 
+  @pytest.mark.filterwarnings('ignore:random_state is deprecated')  # arch's
   def test_intervals_are_rliables_but_for_the_correction(self):
     from rliable import library
     x = rng().normal(size=[8, 20]) + np.arange(20)
     _, bounds = library.get_interval_estimates(
-        {'x': x}, lambda x: np.array([x.mean(), intervals.iqm(x)]), reps=1000)
+        {'x': x}, lambda x: np.array([x.mean(), intervals.iqm(x)]), reps=1000,
+        random_state=np.random.RandomState(0))
     found = intervals.aggregate(
         x, MEAN + metric(intervals.iqm), 0.95, rng(), 4000)
     low, high = np.quantile(found.draws, [0.025, 0.975], axis=0)

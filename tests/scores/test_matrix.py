@@ -194,8 +194,10 @@ class TestMain:
     assert len(run(capsys, *argv)[0]) == 3
     folder = tmp_path / 'dreamerv2' / 'dmc_humanoid_walk'
     task = 'dmc_humanoid_walk'
-    write_run(folder / 'seed0', [(42_000_000, [1.0])], task=task)
-    write_run(folder / 'seed2', [(1_000_000, [1.0])], seed=2, task=task)
+    write_run(folder / 'seed0', [(42_000_000, [1.0])], task=task,
+              agent='dreamerv2')
+    write_run(folder / 'seed2', [(1_000_000, [1.0])], seed=2, task=task,
+              agent='dreamerv2')
     commands, comments = run(capsys, *argv)
     assert ['--seed 1' in commands[0], '--seed 2' in commands[1]] == [True] * 2
     assert comments[0] == (
@@ -205,7 +207,8 @@ class TestMain:
 
   def test_missing_finds_another_run(self, tmp_path, capsys):
     folder = tmp_path / 'dreamerv2' / 'dmc_humanoid_walk'
-    write_run(folder / 'seed0', [(10, [1.0])], task='dmc_cup_catch')
+    write_run(folder / 'seed0', [(10, [1.0])], task='dmc_cup_catch',
+              agent='dreamerv2')
     with pytest.raises(UserError, match='holds a run of task dmc_cup_catch'):
       run(capsys, 'humanoid', '--missing', tmp_path)
 

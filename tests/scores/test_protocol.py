@@ -11,7 +11,7 @@ import pytest
 import dreamerv1
 from dreamer.envs import make_envs
 from dreamer.log.logger import Logger
-from dreamer.run import evaluate, protocol, training
+from dreamer.run import arguments, evaluate, protocol, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support.fakes import FakeAgent, FakeInterface
 
@@ -50,7 +50,8 @@ class TestRun:
     config = debug_config(steps=400, seed=7)
     train(config)
     line, _ = evaluate.evaluate_run(
-        FakeInterface('fake'), make_envs, config.logdir, episodes=1, seed=3)
+        FakeInterface('fake'), make_envs,
+        arguments.evaluation(config.logdir, episodes=1, seed=3))
     scored = lines(config.logdir)[-1]
     assert set(scored) <= set(line)
     for key in set(scored) - {'returns', 'lengths', 'protocol'}:

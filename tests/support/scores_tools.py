@@ -41,6 +41,19 @@ def write_run(logdir, evaluations, seed=0, agent='dreamerv1', reached=None,
   return logdir
 
 
+def write_runs(folder, seeds=3, until=200_000):
+  """Makes evaluated logdirs of so many seeds; returns their paths."""
+  for seed in range(seeds):
+    logdir = write_run(folder / f'seed{seed}', [
+        (step, [100.0 + seed]) for step in range(5000, until + 1, 10_000)],
+        seed=seed, reached=until)
+    write_lines(logdir / 'eval.jsonl', [
+        {'policy': policy, 'step': until, 'returns': [base, base + 10]}
+        for policy, base in (('trained', 100), ('untrained', 20),
+                             ('random', 10))])
+  return [folder / f'seed{seed}' for seed in range(seeds)]
+
+
 def write_lines(path, lines, tail=''):
   path.write_text(''.join(json.dumps(x) + '\n' for x in lines) + tail)
 
