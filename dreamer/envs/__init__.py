@@ -36,8 +36,8 @@ def make_env(config, mode='train', index=0, factory=None):
   """
   from dreamer.envs import base, wrappers
   if factory:
-    from dreamer.envs.suites.gym import UserEnv
-    env = UserEnv(factory())
+    from dreamer.envs.suites import user
+    env = user.wrap(factory(), '', config, mode)
     name = env.name
   else:
     suite, name = split_task(config.task)
@@ -50,7 +50,7 @@ def make_env(config, mode='train', index=0, factory=None):
     raise UserError(
         f'images={config.images}: {name} has no observations but images; use '
         'images=all')
-  return wrappers.Checks(env, f'{mode} {index} ({name})')
+  return wrappers.Checks(env, f'{mode} {index} ({name})', name)
 
 
 def make_envs(config, mode='train', amount=1, factory=None):

@@ -1,9 +1,26 @@
 """The protocol of an environment, inside and outside of its wrappers."""
 
+from __future__ import annotations
+
 import numpy as np
 
+# What observations, replayed arrays, losses and lists of names in the config
+# call something else than an observation.
 RESERVED = (
-    'action', 'reward', 'discount', 'is_first', 'is_last', 'is_terminal')
+    'image', 'action', 'reward', 'discount', 'is_first', 'is_last',
+    'is_terminal', 'kl', 'model', 'actor', 'critic', 'value', 'pcont', 'cpc',
+    'expl_expl', 'expl_actor', 'expl_critic', 'all', 'none')
+PREFIX = 'obs/'
+
+
+def inside(name: str) -> str:
+  """What an observation of somebody else's environment is called inside.
+
+  By its own name, but with a prefix where that means something else here; no
+  two names become one.
+  """
+  taken = name in RESERVED or name.startswith(PREFIX)
+  return f'{PREFIX}{name}' if taken else name
 
 
 class Env:
@@ -44,6 +61,26 @@ class Env:
   def close(self):
     """Frees what the simulator holds."""
 
+  def about(self) -> dict:
+    """What to tell about it at the start of a run, for JSON.
+
+    Keys: name; interface; image: where it comes from; vectors: dict of name
+    to size; left_out: dict of name to the reason; actions: how they are
+    mapped; ends: what counts as a termination; repeats: how often it repeats
+    an action itself.
+    """
+    vectors = {key: str(space.shape[0]) for key, space in
+               self.obs_space.items() if key != 'image'}
+    shape = getattr(self.obs_space.get('image'), 'shape', ())
+    return {
+        'name': type(self).__name__, 'interface': 'built in',
+        'image': 'x'.join(map(str, shape)) or 'none',
+        'vectors': vectors, 'left_out': {},
+        'actions': f'{self.act_space.dim} ' + (
+            'choices, one-hot' if self.act_space.discrete else
+            'numbers in [-1, 1]'),
+        'ends': 'its own', 'repeats': 1}
+
 
 class Wrapper(Env):
   """Passes everything on to the environment inside."""
@@ -68,6 +105,9 @@ class Wrapper(Env):
 
   def close(self):
     self.env.close()
+
+  def about(self):
+    return self.env.about()
 
 
 def has_images(config, mode):

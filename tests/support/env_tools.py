@@ -3,6 +3,7 @@
 import numpy as np
 
 from dreamer.config import schema as configs
+from dreamer.envs import make_env
 
 
 def make_config(**overrides):
@@ -12,6 +13,12 @@ def make_config(**overrides):
       key.replace('__', '.'): value for key, value in overrides.items()}
   return schema.config(overrides={
       'task': 'dummy_continuous', 'envs.worker': 'inline', **overrides})
+
+
+def make_user_env(factory, **overrides):
+  """An environment of somebody else's, in this process, without a repeat."""
+  config = make_config(**{'action_repeat': 1, **overrides})
+  return make_env(config, factory=factory)
 
 
 def rollout(env, seed, actions):

@@ -138,7 +138,7 @@ def test_user_error_is_carried_over(make, capfd):
 
 @pytest.mark.parametrize('factory, words', [
     (strange.nan_reward, 'reward is nan'),
-    (strange.wrong_image, 'dtype float32')])
+    (strange.wrong_image, 'camera is float32')])
 def test_bad_values_are_named(make, factory, words):
   env = make(factory)
   env.reset(0)
