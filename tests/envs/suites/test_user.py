@@ -210,7 +210,7 @@ def type_error():
 
 
 @pytest.mark.parametrize('draw, words', [
-    (type_error, r"render\(\) failed: .*'add'.*test_user\.py:\d+\)"),
+    (type_error, r"failed: .*'add'.*test_user\.py:\d+ in type_error\)"),
     (lambda: 1 + None, r'render\(\) failed: TypeError: unsupported operand'),
     (lambda: [][0], r'failed: IndexError: list index out of range'),
     (lambda: None, r"gave None; make it with render_mode='rgb_array'"),
