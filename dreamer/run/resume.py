@@ -15,7 +15,8 @@ from dreamer.run.checkpoint import Checkpoints
 # gradients or the random numbers of training.
 HARMLESS = (
     'logdir', 'steps', 'threads', 'log_every', 'save_every', 'eval_every',
-    'video_every', 'envs.timeout', 'envs.restarts', 'replay.memory_gb')
+    'video_every', 'envs.timeout', 'envs.reset_timeout', 'envs.restarts',
+    'replay.memory_gb')
 OWN = (
     'config.yaml', identity.FILE, 'checkpoints', 'episodes', 'metrics.jsonl',
     'scores.jsonl', 'videos')

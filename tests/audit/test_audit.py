@@ -584,7 +584,7 @@ UNITS = [
     (r'eval_episodes', 'episodes'),
     (r'replay.memory_gb', 'gb'),
     (r'kl.free(_nats)?', 'nats'),
-    (r'envs.timeout', 'seconds'),
+    (r'envs.(reset_)?timeout', 'seconds'),
     (r'envs.amount', 'environments'),
     (r'envs.restarts', 'failures'),
     (r'threads', 'per core'),

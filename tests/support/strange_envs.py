@@ -145,6 +145,22 @@ class BadClose(NewStyle):
     raise RuntimeError('the display is gone')
 
 
+class SlowReset(NewStyle):
+
+  def reset(self, seed=None, options=None):
+    time.sleep(2)
+    return super().reset(seed, options)
+
+
+def slow_reset():
+  return SlowReset()
+
+
+def slow_start():
+  time.sleep(2)
+  return NewStyle()
+
+
 def new_style():
   return NewStyle()
 

@@ -47,7 +47,8 @@ class RemoteEnv(HalfCalls):
   the first use waits. Errors appear in `receive` and in the spaces.
 
   Args:
-    config: The settings; envs.timeout limits the wait for each answer.
+    config: The settings; envs.timeout limits the wait for an answer to a
+      step, envs.reset_timeout that for the first one and after a reset.
     mode: train or eval.
     index: Number among the environments of this mode.
     factory: `module:function` that makes a user's environment, or None.
@@ -159,6 +160,7 @@ class RemoteEnv(HalfCalls):
       return  # receive() tells.
     try:
       self._socket.settimeout(self._config.envs.timeout)
+      self._asked = kind
       wire.send(self._socket, kind, arrays, **meta)
     except OSError:
       pass  # It is gone or stuck: so will be the answer.
@@ -167,15 +169,17 @@ class RemoteEnv(HalfCalls):
     """Returns (arrays, meta) of the next answer."""
     if self._failure is not None:
       raise self._failure
+    key = 'timeout' if self._asked == 'step' and self._is_ready else (
+        'reset_timeout')
+    seconds = self._config.envs[key]
     try:
-      kind, arrays, meta = wire.receive(
-          self._socket, self._config.envs.timeout)
+      kind, arrays, meta = wire.receive(self._socket, seconds)
     except EOFError:
       raise self._fail(self._crash()) from None
     except TimeoutError:
       raise self._fail(
-          f'{self._name} gave no answer for {self._config.envs.timeout} '
-          'seconds; if it is only slow, raise envs.timeout') from None
+          f'{self._name} gave no answer for {seconds:g} seconds; if it is '
+          f'only slow, raise envs.{key}') from None
     if kind == 'failure':
       raise self._fail(
           f'{self._name}: {meta["text"]}', meta['place'], self._finish)

@@ -276,6 +276,30 @@ def test_hang_is_noticed_and_ended(make):
   assert env.reset(0)['is_first']
 
 
+@pytest.mark.parametrize('factory, key, where', [
+    (strange.slow_reset, 'envs.reset_timeout', 'reset'),
+    (strange.slow_start, 'envs.reset_timeout', 'start'),
+    (strange.hang, 'envs.timeout', 'step')])
+def test_the_start_and_resets_have_a_time_of_their_own(
+    make, factory, key, where):
+  """Each wait, with its own key short and the other one long."""
+  times = {'envs.timeout': 60, 'envs.reset_timeout': 60}
+  env = make(factory, **{**times, key: 1})
+  with pytest.raises(remote.WorkerError, match=(
+      f'no answer for 1 seconds; .* raise {key}$')):
+    env.reset(0)
+    assert where == 'step'
+    env.step(np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize('factory', [strange.slow_reset, strange.slow_start])
+def test_a_slow_start_is_not_a_hang(make, factory):
+  env = make(factory, envs__timeout=1)
+  assert env.reset(0)['is_first']
+  assert env.step(np.zeros(2, np.float32))['reward'] == 1
+  assert env.replay(0, np.zeros((2, 2), np.float32))['reward'] == 1
+
+
 # The end of the parent
 
 
