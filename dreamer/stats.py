@@ -11,7 +11,7 @@ def confidence(scores):
   scores: at least one finite number. One score has no spread: low and high
   are NaN.
   """
-  from scipy.special import stdtrit
+  from scipy.special import stdtrit  # slow to import
   scores = np.asarray(scores, np.float64).reshape(-1)
   assert scores.size and np.isfinite(scores).all(), scores
   mean = float(scores.mean())

@@ -20,6 +20,7 @@ TRAIN, EVAL, RANDOM, UNTRAINED, PAPER = (
 
 def draw(run: runs.Run) -> Figure:
   """Returns a matplotlib Figure of a Run that has its Folder."""
+  # Slow to import; most commands draw nothing.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
   figure = Figure(figsize=(8, 4.5), dpi=150, layout='constrained')

@@ -205,7 +205,7 @@ def aggregate_improvement(ours, reference, level, rng, reps=AGGREGATE_REPS):
 
   ours, reference: scores [seeds, tasks].
   """
-  from rliable import metrics
+  from rliable import metrics  # a second
   pairs = zip(resample(ours, rng, reps), resample(reference, rng, reps),
               strict=True)
   low, high = np.quantile([_wins(*pair) for pair in pairs], _tails(level))

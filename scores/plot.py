@@ -168,6 +168,7 @@ def _our_variants(axes, found, source):
 
 def _grid(amount):
   """Returns a Figure and so many axes, at most five in a row."""
+  # Slow to import; most commands draw nothing.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
   columns = min(amount, 5)

@@ -10,7 +10,7 @@ import typing
 
 from dreamer.errors import UserError
 from dreamer.log.tables import amount
-from scores import binning, form, runs
+from scores import binning, collect, form, runs
 
 
 class Sample(typing.NamedTuple):
@@ -266,7 +266,6 @@ def _from_file(path, method, width):
 
 def _of_runs(path, method, width):
   """Runs of another file as a reference, at all edges of their bins."""
-  from scores import collect
   found = runs.read_file(path)
   groups = runs.by_task(found)
   first = found[0]

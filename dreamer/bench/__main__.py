@@ -27,7 +27,7 @@ import time
 
 import numpy as np
 
-from dreamer import cli
+from dreamer import cli, envs
 from dreamer.bench import replay as bench_replay
 from dreamer.bench.timing import cpu_seconds, repeat, summary
 from dreamer.envs.spaces import ActionSpace, Space
@@ -155,7 +155,7 @@ def random_batch(config, image, act_space):
 
 def rates(gflop, times, precision):
   """GFLOP/s of the best update beside that of matrix products."""
-  import tensorflow as tf
+  import tensorflow as tf  # never beside environments that draw
   size = 2048
   x = tf.cast(tf.random.stateless_normal([size, size], [0, 0]), precision)
   product = tf.function(lambda: tf.cast(tf.matmul(x, x)[0, 0], tf.float32))
@@ -197,7 +197,6 @@ def measure_env(name, quick):
 
 
 def _env_seconds(config, steps):
-  from dreamer import envs
   env, = envs.make_envs(config, 'train', 1)
   try:
     return _step_seconds(env, steps)

@@ -11,6 +11,9 @@ import math
 import pathlib
 import time
 
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
+
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
 from dreamer.log import video
@@ -182,8 +185,6 @@ class _TensorBoard:
   """
 
   def __init__(self, logdir, initial):
-    from tensorboard.compat.proto import event_pb2, summary_pb2
-    from tensorboard.summary.writer.record_writer import RecordWriter
     self._event, self._summary = event_pb2.Event, summary_pb2.Summary
     name = f'events.out.tfevents.{int(time.time()):010d}.{initial:012d}'
     try:

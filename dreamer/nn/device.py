@@ -45,6 +45,7 @@ def setup(config):
 
 def _libraries():
   """TensorFlow, and the distributions, which load when they are named."""
+  # Seconds, and environment variables have to be set before.
   import tensorflow as tf
   import tensorflow_probability as tfp
   return tf, tfp.distributions

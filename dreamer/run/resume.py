@@ -75,7 +75,7 @@ def locked(logdir):
 
 def _lock(handle, logdir):
   try:
-    import fcntl
+    import fcntl  # not on Windows
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     raise UserError(
