@@ -65,7 +65,8 @@ def _reference(parser, required=True):
       '--margin', help="a return, or a share of the reference's score as 10%%;"
       ' default: 50 for dmc, 20%% elsewhere')
   parser.add_argument('--level', type=float, default=0.95, help='of intervals')
-  parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
+  parser.add_argument(
+      '--seed', type=int, default=0, help='of the bootstrap over tasks')
   parser.add_argument(
       '--budgets', nargs='+', type=steps, metavar='STEPS',
       help='environment steps; default: all that both have')

@@ -2,7 +2,6 @@
 
 import json
 import math
-import zlib
 
 import numpy as np
 
@@ -193,25 +192,24 @@ def _few(texts):
 
 def _budget(budget, samples, reference, options):
   rows = [
-      _task(task, budget, sample, reference.scores[task][budget], options)
+      _task(task, sample, reference.scores[task][budget], options)
       for task, sample in samples.items()]
   found, why = _aggregates(budget, samples, reference, options)
   return {'budget': budget, 'tasks': rows, 'aggregates': found,
           'aggregates_missing': why}
 
 
-def _task(task, budget, ours, theirs, options):
+def _task(task, ours, theirs, options):
   level = options['level']
-  rng = _rng(options['seed'], task, budget)
-  difference, assumed = intervals.of_difference(ours, theirs, level, rng)
+  difference, assumed = intervals.of_difference(ours, theirs, level)
   margin = _margin(options['margin'], task, theirs.mean)
   found, needed = intervals.verdict(difference, margin), None
   if found == 'too few seeds':
     needed = _needed(intervals.seeds_needed(ours, theirs, margin, level))
   both = ours.values and theirs.values
   return {
-      'task': task, 'ours': _entry(ours, level, rng),
-      'reference': _entry(theirs, level, rng),
+      'task': task, 'ours': _entry(ours, level),
+      'reference': _entry(theirs, level),
       'difference': _bounds(difference), 'margin': margin,
       'improvement': intervals.improvement(ours, theirs) if both else None,
       'verdict': found, 'seeds_needed': needed, 'assumed': assumed}
@@ -245,8 +243,8 @@ def _margin(text, task, reference):
   return abs(reference - low) * number / 100
 
 
-def _entry(sample, level, rng):
-  return {**_bounds(intervals.of_mean(sample, level, rng)), 'n': sample.n,
+def _entry(sample, level):
+  return {**_bounds(intervals.of_mean(sample, level)), 'n': sample.n,
           'carried': sample.carried,
           'values': list(sample.values) if sample.values else None}
 
@@ -255,11 +253,6 @@ def _bounds(interval):
   known = interval.known
   return {'mean': interval.mean, 'low': interval.low if known else None,
           'high': interval.high if known else None}
-
-
-def _rng(seed, name, budget):
-  """A generator of its own for each cell: other tasks don't change it."""
-  return np.random.default_rng([seed, zlib.crc32(name.encode()), budget])
 
 
 # Aggregates
@@ -277,7 +270,7 @@ def _aggregates(budget, samples, reference, options):
     return [], ('aggregates need the same number of seeds for each task: '
                 f'{counts}')
   theirs = [reference.scores[task][budget] for task in tasks]
-  rng = _rng(options['seed'], 'aggregates', budget)
+  rng = np.random.default_rng([options['seed'], budget])
   return _aggregate_rows(metrics, ours, theirs, options, rng), None
 
 

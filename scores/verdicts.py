@@ -39,8 +39,9 @@ def explain(result):
       'margin.',
       f'Each verdict errs with probability {1 - level:.2g} at most: of '
       f'{amount}, up to {amount * (1 - level):.1f} may be wrong by chance.',
-      'Intervals: stratified bootstrap over seeds, corrected for few seeds; '
-      f'random numbers by --seed {result["seed"]}.']
+      "Intervals of a task are Welch's, with caution for few seeds; over tasks "
+      'a stratified bootstrap over seeds, corrected for few seeds, with random '
+      f'numbers by --seed {result["seed"]}.']
 
 
 def _task_table(part):
