@@ -8,9 +8,9 @@ import os
 import pathlib
 from typing import Any
 
-from dreamer.config.schema import Schema, Section, read_yaml
+from dreamer.config import agents
+from dreamer.config.schema import Schema, Section
 from dreamer.errors import UserError
-from dreamer.files import ROOT
 from dreamer.log.jsonlines import read_numbered
 from dreamer.run import protocol
 
@@ -40,7 +40,7 @@ class Folder:
       raise UserError(f'{path}: is no folder; name that of a run')
     self.notes: list[str] = []
     self.faults: dict[tuple[str, str], str] = {}
-    self.config, self._named = self._settings()
+    self.config, self._agent = self._settings()
     self._metrics = self._lines('metrics.jsonl')
     self._scores = self._lines('scores.jsonl')
     self._evals = self._lines('eval.jsonl')
@@ -63,11 +63,8 @@ class Folder:
 
   @functools.cached_property
   def agent(self) -> str | None:
-    """The agent's name; of old runs without it, by their settings."""
-    name = self._said('agent')
-    if name is None and self.config is not None:
-      return agent_of(self.config)
-    return name
+    """The agent's name."""
+    return self._agent or self._said('agent')
 
   @property
   def task(self) -> str | None:
@@ -89,10 +86,9 @@ class Folder:
   @functools.cached_property
   def hash(self) -> str:
     """Of all settings that the seeds of one experiment share; or ''."""
-    text = self._said('config')
-    if text is None and self.config:
-      return protocol.config_hash(self.config)
-    return text or ''
+    if self.config and self._schema:
+      return protocol.config_hash(self.config, self._schema)
+    return self._said('config') or ''
 
   @functools.cached_property
   def protocol(self) -> dict:
@@ -108,26 +104,24 @@ class Folder:
     return list(dict.fromkeys(x for x in found if x))
 
   def _said(self, key: str) -> Any:
-    """What config.yaml says of the run's origin, or else its last lines."""
+    """What the last lines say of the run's origin."""
     lines = [line for _, line in (*self._evals, *self._scores)]
-    return next((place[key] for place in (self._named, *reversed(lines))
-                 if place.get(key) is not None), None)
+    return next((line[key] for line in reversed(lines)
+                 if line.get(key) is not None), None)
 
   @functools.cached_property
   def _schema(self) -> Schema | None:
-    path = f'configs/{self.agent}.yaml'
-    return Schema.load(path) if (ROOT / path).exists() else None
+    known = self.agent in agents.AGENTS
+    return agents.schema(self.agent) if known else None
 
   # Files
 
-  def _settings(self) -> tuple[Section | None, dict]:
-    """Returns the settings, and what config.yaml says of their origin."""
+  def _settings(self) -> tuple[Section | None, str | None]:
+    """Returns the settings and the agent that config.yaml says."""
     if not (self.path / 'config.yaml').exists():
-      return None, {}
-    content = read_yaml(self.path / 'config.yaml')
-    named = {key: content.pop(key) for key in ('agent', 'presets')
-             if key in content}
-    return Section(content), named
+      return None, None
+    saved = agents.saved(self.path)
+    return saved.config, saved.agent
 
   def _lines(self, name: str) -> list[tuple[int, dict]]:
     """Returns [(line number, dict)]; damaged lines are left out.
@@ -231,12 +225,6 @@ class Folder:
     except UserError as e:
       self._fault(what, file, str(e))
       return []
-
-
-def agent_of(config: Section) -> str | None:
-  """Returns the agent that settings of an old run are of, by their keys."""
-  agents = {'cpc.mode': 'dreamerv1', 'kl.balance': 'dreamerv2'}
-  return next((agents[key] for key in agents if key in config.flat), None)
 
 
 def modern(line: dict) -> dict:

@@ -6,7 +6,8 @@ import json
 import textwrap
 import typing
 
-from dreamer.audit.sources import AGENTS, PAPER, Entry, Published
+from dreamer.audit.sources import PAPER, Entry, Published
+from dreamer.config.agents import AGENTS
 from dreamer.log import tables
 
 SECTION = 'audit'  # the name of their marks

@@ -1,11 +1,17 @@
 """The text of --help, from a config schema and the comments of its YAML."""
 
+from __future__ import annotations
+
 import re
 import textwrap
+from typing import Any
 
 
-def text(schema, prog):
-  """Returns usage, presets, and each key with default, allowed, comment."""
+def text(schema: Any, prog: str) -> str:
+  """Returns usage, presets, and each key with default, allowed, comment.
+
+  schema: a Schema, whose `parse` calls this.
+  """
   comments = _comments(schema.path.read_text(encoding='utf-8'))
   lines = [f'usage: {prog} [--configs PRESET ...] [--key value ...]', '',
            'Presets, applied left to right:']

@@ -12,12 +12,14 @@ import types
 
 import numpy as np
 
+from dreamer.config.agents import AGENTS
+
 GENERATORS = (np.random.RandomState, np.random.Generator, random.Random)
 # Attributes that may only exist once they are asked for.
 PROPERTIES = ('unwrapped', 'task', 'random_state', 'np_random')
 SPACES = ('action_space', 'observation_space')
 OBJECTS = 1000  # so many are looked at, from the outside to the inside
-FOREIGN = ('dreamer', 'dreamerv1', 'dreamerv2', 'tensorflow', 'numpy')
+FOREIGN = ('dreamer', *AGENTS, 'tensorflow', 'numpy')
 PLAIN = (str, bytes, int, float, complex, np.ndarray, np.generic, type,
          types.ModuleType, types.FunctionType, types.MethodType)
 

@@ -306,7 +306,7 @@ class Loop:
         ('env_steps', 'agent_steps', 'updates'), self.counters, strict=True))
     self.checkpoints.save(self.state(), {
         'agent': self.name, 'task': self.config.task, **meta,
-        'config': self.config.flat})
+        'presets': self.config.presets, 'config': self.config.flat})
     self.replay.saved()
 
   def state(self):

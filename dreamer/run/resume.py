@@ -95,7 +95,7 @@ def load_run(schema, logdir, agent):
   arrays, meta = saved
   check_agent(meta, logdir, agent)
   try:
-    config = schema.config(overrides=meta['config'])
+    config = schema.complete(meta['config'], meta.get('presets'))
   except ConfigError as e:
     raise UserError(
         f'logdir: {logdir} is of another version of {agent}: {e}') from None

@@ -274,6 +274,56 @@ class TestParse:
         assert '\n' not in str(e), argv
 
 
+class TestOrigin:
+  """A Config knows its agent and the presets that it was made of."""
+
+  def test_presets(self):
+    config = small().config(['one', 'big'], {'count': 3})
+    assert config.presets == ('one', 'big') and config.agent == 'small'
+    assert small().config().presets == ()
+    assert config.update({'count': 4}).presets == ('one', 'big')
+    assert copy.deepcopy(config).presets == ('one', 'big')
+
+  def test_they_are_no_settings(self):
+    config = small().config(['one'])
+    same = small().config(overrides=config.flat)
+    assert config == same and diff(config, same) == []
+    assert not {'agent', 'presets'} & set(config.flat)
+
+  def test_from_the_command_line(self, schema):
+    config = schema.parse(['--configs', 'dmc', 'debug', '--seed', '3'])
+    assert config.presets == ('dmc', 'debug') and config.agent == 'dreamerv1'
+
+  def test_saved(self, schema, tmp_path):
+    path = tmp_path / 'config.yaml'
+    for presets in (['dmc', 'debug'], []):
+      schema.config(presets).save(path)
+      assert path.read_text().startswith('agent: dreamerv1\npresets:')
+      assert schema.read(path).presets == tuple(presets)
+
+  def test_older_files_do_not_say(self, schema, tmp_path):
+    path = tmp_path / 'config.yaml'
+    schema.config(['debug']).save(path)
+    text = path.read_text()
+    path.write_text(text[text.index('logdir'):])
+    config = schema.read(path)
+    assert config == schema.config(['debug']) and config.presets is None
+    config.update({'seed': 4}).save(path)
+    assert schema.read(path).presets is None
+
+  @pytest.mark.parametrize('old, new, wanted', [
+      ('dreamerv1', 'dreamerv2', "agent: is 'dreamerv2', not dreamerv1"),
+      ('dreamerv1', '[1]', 'agent: [1] is no name'),
+      ('- debug', '- 5', 'presets: [5] is no list of names'),
+      ('\n- debug', ' debug', "presets: 'debug' is no list of names")])
+  def test_damage(self, schema, tmp_path, old, new, wanted):
+    path = tmp_path / 'config.yaml'
+    schema.config(['debug']).save(path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert wanted in error(schema.read, path)
+
+
 class TestSaved:
 
   def test_round_trip(self, schema, tmp_path):
@@ -337,6 +387,7 @@ class TestSchema:
       ({'defaults': {'a': '3 in 5..'}}, 'a: 3 is not allowed; allowed: 5..'),
       ({'defaults': {'items': 'x'}}, 'meaning already'),
       ({'defaults': {'inherits': 'x'}}, 'meaning already'),
+      ({'defaults': {'presets': 'x'}}, 'meaning already'),
       ({'presets': {'p': {'inherits': 'q'}}}, 'preset p: inherits: unknown'),
       ({'shapes': [1]}, 'no mapping'),
       ({'more': 1}, 'differs in more')])

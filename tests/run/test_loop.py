@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dreamer import npz
+from dreamer.config import agents
 from dreamer.envs import make_envs
 from dreamer.envs.workers.remote import RemoteEnv
 from dreamer.errors import UserError
@@ -453,6 +454,16 @@ class TestResume:
     meta = {'agent': 'fake', 'config': {**config.flat, 'old.key': 3}}
     with pytest.raises(UserError, match='another version of fake.* old.key'):
       resume.check_meta(meta, config, 'fake')
+
+  def test_a_loaded_run_knows_its_origin(self, whole):
+    """Of a checkpoint that is older than `presets`: not known."""
+    load = lambda: resume.load_run(whole.schema, whole.logdir, 'fake')[0]
+    assert load().presets == whole.presets == ('debug',)
+    arrays, meta = resume.checkpoints(whole.logdir).load()
+    del meta['presets']
+    resume.checkpoints(whole.logdir).save(arrays, meta)
+    assert load().presets is None and load() == whole
+    assert agents.saved(whole.logdir).presets == ('debug',)
 
   def test_no_usable_checkpoint(self, whole):
     for path in pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'):
