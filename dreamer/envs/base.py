@@ -37,11 +37,14 @@ class Env:
     obs_space: dict of name -> Space, `image` included.
     act_space: ActionSpace.
     opengl: Whether `render` draws with OpenGL; None: nobody knows.
+    resets_per_process: Resets after which a process should end that has
+      this environment, as the simulator leaves something behind; 0: any.
   """
 
   obs_space = None
   act_space = None
   opengl = False
+  resets_per_process = 0
 
   def reset(self, seed=None):
     """Starts an episode; with a seed it depends on nothing before."""
@@ -90,6 +93,7 @@ class Wrapper(Env):
     self.obs_space = env.obs_space
     self.act_space = env.act_space
     self.opengl = env.opengl
+    self.resets_per_process = env.resets_per_process
 
   def reset(self, seed=None):
     return self.env.reset(seed)

@@ -69,6 +69,7 @@ class RemoteEnv(HalfCalls):
     self._name = f'{mode} environment {index} ({factory or config.task})'
     self._process = None
     self._spaces = None
+    self._most_resets = 0  # of one process; 0: any
     self.owner = os.getpid()
     self._start()
 
@@ -81,6 +82,7 @@ class RemoteEnv(HalfCalls):
     return self._ready()[1]
 
   def send_reset(self, seed=None):
+    self._renew()
     self._send('reset', seed=None if seed is None else int(seed))
 
   def send_step(self, action):
@@ -88,6 +90,7 @@ class RemoteEnv(HalfCalls):
 
   def send_replay(self, seed, actions):
     actions = np.asarray(actions, np.float32)
+    self._renew()
     self._send('replay', {'actions': actions}, seed=int(seed))
 
   def receive(self):
@@ -116,8 +119,17 @@ class RemoteEnv(HalfCalls):
     self._ask_to_close()
     self._finish()
 
+  def _renew(self):
+    """Replaces a process that has had as many resets as it may have."""
+    if self._most_resets and self._resets >= self._most_resets and (
+        self._failure is None):
+      self.close()
+      self._start()
+    self._resets += 1
+
   def _start(self):
     self._waiting = False
+    self._resets = 0
     self._is_ready = False
     self._failure = None
     self._tail = collections.deque(maxlen=TAIL_LINES)
@@ -147,6 +159,7 @@ class RemoteEnv(HalfCalls):
       obs = {k: spaces.Space.read(v) for k, v in meta['obs'].items()}
       act = spaces.ActionSpace(*meta['act'])
       self._spaces = (obs, act)
+      self._most_resets = meta['resets']
       self._is_ready = True
     return self._spaces
 

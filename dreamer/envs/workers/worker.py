@@ -76,7 +76,9 @@ class Server:
     self._env = make_env(Section(config), mode, index, factory)
     obs = {k: v.describe() for k, v in self._env.obs_space.items()}
     act = self._env.act_space
-    return 'spaces', {}, {'obs': obs, 'act': [act.kind, act.dim]}
+    return 'spaces', {}, {
+        'obs': obs, 'act': [act.kind, act.dim],
+        'resets': self._env.resets_per_process}
 
   def on_reset(self, arrays, seed):
     return 'obs', self._env.reset(seed), {}
