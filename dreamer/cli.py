@@ -1,16 +1,20 @@
 """What all command lines share: errors and warnings of one line."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 from dreamer import files
 from dreamer.errors import UserError
 
 
-def guard(function, *args):
+def guard(function: Callable[..., Any], *args: Any) -> None:
   """Calls a main function; what a user did wrong becomes one line, exit 2.
 
   TensorFlow, where it is imported, comes without Keras 3 (and Matplotlib and
@@ -29,30 +33,32 @@ def guard(function, *args):
 
 
 @contextlib.contextmanager
-def warnings_to(show):
+def warnings_to(show: Callable[[str], Any]) -> Iterator[None]:
   """Sends warnings to a function of one text."""
   with warnings.catch_warnings():
-    warnings.showwarning = lambda message, *_, **__: show(
-        f'warning: {one_line(message)}')
+    warnings.showwarning = (
+        lambda message, *_, **__: show(f'warning: {one_line(message)}'))
     yield
 
 
-def one_line(message):
+def one_line(message: object) -> str:
   return ' '.join(str(message).split())
 
 
 class Parser(argparse.ArgumentParser):
   """Raises UserError, without the usage that argparse puts before it."""
 
-  def __init__(self, **kwargs):
+  def __init__(self, **kwargs: Any) -> None:
     super().__init__(allow_abbrev=False, **kwargs)
 
-  def parse_args(self, args=None, namespace=None):
+  def parse_args(  # type: ignore[override]
+      self, args: Sequence[str] | None = None,
+      namespace: Any = None) -> argparse.Namespace:
     """As usual; `~` is expanded, also in `--key=~/folder`."""
     args = sys.argv[1:] if args is None else args
     return super().parse_args(list(map(_expanded, args)), namespace)
 
-  def error(self, message):
+  def error(self, message: str) -> NoReturn:
     raise UserError(f'{message}; see {self.prog} --help')
 
 

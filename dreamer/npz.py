@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 import struct
 import typing
 import zipfile
@@ -12,10 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dreamer.files import atomic_write
+from dreamer.files import Path, atomic_write
 
 Arrays = dict[str, np.ndarray]
-Path = str | os.PathLike[str]
 
 # What reading a damaged `.npz` raises, apart from OSError.
 DAMAGE = (
@@ -95,17 +94,18 @@ def _read_header(file):
   raise ValueError(f'unknown .npy version {version}')
 
 
-def read_rows(file: typing.BinaryIO, member: Member, start: int,
+def read_rows(file: io.BufferedReader, member: Member, start: int,
               out: np.ndarray) -> None:
   """Reads len(out) rows from `start` on into the contiguous array `out`.
 
   file: the `.npz`, opened for binary reading; member.offset is not None.
   Raises EOFError where the file is too short.
   """
+  assert member.offset is not None, member
   rows = out
   if member.dtype != out.dtype:
     rows = np.empty((len(out), *member.shape[1:]), member.dtype)
-  view = memoryview(rows.reshape(-1).view(np.uint8))
+  view = rows.reshape(-1).view(np.uint8).data
   file.seek(member.offset + start * member.row_bytes)
   if file.readinto(view) != len(view):
     raise EOFError('the file ends too early')

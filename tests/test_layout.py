@@ -31,6 +31,9 @@ EXPLAINED = (
         'stats')))
 
 
+# Folders whose public functions are annotated; the checker checks the same.
+ANNOTATED = tuple(f'dreamer.{x}' for x in (
+    'bench', 'cli', 'errors', 'files', 'npz', 'replay', 'rng', 'stats'))
 # To be mended: imports that do not count yet.
 OPEN = {
     ('tests.parity.functions', 'tests.parity.__main__'),
@@ -298,6 +301,66 @@ def test_lazy_imports_say_why():
       for x in found_imports(path)
       if x.lazy and not is_explained(path, x.line)]
   assert not silent, 'a comment beside an import in a function says why'
+
+
+def public(body, method=False):
+  """Functions and methods with public names, as (node, is it a method)."""
+  for node in body:
+    hidden = getattr(node, 'name', '').startswith('_') and not (
+        node.name.startswith('__') and node.name.endswith('__'))
+    if isinstance(node, ast.ClassDef) and not hidden:
+      yield from public(node.body, method=True)
+    elif isinstance(node, ast.FunctionDef) and not hidden:
+      yield node, method
+
+
+def not_annotated(node, method):
+  """Names of a function's arguments, or 'return', that have no type."""
+  static = 'staticmethod' in map(ast.unparse, node.decorator_list)
+  own = method and not static  # self or cls
+  args = [*node.args.posonlyargs, *node.args.args][own:]
+  args += [*node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+  found = [x.arg for x in args if x and not x.annotation]
+  return found + ['return'] * (not node.returns)
+
+
+def test_what_is_not_annotated():
+  code = """
+def all(a: int, *b: int, c: int = 0, **d: int) -> int: pass
+def some(a, b: int, *c) -> int: pass
+def none(): pass
+def _hidden(a): pass
+class Public:
+  def __init__(self, a: int): pass
+  def method(self, a) -> int: pass
+  @staticmethod
+  def static(a) -> int: pass
+class _Hidden:
+  def method(self, a): pass
+"""
+  found = {x.name: not_annotated(x, m) for x, m in public(
+      ast.parse(code).body)}
+  assert found == {
+      'all': [], 'some': ['a', 'c'], 'none': ['return'],
+      '__init__': ['return'], 'method': ['a'], 'static': ['a']}
+
+
+def test_the_checker_checks_what_is_annotated():
+  """[tool.mypy] of pyproject.toml lists the same folders and files."""
+  text = (ROOT / 'pyproject.toml').read_text()
+  files = re.search(r'^files = \[(.*?)\]', text, re.M | re.S)[1]
+  names = [x.removesuffix('.py').replace('/', '.')
+           for x in re.findall('"(.*?)"', files)]
+  assert sorted(names) == sorted(ANNOTATED)
+
+
+def test_public_functions_are_annotated():
+  missing = [
+      f'{path.relative_to(ROOT)}:{node.lineno} {node.name}: {", ".join(names)}'
+      for path in inside(*ANNOTATED)
+      for node, method in public(ast.parse(path.read_text()).body)
+      if (names := not_annotated(node, method))]
+  assert not missing, 'public functions say the types of what they take'
 
 
 def test_folders_say_what_they_are():

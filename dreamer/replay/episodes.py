@@ -7,6 +7,7 @@ import functools
 import math
 import pathlib
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -156,10 +157,12 @@ class Episode:
   def _read(self, file, key, start, out):
     arrays = self.kind.arrays
     if key in arrays:
+      assert self._offsets is not None, 'call verify() first'
       dtype, shape = arrays[key]
-      member = npz.Member(
-          self._offsets[list(arrays).index(key)], dtype, (self.length, *shape))
-      return npz.read_rows(file, member, start, out)
+      offset = self._offsets[list(arrays).index(key)]
+      npz.read_rows(file, npz.Member(offset, dtype, (self.length, *shape)),
+                    start, out)
+      return
 
     def rows(other):
       value = np.empty(len(out), self.spec(other)[0])
@@ -198,7 +201,7 @@ def _kind(path, layout, length):
       kind, overhead=path.stat().st_size - length * kind.row_bytes)
 
 
-def complete(arrays: Arrays) -> Arrays:
+def complete(arrays: Mapping[str, np.ndarray]) -> Arrays:
   """An episode with every key of KEYS derived and floats as float32."""
   length = len(arrays['action'])
   for key, value in arrays.items():

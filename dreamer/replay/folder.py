@@ -121,7 +121,7 @@ class Folder:
   def take_back(self, name: str) -> Episode | None:
     """An evicted episode; None if it is not there or damaged."""
     path = self._evicted.take_back(name, self.path)
-    return path and self.open(path)
+    return self.open(path) if path else None
 
   def leave_out(self, later: Iterable[Episode]) -> None:
     """Episodes that a checkpoint does not know."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,7 +68,7 @@ class Replay:
   becomes true of most of them. Not thread-safe.
   """
 
-  def __init__(self, directory: str | os.PathLike[str], seed: int,
+  def __init__(self, directory: files.Path, seed: int,
                episodes: str = 'uniform', starts: str = 'inclusive',
                memory_gb: float = 4.0, min_length: int | None = None,
                max_length: int = 0, capacity_agent_steps: int = 0,
@@ -124,11 +123,12 @@ class Replay:
     npz.write(path, arrays)
     self._counter += 1
     episode = self._folder.open(path)
-    self._folder.name_behind([episode])
-    self._index[self._sampler.first + len(self._index)] = episode
-    self._sampler.append(length)
-    self._steps += length - 1
-    self._memory.put(path.name, arrays)
+    if episode:  # as it always should be, right after it was written
+      self._folder.name_behind([episode])
+      self._index[self._sampler.first + len(self._index)] = episode
+      self._sampler.append(length)
+      self._steps += length - 1
+      self._memory.put(path.name, arrays)
     return path
 
   def sample(self, batch: int, length: int,
@@ -340,9 +340,9 @@ class Replay:
     self._folder.leave_out(later)
     for name in names:
       if name not in found:
-        episode = self._folder.take_back(name)
-        if episode:
-          found[name] = episode
+        back = self._folder.take_back(name)
+        if back:
+          found[name] = back
     self._set_index([found[x] for x in names if x in found])
     self._folder.name_behind(self._index.values())
 
