@@ -93,7 +93,7 @@ def task_list():
       *(f'dmlab_{name}' for name in dmlab.LEVELS),
       *(f'minatar_{name}' for name in minatar.GAMES),
       'crafter_reward', 'crafter_noreward',
-      'dummy_continuous', 'dummy_discrete']
+      'dummy_continuous', 'dummy_discrete', 'dummy_pixelpoint']
 
 
 def split_task(task):

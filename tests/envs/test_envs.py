@@ -5,6 +5,7 @@ import pytest
 
 from dreamer import envs
 from dreamer.envs import base, spaces, wrappers
+from dreamer.envs.suites import dummy
 from dreamer.errors import UserError
 from tests.support.env_tools import (
   assert_same,
@@ -219,6 +220,40 @@ def test_dummy_pays_for_the_right_actions():
       score(env, seed, lambda obs: env.act_space.sample(rng))
       for seed in range(10)])
   assert good > 35 and bad < 10
+
+
+def test_pixelpoint_by_hand():
+  """From the rim along a known angle; figures of an independent program."""
+  env = dummy.PixelPoint()
+  env._point = np.float32([0.8, 0.0])
+  assert [env.step([-1.0, 0.0])['reward'] for _ in range(3)] == pytest.approx(
+      [0.25, 0.3, 0.35])
+  assert env.step([-9.0, 0.5])['reward'] == pytest.approx(1 - 0.6005, abs=1e-4)
+  env._point = np.float32([0.3, -0.45])
+  image = env.render()
+  assert image.dtype == np.uint8 and not image[..., 2].any()
+  for place, pixel in (
+      ((39, 20), (253, 0, 0)), ((39, 16), (123, 0, 0)), ((40, 25), (64, 0, 0)),
+      ((45, 12), (2, 0, 0)), ((31, 31), (0, 248, 0)), ((25, 31), (0, 30, 0)),
+      ((0, 0), (0, 0, 0))):
+    assert tuple(image[place]) == pixel, place
+  env.step([1.0, 1.0])
+  env._point = np.float32([0.99, 0.99])
+  assert env.step([1.0, 1.0])['reward'] == 0
+  assert env._point.tolist() == [1, 1]
+
+
+def test_pixelpoint_is_hard_for_random_play():
+  env = envs.make_env(make_config(
+      task='dummy_pixelpoint', time_limit=100, action_repeat=2))
+  assert list(env.obs_space) == ['image'] and env.act_space.dim == 2
+  rng = np.random.default_rng(0)
+  scores = [score(env, seed, lambda obs: env.act_space.sample(rng))
+            for seed in range(20)]
+  assert 8 < np.mean(scores) < 25
+  first, again = env.reset(3)['image'], env.reset(3)['image']
+  assert np.array_equal(first, again)
+  assert not np.array_equal(first, env.reset(4)['image'])
 
 
 def score(env, seed, policy):
