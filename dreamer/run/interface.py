@@ -25,10 +25,13 @@ class Interface:
 
   name: of the agent; its schema is configs/NAME.yaml.
   load: imports TensorFlow and returns the class Agent.
+  validate: raises UserError, see `dreamer.run.checks`.
   """
 
-  def __init__(self, name: str, load: Callable[[], Callable]):
+  def __init__(self, name: str, load: Callable[[], Callable],
+               validate: Callable[..., None]):
     self.name = name
+    self.validate = validate
     self.path = ROOT / 'configs' / f'{name}.yaml'
     self._load = load
 
@@ -46,7 +49,11 @@ class Interface:
     return self.schema().config(arguments.presets(presets), overrides)
 
   def make_agent(self, config: Config, obs_space: dict, act_space: Any) -> Any:
-    """Returns the Agent; imports and sets up TensorFlow."""
+    """Returns the Agent; imports and sets up TensorFlow.
+
+    Raises UserError before that where settings and spaces do not fit.
+    """
+    self.validate(config, (obs_space, act_space))
     from dreamer.nn import device  # Imports TensorFlow.
     device.setup(config)
     return self._load()(config, obs_space, act_space)
@@ -63,6 +70,7 @@ class Interface:
     """
     arguments.environment(env, self.name)
     config = arguments.config(config, self.name, self.path)
+    self.validate(config)
     config = config.update({'task': identity.task(env, config)})
     try:
       with Stop() as stop:

@@ -1,14 +1,11 @@
 """Starts runs and continues them, from a config or a command line."""
 
 import contextlib
-import math
 import shlex
 import sys
 
 from dreamer import cli, files
-from dreamer.errors import UserError
 from dreamer.log.logger import Logger
-from dreamer.replay import sampling
 from dreamer.run import identity, resume
 from dreamer.run.loop import Loop
 from dreamer.run.stop import Stop, Stopped
@@ -21,6 +18,7 @@ def main(agent, make_envs, argv):
   """
   prog = f'python -m {agent.name} train'
   config = agent.schema().parse(argv, prog)
+  agent.validate(config)
   try:
     with Stop() as stop:
       train(config, agent.name, agent.make_agent, make_envs, stop)
@@ -37,7 +35,6 @@ def train(config, name, make_agent, make_envs, stop):
   act_space) and make_envs(config, mode, amount) make its parts. stop: a
   dreamer.run.stop.Stop. Raises UserError, or Stopped after a checkpoint.
   """
-  check(config)
   config = config.update({'logdir': files.expand(config.logdir)})
   with contextlib.ExitStack() as stack:
     stack.enter_context(resume.locked(config.logdir))
@@ -58,20 +55,6 @@ def train(config, name, make_agent, make_envs, stop):
     if arrays is not None:
       loop.restore(arrays)
     loop.run()
-
-
-def check(config):
-  """Raises UserError for settings that would only fail later."""
-  rows = math.ceil(config.time_limit / config.action_repeat) + 1
-  replay, length = config.replay, config.batch_length
-  shortest = replay.get('min_length', 0)
-  sampling.bounds(length, shortest, replay.get('max_length', 0))
-  if rows < sampling.least_rows(length, replay.starts, shortest):
-    key = 'replay.min_length' if shortest else 'batch_length'
-    raise UserError(
-        f'{key}: {shortest or length} is longer than an episode '
-        f'({rows} rows by time_limit {config.time_limit} and action_repeat '
-        f'{config.action_repeat}); lower it')
 
 
 def _open_envs(stack, config, make_envs):

@@ -145,19 +145,6 @@ def test_lengths_that_contradict_each_other(tmp_path):
     replay.sample(2, 5)
 
 
-@pytest.mark.parametrize('lengths, match', [
-    ((30, 20), 'min_length: 30 and replay.max_length: 20'),
-    ((50, 0), 'min_length: 50 is longer than an episode .50 rows')])
-def test_lengths_are_checked_before_a_run(tmp_path, lengths, match):
-  config = make_config(tmp_path, **{
-      'time_limit': 98, 'batch_length': 50, 'replay.min_length': lengths[0],
-      'replay.max_length': lengths[1]})
-  with pytest.raises(UserError, match=match):
-    training.check(config)
-  training.check(config.update({
-      'replay.min_length': 49, 'replay.max_length': 0}))
-
-
 def test_damage_between_pieces(tmp_path):
   replay = fill(tmp_path, [40, 40, 40], memory_gb=1e-9, min_length=5,
                 max_length=30)

@@ -514,10 +514,6 @@ class TestErrors:
     assert [x['loss/model'] for x in metrics(config) if 'loss/model' in x] == [
         2.0, 2.0]
 
-  def test_batches_longer_than_episodes(self, debug_config):
-    with pytest.raises(UserError, match='batch_length: 60 is longer than an'):
-      run(debug_config(batch_length=60))
-
   def test_disk_full(self, debug_config, monkeypatch):
     """The last good checkpoint stays, and workers end."""
     config = debug_config(**{'envs.worker': 'process'})

@@ -7,11 +7,11 @@ import pytest
 import dreamerv1
 import dreamerv2
 from dreamer.errors import UserError
-from dreamer.run import training
 from scores import __main__, atari, form, matrix
 from tests.support.scores_tools import write_run
 
-SCHEMAS = {'dreamerv1': dreamerv1.schema(), 'dreamerv2': dreamerv2.schema()}
+AGENTS = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
+SCHEMAS = {name: agent.schema() for name, agent in AGENTS.items()}
 RATES = {'tflops': 10.0, 'updates_per_second': None, 'steps_per_second': 200.0}
 
 
@@ -48,7 +48,7 @@ class TestCommands:
       rest = (*rest[:where], '0', *rest[where + 1:], 'runs/a b')
       if rest not in accepted:
         config = SCHEMAS[rest[0]].parse(rest[1:])
-        training.check(config)
+        AGENTS[rest[0]].validate(config)
         assert (config.task, config.steps) == (job.task, job.steps)
         accepted.add(rest)
     assert len(logdirs) == len(matrix.jobs(name)) > 0

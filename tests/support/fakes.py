@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+import dreamerv1
 from dreamer import cli
 from dreamer.files import ROOT
 from dreamer.run.interface import Interface
@@ -71,7 +72,7 @@ class FakeInterface(Interface):
   """As that of dreamerv1, with FakeAgents made by options of theirs."""
 
   def __init__(self, name='dreamerv1', **options):
-    super().__init__(name, lambda: FakeAgent)
+    super().__init__(name, lambda: FakeAgent, dreamerv1.validate)
     self.path = ROOT / 'configs' / 'dreamerv1.yaml'
     self.options = options
 
