@@ -290,14 +290,15 @@ class _Slot:
 
   def _fail(self, error):
     self._check_place(error)
+    lost = ', its episode is dropped' if self.rows else ''
     self.rows = []
     while True:
       self.failures += 1
       self.failed += 1
       if self.failures > self._restarts:
         raise error
-      files.report(f'environment {self.index} failed and is restarted, its '
-                   f'episode is dropped: {error}', self.failed)
+      files.report(f'environment {self.index} failed and is restarted{lost}: '
+                   f'{error}', self.failed)
       try:
         return self._env.restart()
       except WorkerError as another:

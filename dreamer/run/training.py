@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from dreamer import cli, files
+from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.run import identity, resume
 from dreamer.run.loop import Loop
@@ -45,6 +46,7 @@ def train(config, name, make_agent, make_envs, stop):
             'raise --steps to continue', file=sys.stderr)
       return
     envs, eval_envs = _open_envs(stack, config, make_envs)
+    _check_cuts(config, envs[0])
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
     identity.check(config.logdir, envs[0], config.task, new=saved is None)
     agent = make_agent(config, envs[0].obs_space, envs[0].act_space)
@@ -55,6 +57,20 @@ def train(config, name, make_agent, make_envs, stop):
     if arrays is not None:
       loop.restore(arrays)
     loop.run()
+
+
+def _check_cuts(config, env):
+  """Refuses evaluations that would leave no training episode whole."""
+  if env.shared_steps is None or not config.eval_every:
+    return
+  longest = int(min(config.time_limit, env.shared_steps))
+  if config.eval_every < longest:
+    raise UserError(
+        f'eval_every={config.eval_every}: evaluations use the same '
+        'environment object and would cut every training episode that lasts '
+        f'until its limit of {longest} steps; pass a function that makes '
+        f'environments, or set eval_every to 0 or to at least {longest}, or '
+        'lower time_limit')
 
 
 def _open_envs(stack, config, make_envs):

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support import ROOT
 from tests.support.fakes import FakeAgent
+from tests.support.strange_envs import NewStyle
 
 
 class StopAt(Stop):
@@ -161,6 +164,30 @@ class TestSchedule:
     learning = order[order.index('update') + 1:]
     assert learning[:3] == ['receive', 'send', 'receive']  # reset, step
     assert learning[3:] == ['send', 'update', 'receive'] * 9
+
+  @pytest.mark.parametrize('eval_every, limit, refused', [
+      (40, 60, True), (60, 60, False), (0, 60, False), (90, 1000, True),
+      (100, 1000, False)])
+  def test_evaluations_that_would_cut_every_episode(
+      self, debug_config, eval_every, limit, refused):
+    """In one object, whose limit is its own or time_limit (100)."""
+    env = gymnasium.wrappers.TimeLimit(NewStyle(length=10 ** 6), limit)
+    # As by gymnasium.make:
+    env.env.spec = types.SimpleNamespace(max_episode_steps=limit)
+    config = debug_config(
+        steps=300, eval_every=eval_every, action_repeat=1, batch_length=4)
+    def go():
+      training.train(
+          config, 'fake', FakeAgent,
+          functools.partial(make_envs, factory=env), Stop())
+    if not refused:
+      go()
+      assert metrics(config)[-1]['step'] == 300
+      return
+    with pytest.raises(UserError, match=(
+        f'eval_every={eval_every}: .* at least {min(limit, 100)}, ')):
+      go()
+    assert not (pathlib.Path(config.logdir) / 'metrics.jsonl').exists()
 
   def test_updates_see_finished_steps_only(self, debug_config, monkeypatch):
     """At an episode's last step its update must not see that episode."""

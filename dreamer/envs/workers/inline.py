@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,8 @@ class InlineEnv(HalfCalls):
     self._call = None
     self._env = None
     self._open()
+    if shared is not None:
+      self.shared_steps = _own_limit(shared)
     self.obs_space = self._env.obs_space
     self.act_space = self._env.act_space
     self.opengl = self._env.opengl
@@ -95,6 +98,14 @@ class InlineEnv(HalfCalls):
       raise WorkerError(
           'this episode was cut by an evaluation in the same environment '
           'object; pass a function that makes environments', 'evaluation')
+
+
+def _own_limit(env):
+  """Steps after which an object ends its episodes; infinity: not known."""
+  limits = (
+      getattr(getattr(env, 'spec', None), 'max_episode_steps', None),
+      getattr(env, '_step_limit', None))  # of dm_control
+  return min([x for x in limits if isinstance(x, (int, float))] or [math.inf])
 
 
 _OWNERS = weakref.WeakValueDictionary()

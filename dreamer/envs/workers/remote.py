@@ -1,5 +1,7 @@
 """The client of an environment in a worker process."""
 
+from __future__ import annotations
+
 import atexit
 import collections
 import collections.abc
@@ -25,7 +27,13 @@ TAIL_LINES = 3
 
 
 class HalfCalls:
-  """The synchronous protocol on top of send_... and receive."""
+  """The synchronous protocol on top of send_... and receive.
+
+  shared_steps: Where training and evaluation share one environment object:
+    the steps after which it ends episodes itself, or infinity; else None.
+  """
+
+  shared_steps: float | None = None
 
   def reset(self, seed=None):
     self.send_reset(seed)
