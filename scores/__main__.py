@@ -56,14 +56,18 @@ def _reference(parser, required=True):
   parser.add_argument(
       '--to', required=required, metavar='REFERENCE',
       help='dreamerv1/table_g, dreamerv1/released, dreamerv1/fig9, fig10, '
-      'fig11, fig12, dreamerv2/table_k1, dreamerv2/released, '
-      'dreamerv2/dmc_vision, dreamerv2/humanoid, dreamerv2/montezuma, or a '
-      'file: of `collect`, or CSV of the published form')
+      'fig11, fig12, dreamerv1/pixelpoint, dreamerv2/table_k1, '
+      'dreamerv2/released, dreamerv2/dmc_vision, dreamerv2/humanoid, '
+      'dreamerv2/montezuma, or a file: of `collect`, or CSV of the published '
+      'form')
   parser.add_argument(
       '--method', help="of those the reference has; default: the paper's agent")
   parser.add_argument(
       '--margin', help="a return, or a share of the reference's score as 10%%;"
       ' default: 50 for dmc, 20%% elsewhere')
+  parser.add_argument(
+      '--learned', type=float, metavar='RETURN', help='from which on a run '
+      'counts as having learned: also compares the shares of those')
   parser.add_argument('--level', type=float, default=0.95, help='of intervals')
   parser.add_argument(
       '--seed', type=int, default=0, help='of the bootstrap over tasks')

@@ -123,6 +123,17 @@ def improvement(ours: Sample, reference: Sample) -> float:
   return float(((a > b) + 0.5 * (a == b)).mean())
 
 
+def shares_differ(a: int, n: int, b: int, m: int) -> float:
+  """Returns how often a of n and b of m would be so far apart by chance.
+
+  If both had the same share: Fisher's exact test, two-sided.
+  """
+  total = a + b
+  ways = {x: math.comb(n, x) * math.comb(m, total - x)
+          for x in range(max(0, total - m), min(n, total) + 1)}
+  return sum(w for w in ways.values() if w <= ways[a]) / sum(ways.values())
+
+
 # Aggregates over tasks
 
 

@@ -24,7 +24,7 @@ def main(args):
     raise UserError(f'--out: {args.out} has to end with '
                     f'{", ".join(SUFFIXES)}')
   found = runs.load(args.runs, args.returns) if args.runs else []
-  collect.report_notes(found)
+  collect.say_notes(found)
   reference = references.load(args.to, args.method) if args.to else None
   if args.kind == 'horizons' and (found or reference):
     raise UserError('horizons: draws Figure 4 alone; leave runs and --to out')

@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
     reference = references.load(args.to, args.method, args.bin)
   options = {
       'margin': args.margin, 'level': args.level, 'seed': args.seed,
-      'budgets': args.budgets, 'allow': args.allow}
+      'budgets': args.budgets, 'allow': args.allow, 'learned': args.learned}
   paths = outputs(found, args.out)
   for run in found:
     print(to_text(table(run)), end='\n\n')

@@ -175,6 +175,14 @@ class TestSeedsNeeded:
         Sample(9.0, None, 1), Sample(0.0, None, 8), 1.0, 0.95))
 
 
+@pytest.mark.parametrize('a, n, b, m', [
+    (0, 3, 12, 12), (7, 10, 5, 6), (5, 10, 6, 12), (0, 4, 0, 9),
+    (10, 10, 3, 6)])
+def test_shares_differ_as_fishers_exact_test(a, n, b, m):
+  wanted = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+  assert intervals.shares_differ(a, n, b, m) == pytest.approx(wanted)
+
+
 class TestAssumptions:
 
   def difference(self, ours, reference):
