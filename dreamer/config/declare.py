@@ -32,6 +32,7 @@ class Declared(NamedTuple):
 
   default: Plain
   rule: Rule | None  # None: any value of the default's type
+  shape: str | None = None  # where it is declared, if in a shape: 'head.act'
 
 
 def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
@@ -49,7 +50,7 @@ def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
       found.setdefault(key, None)
       own[key] = value
   found = {key: _own(key, declared, own) for key, declared in found.items()}
-  for key, (default, rule) in found.items():
+  for key, (default, rule, _) in found.items():
     if rule is None and not isinstance(default, (bool, str)):
       raise ConfigError(f"{key}: {default} needs bounds, such as '0..'; "
                         "'..' allows any number")
@@ -92,8 +93,9 @@ def _shapes(shapes: Any) -> dict[str, dict[str, Declared]]:
   flatten(shapes)  # Raises for what is no mapping.
   for name, shape in shapes.items():
     with prefixed(f'shape {name}: '):
-      known[name] = {key: _declared(key, value)
-                     for key, value in flatten(shape).items()}
+      known[name] = {
+          key: _declared(key, value)._replace(shape=f'{name}.{key}')
+          for key, value in flatten(shape).items()}
       if LIKE in known[name]:
         raise ConfigError(f'{LIKE}: a shape is like no other')
   return known
@@ -117,7 +119,7 @@ def _own(key: str, shaped: Declared | None, own: Mapping) -> Declared:
     default = convert(declared.default, type(shaped.default))
   except ValueError as e:
     raise ConfigError(f'{key}: {e}') from None
-  return Declared(default, declared.rule or shaped.rule)
+  return Declared(default, declared.rule or shaped.rule, shaped.shape)
 
 
 def _declared(key: str, value: Any) -> Declared:

@@ -1,8 +1,9 @@
 """YAML presets and command-line overrides -> a frozen, checked Config.
 
 A schema file has three parts: `defaults` (every key with its default and what
-else it may be), `shapes` (the keys of sections that look alike; how both are
-written: `declare.py`) and `presets` (named sets of overrides; `a+b` applies by
+else it may be), `shapes` (the keys of sections that look alike, more of which
+may stand in a file that is `shared`; how both are written: `declare.py`) and
+`presets` (named sets of overrides; `a+b` applies by
 itself where a and b are both named, after the later of them). Everything a
 user can get wrong raises ConfigError with one line that names the key, the
 value and the remedy.
@@ -126,11 +127,12 @@ class Schema:
   def load(cls, path: str | os.PathLike) -> Schema:
     """Reads a schema file; a relative path counts from the project root."""
     path = ROOT / path
-    return cls(read_yaml(path), path)
+    return cls(*read_parts(path), path)
 
-  def __init__(self, content: Mapping[str, Any], path: str | os.PathLike):
-    """Checks the content of the file at `path`."""
-    self.path = pathlib.Path(path)
+  def __init__(self, content: Mapping[str, Any], shared: pathlib.Path | None,
+               path: str | os.PathLike):
+    """Checks the content of the file at `path`; see `read_parts`."""
+    self.path, self.shared = pathlib.Path(path), shared
     self.agent = self.path.stem
     missing = {'shapes', 'defaults', 'presets'} ^ set(content)
     if missing:
@@ -142,6 +144,8 @@ class Schema:
       self._flat = {key: x.default for key, x in declared.items()}
       self.allowed: dict[str, Rule] = {
           key: x.rule for key, x in declared.items() if x.rule is not None}
+      self.shapes = {
+          key: x.shape for key, x in declared.items() if x.shape is not None}
       self._groups = {
           key.rsplit('.', i)[0] for key in self._flat
           for i in range(1, 1 + key.count('.'))}
@@ -268,6 +272,25 @@ class Schema:
       raise ConfigError(
           f'--configs: no preset named; allowed: {", ".join(self.names)}')
     return values
+
+
+def read_parts(path: pathlib.Path) -> tuple[dict, pathlib.Path | None]:
+  """Returns the parts of a schema file, and the file of its shared shapes.
+
+  Those are among the shapes then. Raises ConfigError.
+  """
+  content = read_yaml(path)
+  name = content.pop('shared', None)
+  if name is None:
+    return content, None
+  shared = path.parent / str(name)
+  shapes, own = read_yaml(shared), content.get('shapes') or {}
+  with prefixed(f'{path}: shapes: '):
+    flatten(own)  # Raises for what is no mapping.
+    for shape in set(shapes) & set(own):
+      raise ConfigError(f'{shape} is in {shared} too')
+  content['shapes'] = {**shapes, **own}
+  return content, shared
 
 
 def origin(content: dict) -> tuple[str | None, tuple[str, ...] | None]:

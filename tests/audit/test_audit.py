@@ -15,7 +15,13 @@ from dreamer.audit.sources import VERDICTS, Published
 from dreamer.config import agents
 from dreamer.config import help as usage
 from dreamer.config.agents import AGENTS
-from dreamer.config.schema import Config, Schema, flatten, read_yaml
+from dreamer.config.schema import (
+    Config,
+    Schema,
+    flatten,
+    read_parts,
+    read_yaml,
+)
 from dreamer.errors import ConfigError, UserError
 from dreamer.files import ROOT, replace_section
 from tests.parity import keys_v1 as parity_keys
@@ -87,13 +93,13 @@ class TestPresets:
       ('paper_code', 'steps', 4, 'dmc', 'paper_code'),
       ('atari', 'kl.scale', 1.0, 'atari', 'paper_code')])
   def test_drift_is_found(self, part, key, value, suite, preset):
-    content = read_yaml(ROOT / 'configs/dreamerv1.yaml')
+    content, shared = read_parts(ROOT / 'configs/dreamerv1.yaml')
     group = content if part == 'defaults' else content['presets']
     if part == 'defaults' and not isinstance(value, str):
       value = f'{value} in ..'
     group[part] = {**flatten(group[part]), key: value}
     published = copy.copy(BOTH['dreamerv1'])
-    published.schema = Schema(content, 'x')
+    published.schema = Schema(content, shared, 'x')
     assert [x.split(':')[0] for x in drift(published, suite, preset)] == [key]
 
   @pytest.mark.parametrize('agent', AGENTS)
@@ -575,7 +581,8 @@ class TestReadme:
 
 
 # Numbers by what they count: a pattern of keys, and what their comment or
-# name must say; None: a size or a plain number.
+# name must say; None: a size or a plain number. Any other number needs some
+# comment.
 UNITS = [
     (r'steps|time_limit|prefill|(train|eval|log|save|video)_every|expl.until|'
      r'expl.decay|actor_(mix|entropy).duration', 'header'),
@@ -612,15 +619,15 @@ UNITS = [
 def test_units_are_in_the_comments(agent):
   schema = BOTH[agent].schema
   source = schema.path.read_text(encoding='utf-8')
-  comments = usage._comments(source)
+  comments = usage.comments(schema)
   for key, value in schema.defaults.flat.items():
     if isinstance(value, bool) or not isinstance(value, (int, float)):
       continue
     unit = next((unit for pattern, unit in UNITS
-                 if re.fullmatch(pattern, key)), 'is not in UNITS')
+                 if re.fullmatch(pattern, key)), '.')
     if unit == 'header':
       head = ' '.join(source.partition('\ndefaults')[0].split('\n# '))
       assert 'Counts are environment steps' in head
     elif unit:
-      said = f'{key} {comments.get(("defaults", key), "")}'
+      said = comments[key] if unit == '.' else f'{key} {comments[key]}'
       assert re.search(unit, said), f'{key}: {unit}'

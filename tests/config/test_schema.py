@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from dreamer.config import help as usage
 from dreamer.config.schema import Schema, diff
 from dreamer.errors import ConfigError, UserError
 from tests.support import ROOT
@@ -36,7 +37,7 @@ def small(**parts):
                        'units': '8 in 1..', 'deep': {'act': 'elu | relu'}}},
       'presets': {'big': {'net': {'units': 64}, 'net.deep.act': 'relu'},
                   'one': {'count': 1, 'net.units': 1}}}
-  return Schema({**content, **parts}, 'small.yaml')
+  return Schema({**content, **parts}, None, 'small.yaml')
 
 
 class TestFile:
@@ -396,6 +397,29 @@ class TestSchema:
       parts = {**parts, 'presets': {}}
     text = error(lambda: small(**parts))
     assert text.startswith('small.yaml: ') and wanted in text
+
+  def test_shared_shapes(self, tmp_path):
+    path, other = tmp_path / 'one.yaml', tmp_path / 'more.yaml'
+    other.write_text('envs:\n  amount: 1 in 1..  # how many\n')
+    path.write_text(
+        'shared: more.yaml\nshapes: {}\ndefaults:\n'
+        '  envs: {like: envs, amount: 2}\npresets: {}\n')
+    schema = Schema.load(path)
+    assert schema.defaults.flat == {'envs.amount': 2}
+    assert usage.comments(schema) == {'envs.amount': 'how many'}
+    assert 'envs.amount: 0' in error(schema.check, 'envs.amount', 0)
+    text = path.read_text()
+    path.write_text(text.replace('shapes: {}', 'shapes: {envs: {a: true}}'))
+    assert 'one.yaml: shapes: envs is in' in error(Schema.load, path)
+    path.write_text(text.replace('more.yaml', 'none.yaml'))
+    assert 'none.yaml: cannot read' in error(Schema.load, path)
+
+  def test_comments_of_shapes(self):
+    """A section's own comment is before that of its shape."""
+    found = usage.comments(Schema.load(FILES[1]))
+    assert found['atari.sticky'].startswith('probability per emulator frame')
+    assert found['kl.free'] == 'free nats'
+    assert found['critic.layers'] == ''
 
   def test_missing_file(self):
     assert 'none.yaml: cannot read' in error(Schema.load, 'configs/none.yaml')
