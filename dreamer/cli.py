@@ -13,14 +13,28 @@ from typing import Any, NoReturn
 from dreamer import files
 from dreamer.errors import UserError
 
+PIPE = 141  # the status of what a closed pipe ends, as shells give it
+
 
 def guard(function: Callable[..., Any], *args: Any) -> None:
   """Calls a main function; what a user did wrong becomes one line, exit 2.
 
+  Where nobody reads what is printed any more, it ends without a word.
   TensorFlow, where it is imported, comes without Keras 3 (and Matplotlib and
   pandas with that): TensorFlow Probability brings the older Keras anyway.
   """
   os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+  try:
+    try:
+      _answered(function, *args)
+    finally:
+      sys.stdout.flush()  # Here it can be caught, at the exit it can't.
+  except BrokenPipeError:
+    _print_to_nowhere()
+    sys.exit(PIPE)
+
+
+def _answered(function, *args):
   try:
     with warnings_to(lambda text: print(text, file=sys.stderr)):
       function(*args)
@@ -30,6 +44,14 @@ def guard(function: Callable[..., Any], *args: Any) -> None:
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     sys.exit(130)
+
+
+def _print_to_nowhere():
+  """Python flushes both streams once more when it exits."""
+  with open(os.devnull, 'w') as nowhere:
+    for stream in (sys.stdout, sys.stderr):
+      with contextlib.suppress(OSError, ValueError):
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @contextlib.contextmanager

@@ -23,6 +23,10 @@ Spaces: TypeAlias = tuple[Mapping[str, Space], ActionSpace]
 
 def schedule(config: Config) -> None:
   """Raises UserError for a run that would fail, or learn nothing, later."""
+  if config.steps < config.prefill:
+    raise UserError(
+        f'steps: {config.steps} is less than prefill {config.prefill}, nothing '
+        'would be learned; raise steps or lower prefill')
   rows = math.ceil(config.time_limit / config.action_repeat) + 1
   replay, length = config.replay, config.batch_length
   shortest = replay.get('min_length', 0)

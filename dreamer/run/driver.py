@@ -37,7 +37,9 @@ class Driver:
   envs: objects with send_reset(seed), send_step(action), send_replay(seed,
     actions), receive() -> obs, restart().
   seed, name: episode k of environment i is reset with a seed made of these
-    four, so that 'train' and 'eval' differ.
+    four, so that 'train' and 'eval' differ. With amounts, the n environments
+    share one row of episodes: i plays i, i + n, i + 2n and so on, and the
+    seed of episode k is made of seed, name and k, whatever n is.
   restarts: failed episodes in a row that an environment is forgiven. When
     one fails, its unfinished episode is dropped and a new one started. Where
     two in a row fail at the same step with the same error in the same line,
@@ -66,13 +68,19 @@ class Driver:
     self.episodes = 0
     self.dropped = 0
     self._act_shape = (len(envs), act_space.dim)
+    row = None if amounts is None else len(envs)
     amounts = [math.inf] * len(envs) if amounts is None else amounts
     self._slots = [
-        _Slot(env, i, act_space.dim, (seed, zlib.crc32(name.encode()), i),
-              restarts, amount)
+        _Slot(env, i, act_space.dim, (seed, zlib.crc32(name.encode())),
+              restarts, amount, row)
         for i, (env, amount) in enumerate(zip(envs, amounts, strict=True))]
     self._state = None  # of the policy
     self._sent = False
+
+  @property
+  def numbers(self) -> list[int]:
+    """With amounts: which episode each environment plays, or played last."""
+    return [x.number for x in self._slots]
 
   @property
   def finished(self) -> bool:
@@ -189,7 +197,7 @@ class _Slot:
   been restarted and the episode is gone.
   """
 
-  def __init__(self, env, index, act_dim, entropy, restarts, amount):
+  def __init__(self, env, index, act_dim, entropy, restarts, amount, row):
     self.index = index
     self.amount = amount  # of episodes to finish
     self.finished = 0
@@ -202,13 +210,23 @@ class _Slot:
     self._act_dim = act_dim
     self._entropy = entropy
     self._restarts = restarts
+    self._row = row  # of episodes: how many environments share it
     self._number = 0  # of episodes that were started
     self._seed = 0
     self._action = None
     self._error = None
 
+  @property
+  def number(self):
+    """Of its episode in the row, the last one once it rests."""
+    return self.index + self._row * min(self.finished, self.amount - 1)
+
   def send_reset(self):
-    sequence = np.random.SeedSequence([*self._entropy, self._number])
+    key = [self.index, self._number]
+    if self._row:
+      # As one environment alone; an episode that failed gets another seed.
+      key = [0, self.number] + [self.failures] * (self.failures > 0)
+    sequence = np.random.SeedSequence([*self._entropy, *key])
     self._seed = int(sequence.generate_state(1)[0]) % 2 ** 31
     self._number += 1
     self.rows = []

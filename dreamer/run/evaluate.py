@@ -7,21 +7,41 @@ import math
 import os
 import pathlib
 import typing
+import zlib
 
 import numpy as np
 
 from dreamer import cli, files
 from dreamer.envs.base import has_images
+from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
 from dreamer.run import arguments, identity, protocol, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
-from dreamer.run.driver import Driver, RandomPolicy
+from dreamer.run.driver import Driver
 from dreamer.stats import confidence
 
 POLICIES = 'trained', 'untrained', 'random'
+
+class RandomEpisodes:
+  """Uniform actions; those of episode k depend on the seed and k only."""
+
+  def __init__(self, act_space: ActionSpace, seed: int):
+    self._act_space = act_space
+    self._seed = [seed, zlib.crc32(b'random_policy')]
+    self._rngs = {}  # by number of the episode
+
+  def __call__(
+      self, obs: dict, state: None, numbers: list[int]
+  ) -> tuple[np.ndarray, None]:
+    for number, is_first in zip(numbers, obs['is_first'], strict=True):
+      if is_first:
+        self._rngs[number] = np.random.default_rng([*self._seed, number])
+    actions = [self._act_space.sample(self._rngs[x]) for x in numbers]
+    return np.stack(actions), state
+
 
 class Result(typing.NamedTuple):
   """One evaluation: undiscounted returns, lengths in agent steps, a video."""
@@ -36,8 +56,12 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   """Runs exactly `episodes` episodes and returns a Result.
 
   How many each environment runs is fixed beforehand: the first ones to end
-  would favour short episodes. policy and the seed made of seed, name,
-  environment and episode: see Driver. Raises WorkerError.
+  would favour short episodes. Episode k is reset with a seed made of seed,
+  name and k, however many environments there are.
+
+  policy: as that of Driver, with a third argument: which episode each
+    environment plays, a list of n numbers.
+  Raises WorkerError.
   """
   envs = envs[:episodes]
   quotas = [len(range(i, episodes, len(envs))) for i in range(len(envs))]
@@ -52,7 +76,7 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
 
   driver = Driver(envs, act_space, seed, name, on_episode, restarts, quotas)
   while not driver.finished:
-    driver.send(policy)
+    driver.send(lambda obs, state: policy(obs, state, driver.numbers))
     driver.receive()
   results = [found[i % len(envs)][i // len(envs)] for i in range(episodes)]
   returns, lengths = map(list, zip(*results, strict=True))
@@ -90,18 +114,18 @@ def evaluate_run(agent, make_envs, wish, task=None):
   return line, result
 
 
-def record(wish: Evaluation, line: dict, result: Result) -> None:
-  """Adds a line to the run's eval.jsonl and writes the video, if it has one.
-
-  A run that can't be written to only costs its line, with a warning. Raises
-  UserError where the video can't be written.
-  """
+def keep(wish: Evaluation, line: dict) -> None:
+  """Adds a line to the run's eval.jsonl; a warning where that can't be."""
   path = pathlib.Path(wish.logdir) / 'eval.jsonl'
   try:
     _append(path, to_line(line))
   except OSError as e:
     files.report(
         f'can not write {path}: {e.strerror or e}; its line is not kept')
+
+
+def save_video(wish: Evaluation, result: Result) -> None:
+  """Writes the video where one with a path was asked for, or UserError."""
   if isinstance(wish.video, pathlib.Path):
     write_gif(wish.video, result.video, fps=20)
 
@@ -120,8 +144,9 @@ def main(agent, make_envs, argv):
 
   wish = _parse(agent.name, argv)
   line, result = evaluate_run(agent, make, wish)
+  keep(wish, line)
   print(to_line(line), end='', flush=True)
-  record(wish, line, result)
+  save_video(wish, result)
 
 
 def _parse(name, argv):
@@ -149,7 +174,7 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
   """Returns (function for Driver.send, counters of what it learned from)."""
   counters = dict.fromkeys(('env_steps', 'agent_steps', 'updates'), 0)
   if policy == 'random':
-    return RandomPolicy(env.act_space, seed), counters
+    return RandomEpisodes(env.act_space, seed), counters
   spaces = {key: space for key, space in env.obs_space.items()
             if key != 'image' or has_images(config, 'train')}
   agent = make_agent(config, spaces, env.act_space)
@@ -157,7 +182,8 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
     agent.restore(below(arrays, 'agent/'))
     counters = {key: meta[key] for key in counters}
   steps = counters['env_steps']
-  return lambda obs, state: agent.policy(obs, state, 'eval', steps), counters
+  act = lambda obs, state, numbers: agent.policy(obs, state, 'eval', steps)
+  return act, counters
 
 
 def _line(name, config, wish, counters, result, amount):

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dreamer.config import agents
 from dreamer.config.rules import nearest
 from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.errors import UserError
-from dreamer.files import ROOT
 from dreamer.run import arguments, evaluate, identity, training
 from dreamer.run.stop import Stop, Stopped
 
@@ -23,7 +23,7 @@ class Interface:
   An agent's package offers these methods as its functions, for instance
   `dreamerv1.train(env, config)`.
 
-  name: of the agent; its schema is configs/NAME.yaml.
+  name: of the agent, and of its schema.
   load: imports TensorFlow and returns the class Agent.
   validate: raises UserError, see `dreamer.run.checks`.
   """
@@ -32,12 +32,11 @@ class Interface:
                validate: Callable[..., None]):
     self.name = name
     self.validate = validate
-    self.path = ROOT / 'configs' / f'{name}.yaml'
     self._load = load
 
   def schema(self) -> Schema:
     """Defaults, presets and allowed values of every key."""
-    return Schema.load(self.path)
+    return agents.schema(self.name)
 
   def configure(
       self, presets: str | Sequence[str] = (), **overrides: Any) -> Config:
@@ -69,7 +68,7 @@ class Interface:
     Raises UserError, and KeyboardInterrupt after saving a checkpoint.
     """
     arguments.environment(env, self.name)
-    config = arguments.config(config, self.name, self.path)
+    config = arguments.config(config, self.name)
     self.validate(config)
     config = config.update({'task': identity.task(env, config)})
     try:
@@ -100,7 +99,8 @@ class Interface:
       wish = wish._replace(amount=1)
     line, result = evaluate.evaluate_run(
         self, _environments(env), wish, identity.task(env))
-    evaluate.record(wish, line, result)
+    evaluate.keep(wish, line)
+    evaluate.save_video(wish, result)
     return line, result
 
   def main(self, argv: Sequence[str] | None = None) -> None:

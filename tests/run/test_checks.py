@@ -19,13 +19,14 @@ from tests.support.fakes import FakeInterface
      'batch_length: 50 is longer than an episode .50 rows'),
     ({'replay.min_length': 30, 'replay.max_length': 20},
      'min_length: 30 and replay.max_length: 20'),
-    ({'replay.min_length': 50}, 'min_length: 50 is longer than an episode')])
+    ({'replay.min_length': 50}, 'min_length: 50 is longer than an episode'),
+    ({'steps': 199}, 'steps: 199 is less than prefill 200, nothing would')])
 def test_schedule(settings, wanted):
   base = dreamerv2.configure(['debug'], **{
       'time_limit': 98, 'action_repeat': 2, 'batch_length': 50,
       'replay.starts': 'inclusive'})
   checks.schedule(base)
-  checks.schedule(base.update({'replay.min_length': 49}))
+  checks.schedule(base.update({'replay.min_length': 49, 'steps': 200}))
   with pytest.raises(UserError, match=wanted):
     checks.schedule(base.update(settings))
 

@@ -193,6 +193,41 @@ def test_seeds_are_those_of_the_recipe():
   assert len({*envs[0].log, *envs[1].log}) == 6
 
 
+@pytest.mark.parametrize('amounts', [[5], [3, 2], [2, 2, 1]])
+def test_episodes_of_a_row_do_not_depend_on_the_number_of_environments(
+    amounts):
+  """k-th of all: from seed, name and k; lengths differ, so they interleave."""
+  count = len(amounts)
+  envs = [Env(2 + 3 * i) for i in range(count)]
+  driver, episodes = make(envs, 7, 'eval', amounts=amounts)
+  numbers = []
+  while not driver.finished:
+    run(driver, 1)
+    numbers.append(driver.numbers)
+  expected = [
+      int(np.random.SeedSequence(
+          [7, zlib.crc32(b'eval'), 0, k]).generate_state(1)[0]) % 2 ** 31
+      for k in range(5)]
+  for i, env in enumerate(envs):
+    assert env.log == expected[i::count]
+    seen = list(dict.fromkeys(row[i] for row in numbers))
+    assert seen == list(range(5))[i::count]
+
+
+def test_an_episode_of_a_row_that_fails_is_played_with_another_seed():
+  """Others keep theirs."""
+  envs = [Env(2), Env(3, crash=[2, 4])]
+  with warnings.catch_warnings(record=True):
+    driver, episodes = make(envs, amounts=[2, 2])
+    while not driver.finished:
+      run(driver, 1)
+  alone = Env(1)
+  run(make([alone], amounts=[4])[0], 4)
+  assert envs[0].log == alone.log[::2]
+  assert envs[1].log[0] == alone.log[1] and envs[1].log[-1] == alone.log[3]
+  assert len(envs[1].log) == len(set(envs[1].log)) == 4
+
+
 def test_no_episode_begins_before_a_step_needs_it():
   env = Env(4)
   driver, episodes = make([env])
@@ -226,13 +261,15 @@ def test_environments_rest_after_their_amount():
 
 def test_evaluation_resets_once_for_each_episode():
   envs = [Env(2), Env(5), Env(3)]
-  result = evaluate(Policy(), envs, SPACE, 0, 'test', 5)
+  policy = Policy()
+  result = evaluate(
+      lambda obs, state, _: policy(obs, state), envs, SPACE, 0, 'test', 5)
   assert [len(x.log) for x in envs] == [2, 2, 1]
   assert result.lengths == [2, 5, 3, 2, 5]
 
 
 def test_resting_changes_no_other_episode():
-  straight, expected = make([Env(2), Env(9)])
+  straight, expected = make([Env(2), Env(9)], amounts=[9, 1])
   run(straight, 9)
   resting, episodes = make([Env(2), Env(9)], amounts=[1, 1])
   run(resting, 9)

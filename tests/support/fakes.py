@@ -11,7 +11,7 @@ import numpy as np
 
 import dreamerv1
 from dreamer import cli
-from dreamer.files import ROOT
+from dreamer.config import agents
 from dreamer.run.interface import Interface
 
 
@@ -73,8 +73,10 @@ class FakeInterface(Interface):
 
   def __init__(self, name='dreamerv1', **options):
     super().__init__(name, lambda: FakeAgent, dreamerv1.validate)
-    self.path = ROOT / 'configs' / 'dreamerv1.yaml'
     self.options = options
+
+  def schema(self):
+    return agents.schema('dreamerv1')
 
   def make_agent(self, config, obs_space, act_space):
     return FakeAgent(config, obs_space, act_space, **self.options)

@@ -201,3 +201,13 @@ def prints():
 
 def not_an_env():
   return types.SimpleNamespace()
+
+
+class FailsInClose(NewStyle):
+
+  def close(self):
+    raise RuntimeError('display is gone already')
+
+
+def fails_in_close():
+  return FailsInClose()
