@@ -53,7 +53,7 @@ def curves(groups, reference, tasks):
   """One panel per task: ours in blue, the reference in green."""
   figure, panels = _grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
-    known = reference and series.published(reference, task)
+    known = reference and series.of_reference(reference, task)
     if known:
       _line(axes, known, COLORS[0])
     flat = reference and series.level(reference, task)
@@ -91,7 +91,7 @@ def aggregate(groups, reference, tasks):
   lines = []
   if reference is not None:
     lines.append((reference.method, COLORS[0], {
-        task: series.published(reference, task) for task in tasks}))
+        task: series.of_reference(reference, task) for task in tasks}))
   if groups:
     lines.append(('ours', OURS, {task: series.ours(
         groups[task], _rule(reference, groups[task]), '')

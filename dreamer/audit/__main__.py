@@ -1,6 +1,6 @@
 """Every hyperparameter beside what the paper and the releases say of it.
 
-Prints a table: key, published values, the value of this run, and a verdict:
+Prints a table: key, what each source says, the value of this run, a verdict:
 as paper; silent (the paper names no value: where ours is from); as released;
 deviation (a profile keeps another value than its release, with the reason);
 yours. Counts are in environment steps. `./run.sh train AGENT --help` lists
@@ -13,7 +13,7 @@ import sys
 
 from dreamer import cli
 from dreamer.audit import tables
-from dreamer.audit.sources import VERDICTS, Published
+from dreamer.audit.sources import VERDICTS, Sources
 from dreamer.config import agents
 from dreamer.config.agents import AGENTS
 from dreamer.config.rules import show
@@ -82,17 +82,17 @@ def _check(args):
 def audit(args):
   """Returns the Audit that was asked for."""
   config = _config(args)
-  published = Published.load(config.agent, config.schema)
-  suite, preset = published.identify(config)
-  rows = published.rows(config, suite, preset)
+  sources = Sources.load(config.agent, config.schema)
+  suite, preset = sources.identify(config)
+  rows = sources.rows(config, suite, preset)
   what = args.logdir or ' '.join(config.presets) or 'defaults'
   return tables.Audit(
-      _head(published, config, suite, preset, what), published.titles,
-      [_record(row, published.titles) for row in rows
+      _head(sources, config, suite, preset, what), sources.titles,
+      [_record(row, sources.titles) for row in rows
        if row.differs or not args.differences],
       {'counts': {verdict: sum(row.verdict == verdict for row in rows)
                   for verdict in VERDICTS},
-       'not audited': published.unpublished})
+       'not audited': sources.unpublished})
 
 
 def _config(args):
@@ -142,21 +142,21 @@ def compare(a, b, agent=None):
   if one.agent != two.agent:
     raise UserError(f'{a} is of {one.agent}, {b} of {two.agent}: only configs '
                     'of one agent can be compared')
-  published = Published.load(one.agent, one.schema)
-  suites = [published.identify(config)[0] for config in (one, two)]
-  rows = [_difference(published, suites, key, x, y)
+  sources = Sources.load(one.agent, one.schema)
+  suites = [sources.identify(config)[0] for config in (one, two)]
+  rows = [_difference(sources, suites, key, x, y)
           for key, x, y in diff(one, two)]
   head = {'agent': one.agent, 'A': a, 'B': b,
           'suite': ' and '.join(dict.fromkeys(suites))}
-  return tables.Audit(head, {'A': 'A', 'B': 'B', **published.titles}, rows,
+  return tables.Audit(head, {'A': 'A', 'B': 'B', **sources.titles}, rows,
                       {'count': len(rows)})
 
 
-def _head(published, config, suite, preset, what):
-  column = published.columns[published.presets[preset]]
-  head = {'agent': published.agent, 'this run': what, 'suite': suite,
+def _head(sources, config, suite, preset, what):
+  column = sources.columns[sources.presets[preset]]
+  head = {'agent': sources.agent, 'this run': what, 'suite': suite,
           'profile': preset, 'which follows': column['what']}
-  found = published.suites[suite]
+  found = sources.suites[suite]
   if found.note:
     head['note'] = found.note
   if not config.task.startswith(found.tasks):
@@ -173,11 +173,11 @@ def _record(row, columns):
       'note': row.entry.note}
 
 
-def _difference(published, suites, key, a, b):
+def _difference(sources, suites, key, a, b):
   """A row of a comparison; a cell has two values where the suites do."""
   row = {'key': key, 'A': {'value': a}, 'B': {'value': b}}
-  for name in published.columns:
-    cells = [_cell(published.suites[suite].entries.get(key), name)
+  for name in sources.columns:
+    cells = [_cell(sources.suites[suite].entries.get(key), name)
              for suite in suites]
     row[name] = cells[0]
     if cells[0] != cells[1]:
@@ -187,7 +187,7 @@ def _difference(published, suites, key, a, b):
 
 
 def _cell(entry, column):
-  """A published value as plain data; None where there is none."""
+  """What a source says as plain data; None where it says nothing."""
   cell = entry and entry.cells.get(column)
   return cell and {'value': cell.value, 'source': cell.source}
 

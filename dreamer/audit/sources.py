@@ -81,12 +81,12 @@ class Row(typing.NamedTuple):
     return f'{self.verdict} ({self.detail})'
 
 
-class Published:
+class Sources:
   """All entries of an agent."""
 
   @classmethod
   def load(cls, agent, schema=None):
-    """Reads the published values of an agent, and its schema unless given.
+    """Reads what the sources of an agent say, and its schema unless given.
 
     Raises ConfigError where a key is unknown, missing or out of bounds.
     """

@@ -6,7 +6,7 @@ import json
 import textwrap
 import typing
 
-from dreamer.audit.sources import PAPER, Entry, Published
+from dreamer.audit.sources import PAPER, Entry, Sources
 from dreamer.config.agents import AGENTS
 from dreamer.log import tables
 
@@ -124,7 +124,7 @@ def _indented(text):
 
 def sections() -> dict[str, str]:
   """Returns {file: its section on conflicts}."""
-  found = [Published.load(agent) for agent in AGENTS]
+  found = [Sources.load(agent) for agent in AGENTS]
   return {'README.md': _section(SHORT, map(_short, found)),
           'configs/README.md': _section(INTRO, map(_long, found))}
 
@@ -135,47 +135,47 @@ def _section(intro, parts):
   return '\n'.join([intro, *lines])
 
 
-def _short(published):
+def _short(sources):
   """Lines on the conflicts that matter most."""
-  return [_conflicts(published, [
-      published.suites[suite].entries[key]
-      for suite, keys in published.short.items() for key in keys])]
+  return [_conflicts(sources, [
+      sources.suites[suite].entries[key]
+      for suite, keys in sources.short.items() for key in keys])]
 
 
-def _long(published):
+def _long(sources):
   """Lines on all conflicts, and who follows what."""
   lines = [_markdown(['column', 'what', 'profile'], [
       [column['title'], column['what'],
        f'`{column["preset"]}`' if 'preset' in column else 'none']
-      for column in published.columns.values()])]
-  for name in published.suites:
-    lines += _suite(published, name)
+      for column in sources.columns.values()])]
+  for name in sources.suites:
+    lines += _suite(sources, name)
   return lines
 
 
-def _suite(published, name):
+def _suite(sources, name):
   """Lines on the conflicts of a suite; none where it has none."""
-  found, suite = conflicts(published, name), published.suites[name]
+  found, suite = conflicts(sources, name), sources.suites[name]
   if not found:
     return []
   head = f'Suite `{suite.name}`'
   head += f', beyond `{suite.parent}`' if suite.parent else ''
   head += f' ({suite.note}):' if suite.note else ':'
-  return ['', head, '', _conflicts(published, found), *_reasons(found)]
+  return ['', head, '', _conflicts(sources, found), *_reasons(found)]
 
 
-def _conflicts(published, entries):
+def _conflicts(sources, entries):
   return _markdown(
-      ['key', *published.titles.values()], _grouped(published, entries))
+      ['key', *sources.titles.values()], _grouped(sources, entries))
 
 
-def conflicts(published: Published, suite: str) -> list[Entry]:
+def conflicts(sources: Sources, suite: str) -> list[Entry]:
   """Lists the entries of a suite about which the sources disagree.
 
   What its parent has as well is left out.
   """
-  suite = published.suites[suite]
-  parent = published.suites.get(suite.parent)
+  suite = sources.suites[suite]
+  parent = sources.suites.get(suite.parent)
   return [
       entry for key, entry in suite.entries.items()
       if suite.concerns(key) and _disagree(entry) and not (
@@ -195,12 +195,12 @@ def _values(entry):
   return {name: cell.value for name, cell in cells.items()}
 
 
-def _grouped(published, entries):
+def _grouped(sources, entries):
   """Lines of a table; keys with the same values share one."""
   groups = {}
   for entry in entries:
     texts = tuple(_cell(entry, name, column.get('preset'))
-                  for name, column in published.columns.items())
+                  for name, column in sources.columns.items())
     groups.setdefault(texts, []).append(f'`{entry.key}`')
   return [[', '.join(keys), *texts] for texts, keys in groups.items()]
 

@@ -1,4 +1,4 @@
-"""The audit: published values, presets that keep to them, tables, README."""
+"""The audit: sources, presets that keep to them, tables, README."""
 
 import copy
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from dreamer.audit import __main__ as audit
 from dreamer.audit import tables
-from dreamer.audit.sources import VERDICTS, Published
+from dreamer.audit.sources import VERDICTS, Sources
 from dreamer.config import agents
 from dreamer.config import help as usage
 from dreamer.config.agents import AGENTS
@@ -32,7 +32,7 @@ SUITES = {
     'dreamerv1': ['dmc', 'atari', 'dmlab'],
     'dreamerv2': ['atari', 'montezuma', 'dmc_vision', 'dmc_proprio',
                   'humanoid', 'crafter']}
-BOTH = {agent: Published.load(agent) for agent in AGENTS}
+BOTH = {agent: Sources.load(agent) for agent in AGENTS}
 PAPER = read_yaml(ROOT / 'configs/paper_dreamerv1.yaml')
 PROFILES = [
     (agent, suite, preset) for agent in AGENTS for suite in SUITES[agent]
@@ -44,14 +44,14 @@ def read_once(monkeypatch):
   """Reading the YAML files takes half a second."""
   monkeypatch.setattr(agents, 'schema', lambda agent: BOTH[agent].schema)
   monkeypatch.setattr(
-      Published, 'load', lambda agent, schema=None: BOTH[agent])
+      Sources, 'load', lambda agent, schema=None: BOTH[agent])
 
 
-def drift(published, suite, preset):
+def drift(sources, suite, preset):
   """Lists where a profile has not what its column, or its entry, says."""
-  column, found = published.presets[preset], []
-  for key, value in published.config(suite, preset).flat.items():
-    entry = published.suites[suite].entries.get(key)
+  column, found = sources.presets[preset], []
+  for key, value in sources.config(suite, preset).flat.items():
+    entry = sources.suites[suite].entries.get(key)
     if entry is None:
       continue
     cell = entry.cells.get(column)
@@ -65,10 +65,10 @@ def drift(published, suite, preset):
 
 def row(agent, key, presets, **overrides):
   """The judged row of a key for presets and overrides."""
-  published = BOTH[agent]
-  config = published.schema.config(presets, overrides)
-  suite, preset = published.identify(config)
-  rows = {x.key: x for x in published.rows(config, suite, preset)}
+  sources = BOTH[agent]
+  config = sources.schema.config(presets, overrides)
+  suite, preset = sources.identify(config)
+  rows = {x.key: x for x in sources.rows(config, suite, preset)}
   return rows[key]
 
 
@@ -98,31 +98,31 @@ class TestPresets:
     if part == 'defaults' and not isinstance(value, str):
       value = f'{value} in ..'
     group[part] = {**flatten(group[part]), key: value}
-    published = copy.copy(BOTH['dreamerv1'])
-    published.schema = Schema(content, shared, 'x')
-    assert [x.split(':')[0] for x in drift(published, suite, preset)] == [key]
+    sources = copy.copy(BOTH['dreamerv1'])
+    sources.schema = Schema(content, shared, 'x')
+    assert [x.split(':')[0] for x in drift(sources, suite, preset)] == [key]
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_all_suites(self, agent):
     """Each preset with a task is a suite, or this project's own."""
-    published = BOTH[agent]
-    assert list(published.suites) == SUITES[agent]
-    assert set(published.suites) <= set(published.schema.names)
-    with_task = {name for name in published.schema.names
-                 if 'task' in published.schema.presets[name]}
+    sources = BOTH[agent]
+    assert list(sources.suites) == SUITES[agent]
+    assert set(sources.suites) <= set(sources.schema.names)
+    with_task = {name for name in sources.schema.names
+                 if 'task' in sources.schema.presets[name]}
     own = {'laptop', 'minatar', 'pixelpoint'}
-    assert with_task - own <= set(published.suites)
-    for name, suite in published.suites.items():
-      assert published.config(name).task.startswith(suite.tasks)
+    assert with_task - own <= set(sources.suites)
+    for name, suite in sources.suites.items():
+      assert sources.config(name).task.startswith(suite.tasks)
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_exceptions_are_needed(self, agent):
     """An exception names a profile, and a value that its column has not."""
-    published = BOTH[agent]
-    for suite in published.suites.values():
+    sources = BOTH[agent]
+    for suite in sources.suites.values():
       for entry in suite.entries.values():
         for preset, cell in entry.exceptions.items():
-          column = entry.cells.get(published.presets[preset], entry.silent)
+          column = entry.cells.get(sources.presets[preset], entry.silent)
           assert column.value != cell.value, entry
 
 
@@ -131,16 +131,16 @@ class TestFile:
   def load(self, change):
     content = copy.deepcopy(PAPER)
     change(content, content['suites']['dmc']['keys'])
-    return Published(
+    return Sources(
         'dreamerv1', BOTH['dreamerv1'].schema, content, 'paper.yaml')
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_every_key_and_nothing_else(self, agent):
-    published = BOTH[agent]
-    for suite in published.suites.values():
-      assert set(suite.entries) | set(published.unpublished) == set(
-          published.schema.defaults.flat)
-    assert all(published.unpublished.values())
+    sources = BOTH[agent]
+    for suite in sources.suites.values():
+      assert set(suite.entries) | set(sources.unpublished) == set(
+          sources.schema.defaults.flat)
+    assert all(sources.unpublished.values())
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_every_value_has_a_source(self, agent):
@@ -192,13 +192,13 @@ class TestFile:
     assert 'current' not in entropy.cells
 
 
-def columns(published, suite, column, settings):
+def columns(sources, suite, column, settings):
   """Lists the settings of a release that its column contradicts."""
   wrong = []
   for key, value in settings.items():
-    entry = published.suites[suite].entries[key]
-    value = published.schema.check(key, value)
-    if key in published.unpublished or entry.same.get(
+    entry = sources.suites[suite].entries[key]
+    value = sources.schema.check(key, value)
+    if key in sources.unpublished or entry.same.get(
         value, value) != entry.cells[column].value:
       wrong.append((key, value, entry.cells.get(column)))
   return wrong
@@ -327,8 +327,8 @@ class TestVerdicts:
 
   @pytest.mark.parametrize('agent, suite, preset', PROFILES)
   def test_nothing_is_yours(self, agent, suite, preset):
-    published = BOTH[agent]
-    rows = published.rows(published.config(suite, preset), suite, preset)
+    sources = BOTH[agent]
+    rows = sources.rows(sources.config(suite, preset), suite, preset)
     assert [x.key for x in rows if x.verdict == 'yours'] == []
     assert [x.key for x in rows if x.verdict == 'deviation'] == [
         x.key for x in rows if preset in x.entry.exceptions]
