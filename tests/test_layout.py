@@ -209,10 +209,10 @@ def test_arrows_within_an_agent(agent):
   """__init__ -> agent -> {world_model -> rssm, actor_critic} -> dreamer."""
   allowed = {
       'rssm': [], 'actor_critic': [], 'contrastive': [], 'planner': [],
-      'exploration': [], 'explore': ['actor_critic'],
+      'explore': ['actor_critic'],
       'world_model': ['rssm', 'contrastive'],
       'agent': ['world_model', 'actor_critic', 'rssm', 'planner',
-                'exploration', 'explore']}
+                'explore']}
   for name, targets in allowed.items():
     path = ROOT / agent / f'{name}.py'
     if path.exists():
