@@ -16,7 +16,8 @@ usage: ./run.sh [COMMAND ...]
   setup            create .venv, install requirements.txt, check rendering
   train [AGENT] [--configs PRESET ...] [--key value ...] --logdir DIR
   eval  [AGENT] --logdir DIR [--episodes N] [--policy trained|random|untrained]
-  report ...       plots and tables of finished runs
+  report RUN ...   what runs have reached: tables, a page, a picture; the same
+                   as scores report
   scores ...       the papers' tables, comparisons with them, the runs behind
                    them: ./run.sh scores --help
   audit ...        every hyperparameter beside the paper's and the releases';
@@ -127,7 +128,7 @@ main_job() {
   for policy in random untrained trained; do
     "$python" -m dreamerv1 eval --logdir "$logdir" --policy "$policy"
   done
-  "$python" -m scores.single "$logdir"
+  "$python" -m scores report "$logdir"
 }
 
 run_tests() {
@@ -154,7 +155,7 @@ case $command in
   main) main_job ;;
   setup) setup ;;
   train | eval) agent_main "$command" "$@" ;;
-  report) run_module scores.single "$@" ;;
+  report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
   parity) run_module tests.parity "$@" ;;
   scores) run_module scores "$@" ;;

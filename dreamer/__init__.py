@@ -1,0 +1,1 @@
+"""What both papers share: everything but the agents themselves."""

@@ -1,22 +1,40 @@
 """What all command lines share: errors and warnings of one line."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 from dreamer import files
 from dreamer.errors import UserError
 
+PIPE = 141  # the status of what a closed pipe ends, as shells give it
 
-def guard(function, *args):
+
+def guard(function: Callable[..., Any], *args: Any) -> None:
   """Calls a main function; what a user did wrong becomes one line, exit 2.
 
+  Where nobody reads what is printed any more, it ends without a word.
   TensorFlow, where it is imported, comes without Keras 3 (and Matplotlib and
   pandas with that): TensorFlow Probability brings the older Keras anyway.
   """
   os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+  try:
+    try:
+      _answered(function, *args)
+    finally:
+      sys.stdout.flush()  # Here it can be caught, at the exit it can't.
+  except BrokenPipeError:
+    _print_to_nowhere()
+    sys.exit(PIPE)
+
+
+def _answered(function, *args):
   try:
     with warnings_to(lambda text: print(text, file=sys.stderr)):
       function(*args)
@@ -28,31 +46,41 @@ def guard(function, *args):
     sys.exit(130)
 
 
+def _print_to_nowhere():
+  """Python flushes both streams once more when it exits."""
+  with open(os.devnull, 'w') as nowhere:
+    for stream in (sys.stdout, sys.stderr):
+      with contextlib.suppress(OSError, ValueError):
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
 @contextlib.contextmanager
-def warnings_to(show):
+def warnings_to(show: Callable[[str], Any]) -> Iterator[None]:
   """Sends warnings to a function of one text."""
   with warnings.catch_warnings():
-    warnings.showwarning = lambda message, *_, **__: show(
-        f'warning: {one_line(message)}')
+    warnings.showwarning = (
+        lambda message, *_, **__: show(f'warning: {one_line(message)}'))
     yield
 
 
-def one_line(message):
+def one_line(message: object) -> str:
   return ' '.join(str(message).split())
 
 
 class Parser(argparse.ArgumentParser):
   """Raises UserError, without the usage that argparse puts before it."""
 
-  def __init__(self, **kwargs):
+  def __init__(self, **kwargs: Any) -> None:
     super().__init__(allow_abbrev=False, **kwargs)
 
-  def parse_args(self, args=None, namespace=None):
+  def parse_args(  # type: ignore[override]
+      self, args: Sequence[str] | None = None,
+      namespace: Any = None) -> argparse.Namespace:
     """As usual; `~` is expanded, also in `--key=~/folder`."""
     args = sys.argv[1:] if args is None else args
     return super().parse_args(list(map(_expanded, args)), namespace)
 
-  def error(self, message):
+  def error(self, message: str) -> NoReturn:
     raise UserError(f'{message}; see {self.prog} --help')
 
 

@@ -1,23 +1,28 @@
 """Files that are whole or absent: atomic writes, names out of the way."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
 import pathlib
 import warnings
+from collections.abc import Iterator
+from typing import IO, Any
 
 from dreamer.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # of the checkout
+Path = str | os.PathLike[str]
 
 
-def expand(path: str | os.PathLike) -> str:
+def expand(path: Path) -> str:
   """Returns a path as text, with the home folder for `~` as shells do it."""
   return os.path.expanduser(os.fspath(path))
 
 
 @contextlib.contextmanager
-def atomic_write(path, mode='wb'):
+def atomic_write(path: Path, mode: str = 'wb') -> Iterator[IO[Any]]:
   """A file to write; it becomes `path` when the block ends without an error.
 
   Yields an open file with a temporary name (`file.name`) in the same folder,
@@ -44,8 +49,7 @@ def atomic_write(path, mode='wb'):
       temp.unlink(missing_ok=True)
 
 
-def replace_section(
-    path: str | os.PathLike, name: str, content: str) -> str:
+def replace_section(path: Path, name: str, content: str) -> str:
   """Returns a file's text with `content` between the marks of a section.
 
   The marks are the lines `<!-- name -->` and `<!-- /name -->`. Raises
@@ -75,14 +79,14 @@ def _sync_folder(folder):
       os.close(handle)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: Path) -> None:
   """Removes temporary files that an interrupted `atomic_write` left behind."""
   for path in pathlib.Path(folder).glob('.*.tmp'):
     with contextlib.suppress(OSError):
       path.unlink()
 
 
-def move_aside(path, folder):
+def move_aside(path: Path, folder: str) -> pathlib.Path | None:
   """Moves a file into a subfolder of its own folder, overwriting nothing.
 
   Returns its new path, or None where it is gone or can't be moved.
@@ -101,13 +105,27 @@ def move_aside(path, folder):
   return target
 
 
-def check_readable(path, error):
+def check_readable(path: Path, error: Exception) -> None:
   """Raises UserError where `error` is not the fault of the file at `path`."""
   if isinstance(error, OSError) and error.errno not in (
       None, errno.ENOENT, errno.EIO, errno.EINVAL):
     raise UserError(f'can not read {path}: {error.strerror}') from error
 
 
-def report(message):
-  """One line for the user about something that does not stop the run."""
-  warnings.warn(message, stacklevel=3)
+def report(message: str, times: int = 1) -> None:
+  """One line for the user about something that does not stop the run.
+
+  times: how often it has happened by now. The line says it from the second
+  time on, so that Python's filter, which drops what was shown before, shows
+  it again.
+  """
+  warnings.warn(
+      f'{message} ({ordinal(times)} time)' if times > 1 else message,
+      stacklevel=3)
+
+
+def ordinal(number: int) -> str:
+  """1 -> 1st, 12 -> 12th, 23 -> 23rd."""
+  endings = {1: 'st', 2: 'nd', 3: 'rd'}
+  teens = number // 10 % 10 == 1
+  return f'{number}{"th" if teens else endings.get(number % 10, "th")}'

@@ -1,14 +1,20 @@
 """Arrays by name in `.npz` files, without pickle."""
 
+from __future__ import annotations
+
+import io
 import math
 import struct
 import typing
 import zipfile
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
-from dreamer.files import atomic_write
+from dreamer.files import Path, atomic_write
+
+Arrays = dict[str, np.ndarray]
 
 # What reading a damaged `.npz` raises, apart from OSError.
 DAMAGE = (
@@ -16,7 +22,7 @@ DAMAGE = (
     zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
-def write(path, arrays):
+def write(path: Path, arrays: Mapping[str, typing.Any]) -> None:
   """Writes named arrays atomically, uncompressed: what np.load reads.
 
   Unlike np.savez it takes any name and no objects, and the same arrays give
@@ -30,7 +36,7 @@ def write(path, arrays):
           np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def read(path):
+def read(path: Path) -> Arrays:
   """All arrays of an `.npz`; the zip's checksums are verified.
 
   Raises OSError or one of `DAMAGE`.
@@ -45,14 +51,14 @@ class Member(typing.NamedTuple):
 
   offset: int | None  # of the first element in the file; None: not as is
   dtype: np.dtype
-  shape: tuple
+  shape: tuple[int, ...]
 
   @property
-  def row_bytes(self):
+  def row_bytes(self) -> int:
     return math.prod(self.shape[1:]) * self.dtype.itemsize
 
 
-def layout(path):
+def layout(path: Path) -> dict[str, Member]:
   """Reads the headers of an `.npz`: dict of name -> Member.
 
   Finds truncated files, and members whose size contradicts their header; the
@@ -88,16 +94,18 @@ def _read_header(file):
   raise ValueError(f'unknown .npy version {version}')
 
 
-def read_rows(file, member, start, out):
+def read_rows(file: io.BufferedReader, member: Member, start: int,
+              out: np.ndarray) -> None:
   """Reads len(out) rows from `start` on into the contiguous array `out`.
 
   file: the `.npz`, opened for binary reading; member.offset is not None.
   Raises EOFError where the file is too short.
   """
+  assert member.offset is not None, member
   rows = out
   if member.dtype != out.dtype:
     rows = np.empty((len(out), *member.shape[1:]), member.dtype)
-  view = memoryview(rows.reshape(-1).view(np.uint8))
+  view = rows.reshape(-1).view(np.uint8).data
   file.seek(member.offset + start * member.row_bytes)
   if file.readinto(view) != len(view):
     raise EOFError('the file ends too early')

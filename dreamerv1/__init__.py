@@ -7,8 +7,10 @@
 """
 
 from dreamer.run.interface import Interface
+from dreamerv1.checks import validate
 
-__all__ = ['configure', 'evaluate', 'main', 'make_agent', 'schema', 'train']
+__all__ = ['configure', 'evaluate', 'main', 'make_agent', 'schema', 'train',
+           'validate']
 
 
 def _load():
@@ -16,7 +18,7 @@ def _load():
   return Agent
 
 
-_interface = Interface('dreamerv1', _load)
+_interface = Interface('dreamerv1', _load, validate)
 NAME = _interface.name
 configure = _interface.configure
 schema = _interface.schema

@@ -1,28 +1,35 @@
-"""Behaviour learned by imagination: actor and value (Section 3)."""
+"""Behaviour learned by imagination: actor and critic (Section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import dists, layers, nets, returns
-from dreamer.nn.layers import Module
+
+Tensors = dict[str, tf.Tensor]
 
 
 class Actor(nets.MLP):
-  """Policy over features: tanh-Normal or one-hot actions."""
+  """Policy over features: one-hot actions or tanh-Normals."""
 
-  def __init__(self, name, size_in, config, act_space, init):
+  def __init__(self, name: str, size_in: int, config: Any, act_space: Any,
+               init: layers.Init):
     self.config = config
-    self.discrete = act_space.kind == 'discrete'
-    self.actions = act_space.dim
-    outs = {'hout': self.actions if self.discrete else 2 * self.actions}
+    self.discrete = act_space.discrete
+    self.size = act_space.dim
+    outs = {'out': self.size if self.discrete else 2 * self.size}
     if config.stats == 'separate':
-      outs = {'hmean': self.actions}
+      outs = {'mean': self.size}
       if not self.discrete:
-        outs['hstd'] = self.actions
+        outs['std'] = self.size
     super().__init__(
         name, size_in, config.layers, config.units, config.act, outs, init)
 
-  def dist(self, feat):
+  def dist(self, feat: tf.Tensor) -> dists.OneHot | dists.TanhNormal:
     """Features [..., F] to a distribution over actions [..., A]."""
     outs = self(feat)
     if self.discrete:
@@ -35,94 +42,89 @@ class Actor(nets.MLP):
     std = tf.nn.softplus(raw + shift) + self.config.min_std
     return dists.TanhNormal(scale * tf.tanh(mean / scale), std)
 
-  def draw(self, noise, name, shape):
-    """Noise [*shape, A] of the kind that `sample` takes."""
+  def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
+    """Noise [*lead, A] of the kind that `sample` takes."""
     kind = noise.gumbel if self.discrete else noise.normal
-    return kind(name, [*shape, self.actions])
+    return kind(name, [*lead, self.size])
 
 
-class ActorCritic(Module):
-  """The actor maximises lambda returns of imagined rollouts, through them."""
+class ActorCritic(layers.Module):
+  """The actor maximises lambda returns of imagined rollouts, through them.
 
-  def __init__(self, config, feat, act_space, init):
+  Without a critic (behaviour no_value) it maximises the rewards alone.
+  """
+
+  def __init__(self, config: Any, feat: int, act_space: Any,
+               init: layers.Init):
     super().__init__('behaviour')
     self.config = config
     self.actor = Actor('actor', feat, config.actor, act_space, init)
     if config.behaviour == 'actor_critic':
-      self.value = nets.ScalarHead('value', feat, config.value, init)
+      self.critic = nets.ScalarHead('critic', feat, config.value, init)
 
   @property
-  def groups(self):
+  def groups(self) -> dict[str, dict[str, tf.Variable]]:
     """Variables by optimiser."""
     groups = {'actor': self.actor.variables}
     if self.config.behaviour == 'actor_critic':
-      groups['value'] = self.value.variables
+      groups['critic'] = self.critic.variables
     return groups
 
-  def act(self, model, state, noise, training):
+  def act(self, model: Any, state: Tensors, noise: Any,
+          mode: str) -> tf.Tensor:
     """Actions [n, A] for model states [n, ...], before exploration."""
-    dist = self.actor.dist(model.dynamics.get_feat(state))
+    dist = self.actor.dist(model.rssm.get_feat(state))
     rows = state['deter'].shape[0]
-    if training and self.config.collect == 'sample':
+    if mode == 'train' and self.config.collect == 'sample':
       return dist.sample(self.actor.draw(noise, 'act', [rows]))
     return dist.mode(self.actor.draw(noise, 'act', [100, rows]))
 
-  def loss(self, model, start, noise, unroll=False):
-    """Losses of actor and value on rollouts from start states [N, ...].
+  def loss(self, model: Any, start: Tensors, noise: Any,
+           unroll: bool = False) -> tuple[Tensors, Tensors]:
+    """Losses of actor and critic on rollouts from start states [N, ...].
 
     `model` is the world model with its weights frozen.
 
       imagined t    0     1     2   ...   H-2   H-1
-      state        s0 -> s1 -> s2        sH-2  sH-1    (start before s0)
-      reward       r0    r1    r2        rH-2
+      state        s0 -> s1 -> s2        sH-2  sH-1     the start before s0
+      action       a0    a1    a2        aH-2  aH-1     at led to st
+      reward       r0    r1    r2        rH-2           of the state itself
       discount     d0    d1    d2        dH-2
       value              v1    v2        vH-2  vH-1
-      return       R0    R1    R2        RH-2  = bootstrap v(H-1)
+      return       R0    R1    R2        RH-2  = bootstrap vH-1
       weight       1     d0    d0d1      d0...dH-3
-      value loss   v0~R0 v1~R1 v2~R2     vH-2~RH-2
+      critic       v0~R0 v1~R1 v2~R2     vH-2~RH-2
+      actor        a0.. by R0, a1.. by R1, a2.. by R2, ... by RH-2
 
-    Returns losses and tensors by name; tensors are time-major [H, N, ...].
+    Returns losses and tensors [H or less, N, ...] by name.
     """
-    states, actions, feat = self.rollout(model, start, noise, unroll)
+    action, feat = self.rollout(model, start, noise, unroll)
     reward = model.reward(feat)
     discount = model.imagined_discount(feat)
-    tensors = {'imag_feat': feat, 'imag_action': actions,
+    tensors = {'imag_feat': feat, 'imag_action': action,
                'imag_reward': reward, 'imag_discount': discount}
     if self.config.behaviour == 'no_value':
       target = self._reward_sum(reward, discount)
-      tensors['returns'] = target
-      return {'actor': -tf.reduce_mean(target)}, tensors
-    value, pred = layers.two_gradients(self.value, feat)
+      return {'actor': -tf.reduce_mean(target)}, {**tensors, 'returns': target}
+    value, pred = layers.two_gradients(self.critic, feat)
     target, bootstrap = self._returns(reward, value, discount)
     weight = returns.weights(discount[:-1])
     losses = {'actor': -tf.reduce_mean(weight * target),
-              'value': self._value_loss(pred[:-1], target, weight)}
+              'critic': self._critic_loss(pred[:-1], target, weight)}
     tensors.update(imag_value=value, returns=target, weight=weight,
                    bootstrap=bootstrap)
     return losses, tensors
 
-  def rollout(self, model, start, noise, unroll=False):
-    """Imagines H steps from start [N, ...]: states, actions and features."""
+  def rollout(self, model: Any, start: Tensors, noise: Any,
+              unroll: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    """Imagines from start [N, ...]: actions and features [H, N, ...]."""
     rows, horizon = start['deter'].shape[0], self.config.horizon
     draws = {
-        'prior': noise.normal(
-            'imagine', [horizon, *model.dynamics.noise_shape(rows)]),
+        'prior': model.rssm.draw(noise, 'imagine', [horizon, rows]),
         'policy': self.actor.draw(noise, 'actor', [horizon, rows])}
     policy = lambda feat, noise: self.actor.dist(feat).sample(noise)
-    states, actions = model.dynamics.imagine(policy, start, draws, unroll)
-    return states, actions, model.dynamics.get_feat(states)
-
-  def summaries(self, tensors):
-    """Metrics of one update from all its tensors."""
-    mean = tf.reduce_mean
-    metrics = {'imag/reward': mean(tensors['imag_reward']),
-               'imag/return': mean(tensors['returns'])}
-    if 'imag_value' in tensors:
-      metrics['imag/value'] = mean(tensors['imag_value'])
-    dist = self.actor.dist(tensors['feat'])
-    if self.actor.discrete:
-      return {**metrics, 'actor/entropy': mean(dist.entropy())}
-    return {**metrics, 'actor/std': mean(dist.std)}
+    states, actions = model.rssm.imagine(policy, start, draws, unroll)
+    return actions, model.rssm.get_feat(states)
 
   def _returns(self, reward, value, discount):
     """Lambda returns [H-1, N] and the value that ends them [N]."""
@@ -133,12 +135,24 @@ class ActorCritic(Module):
     return target, value[last]
 
   def _reward_sum(self, reward, discount):
-    """Imagined rewards from each step on [H, N] (eq. 4, no value head)."""
+    """Imagined rewards from each step on [H, N] (eq. 4, no critic)."""
     if self.config.no_value_returns == 'undiscounted':
       return tf.cumsum(reward, reverse=True)[:1]
     zeros = tf.zeros_like(reward[0])
     return returns.lambda_return(reward, reward, discount, zeros, 1.0)
 
-  def _value_loss(self, pred, target, weight):
+  def _critic_loss(self, pred, target, weight):
     log_prob = dists.unit_normal_log_prob(tf.stop_gradient(target), pred, 0)
     return -tf.reduce_mean(weight * log_prob)
+
+  def summaries(self, tensors: dict[str, Any]) -> Tensors:
+    """Metrics of one update from its tensors and the actor after it."""
+    mean = tf.reduce_mean
+    metrics = {'imag/reward': mean(tensors['imag_reward']),
+               'imag/return': mean(tensors['returns'])}
+    if 'imag_value' in tensors:
+      metrics['imag/value'] = mean(tensors['imag_value'])
+    dist = self.actor.dist(tensors['feat'])
+    if self.actor.discrete:
+      return {**metrics, 'actor/entropy': mean(dist.entropy())}
+    return {**metrics, 'actor/std': mean(dist.std)}

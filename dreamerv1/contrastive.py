@@ -1,39 +1,34 @@
 """Contrastive estimation of states from images (Section 4, eq. 12)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from dreamer.errors import UserError
-from dreamer.nn import nets
+from dreamer.nn import layers, nets
 
 
 class StateHead(nets.MLP):
   """Normal over features F, predicted from the embed of the same step."""
 
-  def __init__(self, name, size_in, size_out, config, init):
-    outs = {'hmean': size_out, 'hstd': size_out}
+  def __init__(self, name: str, size_in: int, size_out: int, config: Any,
+               init: layers.Init):
+    outs = {'mean': size_out, 'std': size_out}
     super().__init__(
         name, size_in, config.layers, config.units, config.act, outs, init)
     self.config = config
 
-  def __call__(self, embed):
+  def __call__(self, embed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Embeds [..., E] to mean and standard deviation [..., F], float32."""
     mean, raw = super().__call__(embed)
     shift = np.log(np.expm1(self.config.init_std))
     return mean, tf.nn.softplus(raw + shift) + self.config.min_std
 
 
-def check(config):
-  """Raises UserError for a window that a batch doesn't hold."""
-  for key, most in (('batch', 'batch_size'), ('time', 'batch_length')):
-    amount = config.cpc[f'window_{key}']
-    if config.cpc.contrast == 'window' and amount > config[most]:
-      raise UserError(
-          f'cpc.window_{key}: {amount} is more than {most} {config[most]}; '
-          'lower it')
-
-
-def bound(mean, std, feat, config):
+def bound(mean: tf.Tensor, std: tf.Tensor, feat: tf.Tensor,
+          config: Any) -> list[tf.Tensor]:
   """Noise contrastive bound on what images tell about states, in nats.
 
     bound(b, t) = ln q(s(b, t) | o(b, t)) - ln sum over contrasts

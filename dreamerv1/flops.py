@@ -1,7 +1,13 @@
 """Arithmetic of one update, counted from the config."""
 
+from __future__ import annotations
 
-def update_gflop(config, channels, act_space):
+from typing import Any
+
+from dreamer.nn.flops import conv_decoder, conv_encoder, dense, learned, mlp
+
+
+def update_gflop(config: Any, channels: int, act_space: Any) -> float:
   """GFLOP of the matrix products and convolutions of one update.
 
   A multiplication with its addition are two. Of a layer's three products
@@ -10,13 +16,13 @@ def update_gflop(config, channels, act_space):
   stopped features and start states none of the input. Elementwise work,
   metrics and the optimisers are left out: together about 1 %.
   """
-  actions = act_space.dim
-  model = 3 * sum(_observe(config, actions)) + _pixels(config, channels)
-  model += _head(config, 'reward')
+  model = 3 * sum(_observe(config, act_space.dim)) + _pixels(config, channels)
+  model += learned(mlp(_feat(config), config.reward))
+  if config.pcont.mode != 'off':
+    model += learned(
+        mlp(_feat(config), config.pcont), config.pcont.mode == 'model')
   if config.cpc.mode != 'off':
     model += _contrast(config)
-  if config.pcont.mode != 'off':
-    model += _head(config, 'pcont', config.pcont.mode == 'diagnostic')
   rows = config.batch_size * config.batch_length
   imagined = 0
   if config.behaviour != 'planner':
@@ -28,55 +34,38 @@ def update_gflop(config, channels, act_space):
 
 def _pixels(config, channels):
   """Products of one image's way in and out."""
-  first, *rest = _encoder(config, channels)
-  total = 2 * first + 3 * sum(rest)
+  total = learned(conv_encoder(channels, config.encoder.depth), False)
   if config.image_head != 'off':
-    first, *rest = _decoder(config, channels)
-    total += (2 if config.image_head == 'diagnostic' else 3) * first
-    total += 3 * sum(rest)
+    total += learned(
+        conv_decoder(_feat(config), channels, config.decoder.depth),
+        config.image_head == 'model')
   return total
 
 
-def _encoder(config, channels):
-  sizes = [channels] + [config.encoder.depth * 2 ** i for i in range(4)]
-  return [16 * pixels ** 2 * sizes[i] * sizes[i + 1]
-          for i, pixels in enumerate((31, 14, 6, 2))]
-
-
-def _decoder(config, channels):
-  depth = config.decoder.depth
-  sizes = [32 * depth, 4 * depth, 2 * depth, depth, channels]
-  layers = enumerate(((1, 5), (5, 5), (13, 6), (30, 6)))
-  return [_feat(config) * sizes[0]] + [
-      (pixels * kernel) ** 2 * sizes[i] * sizes[i + 1]
-      for i, (pixels, kernel) in layers]
-
-
-def _observe(config, actions):
+def _observe(config, action):
   rssm = config.rssm
   embed = 32 * config.encoder.depth
-  return _step(config, actions) + _dense(
+  return _step(config, action) + dense(
       rssm.deter + embed, rssm.hidden, 2 * rssm.stoch)
 
 
-def _step(config, actions):
+def _step(config, action):
   rssm = config.rssm
   gru = 3 * rssm.deter * (rssm.hidden + rssm.deter)
-  return [*_dense(rssm.stoch + actions, rssm.hidden), gru,
-          *_dense(rssm.deter, rssm.hidden, 2 * rssm.stoch)]
+  return [*dense(rssm.stoch + action, rssm.hidden), gru,
+          *dense(rssm.deter, rssm.hidden, 2 * rssm.stoch)]
 
 
 def _imagine(config, act_space):
-  """Products of one imagined state: rollout, heads, actor, value."""
-  actions = act_space.dim
-  outs = actions if act_space.discrete else 2 * actions
-  first, *rest = _mlp(config, 'actor', outs)
-  total = 2 * first + 3 * sum(rest) + 2 * sum(_step(config, actions))
-  total += 2 * sum(_mlp(config, 'reward'))
+  """Products of one imagined state: rollout, heads, actor, critic."""
+  feat, action = _feat(config), act_space.dim
+  outs = action * (1 if act_space.discrete else 2)
+  total = learned(mlp(feat, config.actor, outs), False)
+  total += 2 * sum(_step(config, action)) + 2 * sum(mlp(feat, config.reward))
   if config.pcont.mode == 'model':
-    total += 2 * sum(_mlp(config, 'pcont'))
+    total += 2 * sum(mlp(feat, config.pcont))
   if config.behaviour == 'actor_critic':
-    first, *rest = _mlp(config, 'value')  # guides the actor, and learns
+    first, *rest = mlp(feat, config.value)  # guides the actor, and learns
     total += 3 * first + 4 * sum(rest)
   return total
 
@@ -84,23 +73,9 @@ def _imagine(config, act_space):
 def _contrast(config):
   """Products of one image: its head, and its row of all pairs."""
   pairs = 2 * config.batch_size * config.batch_length * _feat(config)
-  sizes = [32 * config.encoder.depth, *[config.cpc.units] * config.cpc.layers]
-  return 3 * (sum(_dense(*sizes, 2 * _feat(config))) + pairs)
-
-
-def _head(config, name, stopped=False):
-  first, *rest = _mlp(config, name)
-  return (2 if stopped else 3) * first + 3 * sum(rest)
-
-
-def _mlp(config, name, out=1):
-  head = config[name]
-  return _dense(_feat(config), *[head.units] * head.layers, out)
+  embed = 32 * config.encoder.depth
+  return 3 * (sum(mlp(embed, config.cpc, 2 * _feat(config))) + pairs)
 
 
 def _feat(config):
   return config.rssm.stoch + config.rssm.deter
-
-
-def _dense(*sizes):
-  return [x * y for x, y in zip(sizes[:-1], sizes[1:], strict=True)]

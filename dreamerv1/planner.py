@@ -1,8 +1,11 @@
 """Planning in latent space at every step, instead of a learned policy."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 
-from dreamer.errors import UserError
 from dreamer.nn import layers
 
 MIN_VARIANCE = 1e-6  # keeps a narrow search alive
@@ -19,33 +22,26 @@ class Planner(layers.Module):
   action of the last mean is executed and the rest forgotten.
   """
 
-  groups = {}  # nothing to train
+  groups: dict = {}  # nothing to train
 
-  def __init__(self, config, act_space):
+  def __init__(self, config: Any, act_space: Any):
     super().__init__('planner')
     self.config = config.planner
     self.size = act_space.dim
-    if act_space.kind == 'discrete':
-      raise UserError(
-          'behaviour: planner with discrete actions; it searches continuous '
-          'ones, use actor_critic or no_value')
-    if self.config.elites > self.config.candidates:
-      raise UserError(
-          f'planner.elites: {self.config.elites} of {self.config.candidates} '
-          'planner.candidates; lower it')
 
-  def act(self, model, state, noise, training):
-    """Actions [n, A] for model states [n, ...]; the same in both modes."""
-    del training
+  def act(self, model: Any, state: dict, noise: Any, mode: str) -> tf.Tensor:
+    """Actions [n, A] for model states [n, ...]; the same in every mode."""
+    del mode
     means, _ = self.plan(model, state, noise)
     return means[-1, :, 0]
 
-  def summaries(self, tensors):
+  def summaries(self, tensors: dict) -> dict:
     """Metrics of one update: none, as nothing is learned here."""
     del tensors
     return {}
 
-  def plan(self, model, state, noise):
+  def plan(self, model: Any, state: dict,
+           noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Mean and std after each iteration, [I, n, H, A] each.
 
     Row n * C + c of a rollout is candidate c of state n.
@@ -58,9 +54,8 @@ class Planner(layers.Module):
     draws = {
         'action': noise.normal('plan_action', [
             config.iterations, amount, config.candidates, *shape[1:]]),
-        'prior': noise.normal('plan_prior', [
-            config.iterations, config.horizon,
-            *model.dynamics.noise_shape(rows)])}
+        'prior': model.rssm.draw(
+            noise, 'plan_prior', [config.iterations, config.horizon, rows])}
 
     def iteration(belief, draws):
       mean, std = belief
@@ -74,9 +69,9 @@ class Planner(layers.Module):
   def _returns(self, model, start, action, noise):
     """Sum of predicted rewards [n, C] of action sequences [n, C, H, A]."""
     rows = tf.reshape(action, [-1, *action.shape[2:]])
-    states = model.dynamics.open_loop(
+    states = model.rssm.open_loop(
         start, tf.transpose(rows, [1, 0, 2]), noise)
-    reward = model.reward(model.dynamics.get_feat(states))  # [H, n * C]
+    reward = model.reward(model.rssm.get_feat(states))  # [H, n * C]
     return tf.reshape(tf.reduce_sum(reward, 0), action.shape[:2])
 
   def _refit(self, action, returns):

@@ -1,97 +1,109 @@
 """Recurrent state space model with Gaussian latents (arXiv 1912.01603)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from dreamer.nn import dists, layers
+
+State = dict[str, tf.Tensor]
 
 
 class RSSM(layers.Module):
   """Latent dynamics: deter [B, D] by a GRU, stoch [B, S] Gaussian.
 
-  States are dicts of float32 deter, stoch, mean, std. The action given at
+  States are dicts of float32 deter, stoch, mean and std. The action given at
   time t is the one that led to observation t.
 
-    stoch(t-1), action(t) -> img1 -> GRU(deter(t-1)) -> deter(t)
-    deter(t)           -> img2 -> img3 -> prior mean, std of stoch(t)
-    deter(t), embed(t) -> obs1 -> obs2 -> posterior mean, std of stoch(t)
+    stoch(t-1), action(t) -> img_in -> GRU(deter(t-1)) -> deter(t)
+    deter(t)           -> img_out -> img_dist -> prior of stoch(t)
+    deter(t), embed(t) -> obs_out -> obs_dist -> posterior of stoch(t)
+
+  Where an episode starts (is_first), the state and the action before it are
+  zeros; sequences to learn from start there or amid one episode.
   """
 
-  def __init__(self, name, config, embed, action, init):
+  def __init__(self, name: str, config: Any, embed: int, action: int,
+               init: layers.Init):
     super().__init__(name)
     self.config = config
-    self.act = layers.ACTS[config.act]
-    deter, stoch, hidden = config.deter, config.stoch, config.hidden
-    self.img1 = layers.Dense(
-        f'{name}/img1', stoch + action, hidden, init, config.act)
+    self.stoch_shape = [config.stoch]  # of one latent, and of its noise
+    self.stoch_size = config.stoch
+    deter, hidden, act = config.deter, config.hidden, config.act
+    self.img_in = layers.SplitDense(
+        f'{name}/img_in', self.stoch_size, action, hidden, init, act)
     self.gru = layers.GRUS[config.gru](f'{name}/gru', hidden, deter, init)
-    self.img2 = layers.Dense(f'{name}/img2', deter, hidden, init, config.act)
-    self.img_stats = self._stats_layers('img', 'img3', hidden, init)
-    self.obs1 = layers.Dense(
-        f'{name}/obs1', deter + embed, hidden, init, config.act)
-    self.obs_stats = self._stats_layers('obs', 'obs2', hidden, init)
+    self.img_out = layers.Dense(f'{name}/img_out', deter, hidden, init, act)
+    self.img_dist = self._make_dist(f'{name}/img_dist', init)
+    self.obs_out = layers.SplitDense(
+        f'{name}/obs_out', deter, embed, hidden, init, act)
+    self.obs_dist = self._make_dist(f'{name}/obs_dist', init)
 
-  @property
-  def feat_size(self):
-    return self.config.stoch + self.config.deter
-
-  def _stats_layers(self, kind, joint, hidden, init):
-    stoch = self.config.stoch
+  def _make_dist(self, name, init):
+    """Layers from hidden to mean and std: one for both, or one each."""
+    hidden, stoch = self.config.hidden, self.config.stoch
     if self.config.stats == 'joint':
-      return [layers.Dense(f'{self.name}/{joint}', hidden, 2 * stoch, init)]
-    return [layers.Dense(f'{self.name}/{kind}_{key}', hidden, stoch, init)
+      return [layers.Dense(name, hidden, 2 * stoch, init)]
+    return [layers.Dense(f'{name}/{key}', hidden, stoch, init)
             for key in ('mean', 'std')]
 
-  def _stats(self, stats, hidden):
-    """Hidden [..., hidden] to mean and std [..., S], float32."""
-    outs = tf.concat([layer(hidden) for layer in stats], -1)
-    mean, raw = tf.split(tf.cast(outs, tf.float32), 2, -1)
-    return mean, tf.nn.softplus(raw) + self.config.min_std
+  @property
+  def feat_size(self) -> int:
+    return self.stoch_size + self.config.deter
 
-  def noise_shape(self, batch):
-    """Shape of one step's latent noise."""
-    rows = 1 if self.config.shared_latent_noise else batch
-    return [rows, self.config.stoch]
+  def initial(self, batch: int) -> State:
+    """The state before the first step: zeros."""
+    shapes = {'deter': [self.config.deter], 'stoch': self.stoch_shape}
+    for key in ('mean', 'std'):
+      shapes[key] = self.stoch_shape
+    return {key: tf.zeros([batch, *shape]) for key, shape in shapes.items()}
 
-  def initial(self, batch):
-    sizes = {'deter': self.config.deter, 'stoch': self.config.stoch,
-             'mean': self.config.stoch, 'std': self.config.stoch}
-    return {key: tf.zeros([batch, size]) for key, size in sizes.items()}
+  def get_feat(self, state: State) -> tf.Tensor:
+    """What heads see: features [..., F]."""
+    return tf.concat([state['stoch'], state['deter']], -1)
 
-  @staticmethod
-  def get_feat(state):
-    return tf.concat([state['stoch'], state['deter']], -1)  # [..., F]
-
-  @staticmethod
-  def get_dist(state):
+  def get_dist(self, state: State) -> Any:
+    """The distribution of the latent."""
     return dists.normal(state['mean'], state['std'])
 
-  def observe(self, embed, action, noise, unroll=False):
+  def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
+    """Noise of latents [*lead, S]; one vector for all rows if shared."""
+    *lead, rows = lead
+    rows = 1 if self.config.shared_latent_noise else rows
+    return noise.normal(name, [*lead, rows, *self.stoch_shape])
+
+  def observe(
+      self, embed: tf.Tensor, action: tf.Tensor,
+      noise: Mapping[str, tf.Tensor],
+      unroll: bool = False) -> tuple[State, State]:
     """Filters sequences from the zero state.
 
-    Args are embed [B, T, E], action [B, T, A] and noise, a dict of normal
-    draws `post` and `prior` [T, B or 1, S]. Returns posterior and prior, with
+    Args are embed [B, T, E], action [B, T, A] and noise, a dict of draws
+    `post` and `prior` [T, B or 1, S]. Returns posterior and prior, with
     [B, T, ...] entries. What doesn't depend on the recurrence is computed
     for all steps at once, before or after it.
     """
     swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
-    action, embed = self._action_part(swap(action)), self._embed_part(
-        swap(embed))
-    first = self.initial(action.shape[1])
+    action = self.img_in.ahead(swap(action))
+    embed = self.obs_out.ahead(swap(embed))
 
     def step(prev, inputs):
       action, embed, noise = inputs
-      deter = self._deter(prev, action)
-      mean, std = self._post_stats(deter, embed)
-      return {'deter': deter, 'stoch': mean + std * noise,
-              'mean': mean, 'std': std}
+      return self._post(self._deter(prev, action), embed, noise)
 
     post = layers.scan(
-        step, (action, embed, noise['post']), first, unroll)  # [T, B, ...]
+        step, (action, embed, noise['post']),
+        self.initial(action.shape[1]), unroll)  # [T, B, ...]
     prior = self._prior(post['deter'], noise['prior'])
     return ({key: swap(value) for key, value in post.items()},
             {key: swap(value) for key, value in prior.items()})
 
-  def imagine(self, policy, start, noise, unroll=False):
+  def imagine(
+      self, policy: Callable, start: State, noise: Mapping[str, tf.Tensor],
+      unroll: bool = False) -> tuple[State, tf.Tensor]:
     """Rolls out `policy(feat, noise) -> action` from start states [N, ...].
 
       action(0) ~ policy(start)   action(1) ~ policy(state(0))
@@ -101,53 +113,70 @@ class RSSM(layers.Module):
     `policy`. Returns states and actions, time first: [H, N, ...]; the start
     is not among them.
     """
-    first = {**start, 'action': tf.zeros(
-        [start['deter'].shape[0], noise['policy'].shape[-1]])}
+    first = {key: start[key] for key in ('deter', 'stoch')}
+    first['action'] = tf.zeros(
+        [start['deter'].shape[0], noise['policy'].shape[-1]])
 
     def step(prev, noise):
       model = self.map(tf.stop_gradient)
       action = policy(tf.stop_gradient(self.get_feat(prev)), noise['policy'])
-      return {**model.img_step(prev, action, noise['prior']),
+      state = model.img_step(prev, action, noise['prior'])
+      return {'deter': state['deter'], 'stoch': state['stoch'],
               'action': action}
 
     states = layers.scan(step, noise, first, unroll)
     actions = states.pop('action')
     return states, actions
 
-  def img_step(self, prev, action, noise):
-    """One step without observation: the prior state, all [B, ...]."""
-    deter = self._deter(prev, self._action_part(action))
+  def img_step(self, prev: State, action: tf.Tensor,
+               noise: tf.Tensor | None = None) -> State:
+    """One step without observation: the prior state, all [B, ...].
+
+    Without noise the latent is the mode.
+    """
+    deter = self._deter(prev, self.img_in.ahead(action))
     return self._prior(deter, noise)
 
-  def obs_step(self, prev, action, embed, noise):
+  def obs_step(self, prev: State, action: tf.Tensor, embed: tf.Tensor,
+               is_first: tf.Tensor, noise: tf.Tensor | None = None) -> State:
     """One step with the embed [B, E] of what followed `action`: posterior."""
-    deter = self._deter(prev, self._action_part(action))
-    mean, std = self._post_stats(deter, self._embed_part(embed))
-    return {'deter': deter, 'stoch': mean + std * noise,
-            'mean': mean, 'std': std}
+    keep = 1.0 - tf.cast(is_first, tf.float32)[:, None]
+    action = self.img_in.ahead(action * keep)
+    deter = self._deter(self._masked(prev, keep), action)
+    return self._post(deter, self.obs_out.ahead(embed), noise)
 
-  def open_loop(self, start, action, noise):
+  def open_loop(self, start: State, action: tf.Tensor,
+                noise: tf.Tensor) -> State:
     """Predicts without observations: action [T, B, A] to priors [T, B, ...]."""
     step = lambda prev, xs: self.img_step(prev, *xs)
     return layers.scan(step, (action, noise), start)
 
-  def _action_part(self, action):
-    return layers.matmul(action, self.img1.split(self.config.stoch)[1])
+  def _masked(self, state, keep):
+    """Deter and stoch, zeros where keep [B, 1] is 0."""
+    return {'deter': state['deter'] * keep, 'stoch': state['stoch'] * keep}
 
-  def _embed_part(self, embed):
-    return layers.matmul(embed, self.obs1.split(self.config.deter)[1])
+  def _deter(self, prev, action):
+    return self.gru(self.img_in(prev['stoch'], action), prev['deter'])
 
-  def _deter(self, prev, action_part):
-    rows = self.img1.split(self.config.stoch)[0]
-    x = layers.matmul(prev['stoch'], rows) + action_part + self.img1.w['bias']
-    return self.gru(self.act(x), prev['deter'])
-
-  def _post_stats(self, deter, embed_part):
-    rows = self.obs1.split(self.config.deter)[0]
-    x = layers.matmul(deter, rows) + embed_part + self.obs1.w['bias']
-    return self._stats(self.obs_stats, self.act(x))
+  def _post(self, deter, embed, noise):
+    stats = self._stats(self.obs_dist, self.obs_out(deter, embed))
+    return {'deter': deter, 'stoch': self._sample(stats, noise), **stats}
 
   def _prior(self, deter, noise):
-    mean, std = self._stats(self.img_stats, self.img2(deter))
-    return {'deter': deter, 'stoch': mean + std * noise,
-            'mean': mean, 'std': std}
+    stats = self.stats(deter)
+    return {'deter': deter, 'stoch': self._sample(stats, noise), **stats}
+
+  def stats(self, deter: tf.Tensor) -> State:
+    """Prior statistics for deter [..., D]: mean and std."""
+    return self._stats(self.img_dist, self.img_out(deter))
+
+  def _stats(self, dist, x):
+    """Hidden [..., hidden] to float32 mean and std."""
+    x = tf.concat([layer(x) for layer in dist], -1)
+    mean, raw = tf.split(tf.cast(x, tf.float32), 2, -1)
+    return {'mean': mean, 'std': tf.nn.softplus(raw) + self.config.min_std}
+
+  def _sample(self, stats, noise):
+    """Reparameterised; the mode without noise."""
+    mean = stats['mean']
+    return mean if noise is None else mean + stats['std'] * noise

@@ -1,29 +1,34 @@
 """Behaviour learned by imagination: actor and critic (Section 2.2)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from dreamer.nn import dists, nets, returns
-from dreamer.nn.layers import Module
+from dreamer.nn import dists, layers, nets, returns
+from dreamer.nn.schedules import schedule
 
-OUT = {'out': 'out/out', 'hidden': 'dense{}'}  # names inside a head
+Tensors = dict[str, tf.Tensor]
 
 
 class Actor(nets.MLP):
   """Policy over features: one-hot actions or truncated Normals."""
 
-  def __init__(self, name, size_in, config, act_space, init):
+  def __init__(self, name: str, size_in: int, config: Any, act_space: Any,
+               init: layers.Init):
     self.config = config
-    self.discrete = act_space.kind == 'discrete'
+    self.discrete = act_space.discrete
     self.size = act_space.dim
-    outs = {'out/out': self.size}
-    if not self.discrete:
-      outs['out/std'] = self.size
+    outs = {'out': self.size} if self.discrete else {
+        'mean': self.size, 'std': self.size}
     super().__init__(
         name, size_in, config.layers, config.units, config.act, outs, init,
-        config.norm, 'dense{}')
+        config.norm)
 
-  def dist(self, feat):
+  def dist(self, feat: tf.Tensor) -> dists.OneHot | dists.TruncNormal:
     """Features [..., F] to a distribution over actions [..., A]."""
     outs = self(feat)
     if self.discrete:
@@ -32,10 +37,10 @@ class Actor(nets.MLP):
     std = 2 * tf.sigmoid(raw / 2) + self.config.min_std
     return dists.TruncNormal(tf.tanh(mean), std)
 
-  def draw(self, noise, name, shape):
-    """Noise [*shape, A] of the kind that `sample` takes."""
+  def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
+    """Noise [*lead, A] of the kind that `sample` takes."""
     kind = noise.gumbel if self.discrete else noise.uniform
-    return kind(name, [*shape, self.size])
+    return kind(name, [*lead, self.size])
 
 
 class RewardNorm:
@@ -45,59 +50,69 @@ class RewardNorm:
   there. Values are [..., *shape].
   """
 
-  def __init__(self, name, config, shape=()):
+  def __init__(self, name: str, config: Any, shape: Sequence[int] = ()):
     self.name, self.config = name, config
     self.mag = tf.Variable(np.ones(shape))
 
   @property
-  def variables(self):
+  def variables(self) -> dict[str, tf.Variable]:
     return {f'{self.name}/mag': self.mag}
 
-  def __call__(self, x):
-    """Returns normalised float32 values, and moments before and after."""
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    """Returns normalised float32 values."""
     config = self.config
     axes = list(range(x.shape.rank - self.mag.shape.rank))
-    seen = tf.reduce_mean(tf.abs(tf.cast(tf.stop_gradient(x), tf.float64)),
-                          axes)
+    seen = tf.reduce_mean(
+        tf.abs(tf.cast(tf.stop_gradient(x), tf.float64)), axes)
     mag = self.mag.assign(
         config.momentum * self.mag + (1 - config.momentum) * seen)
-    out = x / tf.cast(mag + config.eps, tf.float32) * config.scale
-    std = tf.math.reduce_std
-    return out, {
-        'imag/reward': tf.reduce_mean(x), 'imag/reward_std': std(x),
-        'imag/reward_normed': tf.reduce_mean(out),
-        'imag/reward_normed_std': std(out)}
+    return x / tf.cast(mag + config.eps, tf.float32) * config.scale
 
 
-class ActorCritic(Module):
-  """Learns an actor and a critic in the world model's imagination.
+class ActorCritic(layers.Module):
+  """The actor maximises lambda returns by reinforce, or through rollouts.
 
-  `prefix` stands before the names of the parameters. The slow critic, which
-  gives targets and baselines, is not trained but copied.
+  `prefix` stands before the names of the parameters. Targets and baselines
+  are those of a slow critic, which is not trained but copied.
   """
 
-  def __init__(self, config, feat, act_space, init, prefix=''):
+  def __init__(self, config: Any, feat: int, act_space: Any,
+               init: layers.Init, prefix: str = ''):
     super().__init__(f'{prefix}behaviour')
     self.config = config
     self.actor = Actor(f'{prefix}actor', feat, config.actor, act_space, init)
     critic = lambda name: nets.ScalarHead(
-        f'{prefix}{name}', feat, config.critic, init, norm=config.critic.norm,
-        **OUT)
+        f'{prefix}{name}', feat, config.critic, init, config.critic.norm)
     self.critic = critic('critic')
     if config.slow_critic.enabled:
-      self.slow = critic('target_critic')
+      self.slow_critic = critic('slow_critic')
+    self.reward_norm = RewardNorm(f'{prefix}reward_norm', config.reward_norm)
     self.gradient = config.actor_gradient
     if self.gradient == 'auto':
       self.gradient = 'reinforce' if self.actor.discrete else 'dynamics'
 
-  def loss(self, model, start, is_terminal, reward, noise, entropy, mix,
-           unroll=False):
+  @property
+  def groups(self) -> dict[str, dict[str, tf.Variable]]:
+    """Variables by optimiser."""
+    return {'actor': self.actor.variables, 'critic': self.critic.variables}
+
+  def act(self, model: Any, state: Tensors, noise: Any,
+          mode: str) -> tf.Tensor:
+    """Actions [n, A] for model states [n, ...], before exploration."""
+    dist = self.actor.dist(model.rssm.get_feat(state))
+    if mode == 'eval':
+      return dist.mode()
+    rows = state['deter'].shape[0]
+    return dist.sample(self.actor.draw(noise, 'act', [rows]))
+
+  def loss(self, model: Any, start: Tensors, is_terminal: tf.Tensor,
+           reward: Callable, noise: Any, env_steps: tf.Tensor,
+           unroll: bool = False) -> tuple[Tensors, Tensors]:
     """Losses of actor and critic on rollouts from start states [N, ...].
 
     `model` is the world model with its weights frozen, is_terminal [N] that
-    of the start states; reward is a function (feat, action) -> (raw rewards,
-    normalised ones, metrics), entropy the scale of the bonus and mix the
-    share of dynamics.
+    of the start states, reward a function (feat, action) -> rewards, and
+    env_steps is where schedules are read.
 
       imagined t    0     1     2   ...   H-1    H
       state        s0 -> s1 -> s2        sH-1   sH      s0 is the start
@@ -110,34 +125,33 @@ class ActorCritic(Module):
       critic       c0~R0 c1~R1 c2~R2     cH-1~RH-1
       actor        a1 by R1 - v0, a2 by R2 - v1, ... aH-1 by RH-1 - vH-2
 
-    Returns losses, tensors [H + 1 or less, N, ...] and metrics by name.
+    Returns losses and tensors [H + 1 or less, N, ...] by name.
     """
-    states, action, feat = self.rollout(model, start, noise, unroll)
-    raw, normed, metrics = reward(feat, action)
+    action, feat, states = self.rollout(model, start, noise, unroll)
+    raw = reward(feat, action)
+    normed = self.reward_norm(raw)
     discount = model.imagined_discount(feat, is_terminal)
-    value = self._frozen_slow()(feat)
+    value = self._target_critic()(feat)
     target = returns.lambda_return(
         normed[:-1], value[:-1], discount[:-1], value[-1],
         self.config['lambda'])
     weight = returns.weights(discount)
-    actor, policy, extra = self._actor_loss(
-        feat, action, target, value, weight, entropy, mix)
+    actor, tensors = self._actor_loss(
+        feat, action, target, value, weight, env_steps)
     pred = self.critic(tf.stop_gradient(feat[:-1]))
-    log_prob = dists.unit_normal_log_prob(tf.stop_gradient(target), pred, 0)
     losses = {'actor': actor,
-              'critic': -tf.reduce_mean(weight[:-1] * log_prob)}
-    tensors = {
-        **{f'imag_{key}': x for key, x in states.items()}, **policy,
-        'imag_feat': feat, 'imag_action': action, 'imag_reward_raw': raw,
-        'imag_reward': normed, 'imag_discount': discount, 'imag_value': value,
-        'returns': target, 'weight': weight, 'critic_pred': pred}
-    metrics = {**metrics, **extra, 'imag/value': tf.reduce_mean(value),
-               'imag/return': tf.reduce_mean(target),
-               'critic/value': tf.reduce_mean(pred)}
-    return losses, tensors, metrics
+              'critic': self._critic_loss(pred, target, weight[:-1])}
+    tensors.update({f'imag_{key}': x for key, x in states.items()})
+    tensors.update(
+        imag_feat=feat, imag_action=action, imag_reward_raw=raw,
+        imag_reward=normed, imag_discount=discount, imag_value=value,
+        returns=target, weight=weight, critic_pred=pred)
+    return losses, tensors
 
-  def rollout(self, model, start, noise, unroll=False):
-    """Imagines from start [N, ...]: states, actions, feat [H + 1, N, ...].
+  def rollout(
+      self, model: Any, start: Tensors, noise: Any,
+      unroll: bool = False) -> tuple[tf.Tensor, tf.Tensor, Tensors]:
+    """Imagines from start [N, ...]: actions, features, states [H + 1, N, ...].
 
     With reinforce nothing is differentiated here.
     """
@@ -147,14 +161,16 @@ class ActorCritic(Module):
         'policy': self.actor.draw(noise, 'actor', [horizon, rows])}
     policy = lambda feat, noise: self.actor.dist(feat).sample(noise)
     states, actions = model.rssm.imagine(policy, start, draws, unroll)
+    before = lambda first, later: tf.concat([first[None], later], 0)
+    states = {key: before(start[key], x) for key, x in states.items()}
+    actions = before(tf.zeros_like(actions[0]), actions)
     if self.gradient == 'reinforce':
-      stop = tf.stop_gradient
-      states = {key: stop(x) for key, x in states.items()}
-      actions = stop(actions)
-    return states, actions, model.rssm.get_feat(states)
+      states = {key: tf.stop_gradient(x) for key, x in states.items()}
+      actions = tf.stop_gradient(actions)
+    return actions, model.rssm.get_feat(states), states
 
-  def _actor_loss(self, feat, action, target, value, weight, entropy, mix):
-    """Actor loss (eq. 6), tensors [H - 1, N] of the policy, metrics."""
+  def _actor_loss(self, feat, action, target, value, weight, env_steps):
+    """Actor loss (eq. 6), and tensors of the policy [H - 1, N, ...]."""
     stop = tf.stop_gradient
     policy = self.actor.dist(stop(feat[:-2]))
     advantage = stop(target[1:] - value[:-2])
@@ -163,24 +179,32 @@ class ActorCritic(Module):
       log_prob = policy.log_prob(taken)  # As released, through the action too.
     else:
       log_prob = policy.log_prob(stop(taken))
+    mix = schedule(self.config.actor_mix, env_steps)
     objective = {
         'reinforce': lambda: log_prob * advantage,
         'dynamics': lambda: target[1:],
         'both': lambda: mix * target[1:] + (1 - mix) * log_prob * advantage,
     }[self.gradient]()
     bonus = policy.entropy()
-    loss = -tf.reduce_mean(weight[:-2] * (objective + entropy * bonus))
+    scale = schedule(self.config.actor_entropy, env_steps)
+    loss = -tf.reduce_mean(weight[:-2] * (objective + scale * bonus))
     tensors = {'policy_entropy': bonus, 'policy_logprob': log_prob}
     for key in ('logits', 'loc', 'scale'):
       if hasattr(policy, key):
         tensors[f'policy_{key}'] = getattr(policy, key)
-    return loss, tensors, {'actor/entropy': tf.reduce_mean(bonus)}
+    return loss, tensors
 
-  def _frozen_slow(self):
-    critic = self.slow if self.config.slow_critic.enabled else self.critic
+  def _critic_loss(self, pred, target, weight):
+    log_prob = dists.unit_normal_log_prob(tf.stop_gradient(target), pred, 0)
+    return -tf.reduce_mean(weight * log_prob)
+
+  def _target_critic(self):
+    """What gives values: no gradient reaches its weights."""
+    slow = self.config.slow_critic.enabled
+    critic = self.slow_critic if slow else self.critic
     return critic.map(tf.stop_gradient)
 
-  def update_slow(self, updates):
+  def update_slow(self, updates: tf.Tensor) -> None:
     """After update number `updates` (an int64 scalar, from 0) of the critic.
 
     The first copies the critic whole; later ones, every `every_updates`, mix
@@ -192,7 +216,7 @@ class ActorCritic(Module):
     due = updates % config.every_updates == 0
     share = tf.where(updates == 0, 1.0, config.fraction)
     pairs = list(zip(
-        self.critic.variables.values(), self.slow.variables.values(),
+        self.critic.variables.values(), self.slow_critic.variables.values(),
         strict=True))
 
     def update():
@@ -200,3 +224,21 @@ class ActorCritic(Module):
         slow.assign(share * fast + (1 - share) * slow)
 
     tf.cond(due, update, lambda: None)
+
+  def summaries(self, tensors: dict[str, Any],
+                env_steps: tf.Tensor) -> Tensors:
+    """Metrics of one update from its tensors, and of schedules."""
+    mean, config = tf.reduce_mean, self.config
+    metrics = {'imag/return': mean(tensors['returns']),
+               'imag/value': mean(tensors['imag_value']),
+               'critic/value': mean(tensors['critic_pred']),
+               'actor/entropy': mean(tensors['policy_entropy']),
+               'actor/entropy_scale': schedule(
+                   config.actor_entropy, env_steps)}
+    for key, name in (('imag_reward_raw', 'imag/reward'),
+                      ('imag_reward', 'imag/reward_normed')):
+      metrics[name] = mean(tensors[key])
+      metrics[f'{name}_std'] = tf.math.reduce_std(tensors[key])
+    if self.gradient == 'both':
+      metrics['actor/mix'] = schedule(config.actor_mix, env_steps)
+    return metrics

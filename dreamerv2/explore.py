@@ -5,60 +5,104 @@ imagination like those of the task, on an intrinsic reward that a head on the
 features gives.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
-from dreamer.nn import dists, nets
-from dreamer.nn.layers import Module
-from dreamerv2.actor_critic import OUT, ActorCritic, RewardNorm
+from dreamer.nn import actions, dists, layers, nets
+from dreamer.run.when import Until
+from dreamerv2.actor_critic import ActorCritic, RewardNorm
+
+Tensors = dict[str, tf.Tensor]
 
 
-class Explorer(Module):
-  """What both have in common; a subclass makes `heads` and their use.
+class Exploration:
+  """Who acts, and noise on the actions: Gaussian, or uniform ones at times."""
 
-  Groups of parameters, each with an optimiser: expl_expl (the heads),
-  expl_actor, expl_critic.
+  def __init__(self, config: Any, act_space: Any):
+    self.config = config.expl
+    self.discrete = act_space.discrete
+    self.exploring = Until(self.config.until)
+
+  def now(self, mode: str, env_steps: int, updates: int) -> tuple[str, float]:
+    """The mode, now perhaps `explore`, and how much noise actions get."""
+    del updates
+    if mode == 'eval':
+      return mode, self.config.eval_noise
+    if self.config.behaviour != 'greedy' and self.exploring(env_steps):
+      mode = 'explore'
+    return mode, self.config.noise
+
+  def __call__(self, action: tf.Tensor, amount: float, noise: Any,
+               mode: str) -> tf.Tensor:
+    """Actions [n, A] of the policy to those that are executed."""
+    if mode == 'explore' and self.config.behaviour == 'random':
+      return actions.uniform(action.shape, self.discrete, noise)
+    if not amount:
+      return action
+    if self.discrete:
+      return actions.epsilon(action, amount, self.discrete, noise)
+    return actions.gaussian(action, amount, noise)
+
+
+class Explorer(layers.Module):
+  """What both that learn have in common; a subclass makes heads and uses them.
+
+  Groups of parameters, each with an optimiser: heads, actor, critic.
   """
 
-  def __init__(self, config, feat, embed, act_space, init):
+  def __init__(self, config: Any, feat: int, embed: int, act_space: Any,
+               init: layers.Init):
     super().__init__('expl')
     self.config = config
     self.behaviour = ActorCritic(config, feat, act_space, init, 'expl/')
     self.heads = self._make_heads(feat, embed, act_space.dim, init)
-    norm = lambda name, config: RewardNorm(f'expl/{name}', config)
-    expl = config.expl.reward_norm
-    self.norms = {'intrinsic': norm('intrinsic', expl),
-                  'extrinsic': norm('extrinsic', expl),
-                  'reward': norm('reward', config.reward_norm)}
+    norm = lambda name: RewardNorm(f'expl/{name}', config.expl.reward_norm)
+    self.intrinsic_norm = norm('intrinsic')
+    self.extrinsic_norm = norm('extrinsic')
 
-  def _make_heads(self, feat, embed, actions, init):
+  def _make_heads(self, feat, embed, action, init):
     raise NotImplementedError
 
-  def loss(self, tensors, data):
-    """Loss of the heads on posteriors [B, T, ...], and tensors by name."""
+  @property
+  def norms(self) -> list[RewardNorm]:
+    """Running statistics of the rewards."""
+    return [self.intrinsic_norm, self.extrinsic_norm,
+            self.behaviour.reward_norm]
+
+  @property
+  def groups(self) -> dict[str, dict[str, tf.Variable]]:
+    """Variables by optimiser."""
+    heads = {key: value for head in self.heads
+             for key, value in head.variables.items()}
+    return {'heads': heads, **self.behaviour.groups}
+
+  def loss(self, tensors: dict[str, Any],
+           data: Tensors) -> tuple[Tensors, Tensors]:
+    """Loss of the heads on posteriors [B, T, ...], and tensors, by name."""
     raise NotImplementedError
 
-  def intrinsic(self, feat, action):
+  def intrinsic(self, feat: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
     """Intrinsic rewards [...] before scaling, differentiable."""
     raise NotImplementedError
 
-  def frozen(self):
-    """A copy whose heads take no gradient, for rewards in imagination."""
-    return self.map(tf.stop_gradient)
+  def reward(self, task_reward: Callable) -> Callable:
+    """The function (feat, action) -> rewards, for a behaviour's imagination.
 
-  def reward(self, task_reward):
-    """The function (feat, action) -> raw, normed rewards and metrics.
-
-    task_reward is a function of feat.
+    task_reward is a function of feat. The heads get no gradient from it.
     """
-    config, heads = self.config.expl, self.frozen()
+    config, heads = self.config.expl, self.map(tf.stop_gradient)
 
     def reward(feat, action):
-      inner, _ = self.norms['intrinsic'](heads.intrinsic(feat, action))
-      raw = config.intrinsic_scale * inner
+      total = config.intrinsic_scale * self.intrinsic_norm(
+          heads.intrinsic(feat, action))
       if config.extrinsic_scale:
-        outer, _ = self.norms['extrinsic'](task_reward(feat))
-        raw += config.extrinsic_scale * outer
-      return raw, *self.norms['reward'](raw)
+        outer = self.extrinsic_norm(task_reward(feat))
+        total += config.extrinsic_scale * outer
+      return total
 
     return reward
 
@@ -70,23 +114,23 @@ class Plan2Explore(Explorer):
   that led there (as released), the target at t + offset.
   """
 
-  def _make_heads(self, feat, embed, actions, init):
+  def _make_heads(self, feat, embed, action, init):
     config = self.config
     deter, head = config.rssm.deter, config.expl.head
     size = {'stoch': feat - deter, 'deter': deter, 'feat': feat,
             'embed': embed}[config.expl.target]
-    inputs = feat + (actions if config.expl.action else 0)
+    inputs = feat + (action if config.expl.action else 0)
     return [nets.MLP(
-        f'expl/networks{i}', inputs, head.layers, head.units, head.act,
-        {'out/out': size}, init, head.norm, 'dense{}')
-            for i in range(config.expl.models)]
+        f'expl/head{i + 1}', inputs, head.layers, head.units, head.act,
+        {'out': size}, init, head.norm) for i in range(config.expl.models)]
 
   def _inputs(self, feat, action):
     if not self.config.expl.action:
       return feat
     return tf.concat([feat, action], -1)
 
-  def loss(self, tensors, data):
+  def loss(self, tensors: dict[str, Any],
+           data: Tensors) -> tuple[Tensors, Tensors]:
     post, offset = tensors['post'], self.config.expl.offset
     stoch = post['stoch']
     if self.config.rssm.latents == 'discrete':
@@ -100,10 +144,10 @@ class Plan2Explore(Explorer):
     target = tf.cast(target[:, offset:], tf.float32)
     losses = [-tf.reduce_mean(dists.unit_normal_log_prob(
         target, head(inputs), 1)) for head in self.heads]
-    return sum(losses), {'expl_ensemble_inputs': inputs,
-                         'expl_ensemble_targets': target}
+    return {'heads': sum(losses)}, {
+        'ensemble_inputs': inputs, 'ensemble_targets': target}
 
-  def intrinsic(self, feat, action):
+  def intrinsic(self, feat: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
     inputs = self._inputs(feat, action)
     preds = tf.stack([head(inputs) for head in self.heads])
     disagreement = tf.reduce_mean(tf.math.reduce_std(preds, 0), -1)
@@ -115,54 +159,28 @@ class Plan2Explore(Explorer):
 class ModelLoss(Explorer):
   """Predicted loss of the world model: its KL, or that of a head."""
 
-  def _make_heads(self, feat, embed, actions, init):
-    del embed, actions
+  def _make_heads(self, feat, embed, action, init):
+    del embed, action
     head = self.config.expl.head
-    return [nets.ScalarHead(
-        'expl/head', feat, head, init, norm=head.norm, **OUT)]
+    return [nets.ScalarHead('expl/head1', feat, head, init, head.norm)]
 
-  def loss(self, tensors, data):
+  def loss(self, tensors: dict[str, Any],
+           data: Tensors) -> tuple[Tensors, Tensors]:
     del data
     known = {'kl': tensors['kl'],
              **{key: -value for key, value in tensors['like'].items()}}
     target = tf.stop_gradient(known[self.config.expl.loss])
     pred = self.heads[0](tf.stop_gradient(tensors['feat']))
-    return -tf.reduce_mean(
-        dists.unit_normal_log_prob(target, pred, 0)), {}
+    return {'heads': -tf.reduce_mean(
+        dists.unit_normal_log_prob(target, pred, 0))}, {}
 
-  def intrinsic(self, feat, action):
+  def intrinsic(self, feat: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
     del action
     return self.heads[0](feat)
 
 
-def noisy_probs(action, amount):
-  """Where one-hot rows [n, A] are uniform actions with this probability."""
-  return amount / action.shape[-1] + (1 - amount) * action
-
-
-def noisy(action, amount, noise):
-  """One-hot rows [n, A] drawn anew from `noisy_probs`."""
-  logits = tf.math.log(noisy_probs(action, amount))
-  drawn = tf.argmax(logits + noise.gumbel('action_noise', action.shape), -1)
-  return tf.one_hot(drawn, action.shape[-1])
-
-
-def noisy_continuous(action, amount, noise):
-  """Gaussian noise of standard deviation `amount`, cut to [-1, 1]."""
-  draw = noise.normal('action_noise', action.shape)
-  return tf.clip_by_value(action + amount * draw, -1, 1)
-
-
-def random_actions(rows, act_space, noise):
-  """Uniform actions [rows, A]."""
-  shape = [rows, act_space.dim]
-  if not act_space.discrete:
-    return 2 * noise.uniform('random', shape) - 1
-  return tf.one_hot(
-      tf.argmax(noise.gumbel('random', shape), -1), act_space.dim)
-
-
-def make(config, feat, embed, act_space, init):
+def make(config: Any, feat: int, embed: int, act_space: Any,
+         init: layers.Init) -> Explorer | None:
   """The explorer of a config, or None where nothing is learned for it."""
   kinds = {'plan2explore': Plan2Explore, 'model_loss': ModelLoss}
   kind = kinds.get(config.expl.behaviour)

@@ -1,7 +1,13 @@
 """Arithmetic of one update, counted from the config."""
 
+from __future__ import annotations
 
-def update_gflop(config, channels, act_space):
+from typing import Any
+
+from dreamer.nn.flops import conv_decoder, conv_encoder, dense, learned, mlp
+
+
+def update_gflop(config: Any, channels: int, act_space: Any) -> float:
   """GFLOP of the matrix products and convolutions of one update.
 
   A multiplication with its addition are two. Of a layer's three products
@@ -11,77 +17,54 @@ def update_gflop(config, channels, act_space):
   rollout has none at all. For agents that learn from one image. Elementwise
   work, metrics and the optimisers are left out: together about 1 %.
   """
-  actions, discrete = act_space.dim, act_space.discrete
-  model = 3 * sum(_observe(config, actions)) + _pixels(config, channels)
-  model += _head(config, config.reward)
+  model = 3 * sum(_observe(config, act_space.dim)) + _pixels(config, channels)
+  model += learned(mlp(_feat(config), config.reward), config.reward.gradient)
   if config.discount_head.enabled:
-    model += _head(config, config.discount_head)
+    model += learned(mlp(_feat(config), config.discount_head),
+                     config.discount_head.gradient)
   rows = config.batch_size * config.batch_length
-  imagined = config.horizon * _imagine(config, actions, discrete)
+  imagined = config.horizon * _imagine(config, act_space)
   return 2 * rows * (model + imagined) / 1e9
 
 
 def _pixels(config, channels):
   """Products of one image's way in and out."""
-  first, *rest = _encoder(config, channels)
-  total = 2 * first + 3 * sum(rest)
-  first, *rest = _decoder(config, channels)
-  return total + (3 if config.decoder.gradient else 2) * first + 3 * sum(rest)
+  total = learned(conv_encoder(channels, config.encoder.depth), False)
+  return total + learned(
+      conv_decoder(_feat(config), channels, config.decoder.depth),
+      config.decoder.gradient)
 
 
-def _encoder(config, channels):
-  sizes = [channels] + [config.encoder.depth * 2 ** i for i in range(4)]
-  return [16 * pixels ** 2 * sizes[i] * sizes[i + 1]
-          for i, pixels in enumerate((31, 14, 6, 2))]
-
-
-def _decoder(config, channels):
-  depth = config.decoder.depth
-  sizes = [32 * depth, 4 * depth, 2 * depth, depth, channels]
-  layers = enumerate(((1, 5), (5, 5), (13, 6), (30, 6)))
-  return [_feat(config) * sizes[0]] + [
-      (pixels * kernel) ** 2 * sizes[i] * sizes[i + 1]
-      for i, (pixels, kernel) in layers]
-
-
-def _observe(config, actions):
+def _observe(config, action):
   rssm = config.rssm
   embed = 32 * config.encoder.depth
-  return _step(config, actions) + _dense(
+  return _step(config, action) + dense(
       rssm.deter + embed, rssm.hidden, _stats(config))
 
 
-def _step(config, actions):
+def _step(config, action):
   rssm = config.rssm
   gru = 3 * rssm.deter * (rssm.hidden + rssm.deter)
-  return [*_dense(_stoch(config) + actions, rssm.hidden), gru,
-          *_dense(rssm.deter, rssm.hidden, _stats(config))]
+  return [*dense(_stoch(config) + action, rssm.hidden), gru,
+          *dense(rssm.deter, rssm.hidden, _stats(config))]
 
 
-def _imagine(config, actions, discrete):
+def _imagine(config, act_space):
   """Products of one imagined state: rollout, heads, actor, critic."""
+  feat, action = _feat(config), act_space.dim
+  outs = action * (1 if act_space.discrete else 2)
   kind = config.actor_gradient
   if kind == 'auto':
-    kind = 'reinforce' if discrete else 'dynamics'
-  first, *rest = _mlp(config, config.actor, actions * (1 if discrete else 2))
-  learned = 2 * first + 3 * sum(rest)
-  passes = 1 if kind == 'reinforce' else 2  # forward, gradient of the input
-  total = learned + (first + sum(rest) if kind == 'reinforce' else learned)
+    kind = 'reinforce' if act_space.discrete else 'dynamics'
+  actor = mlp(feat, config.actor, outs)
+  total = learned(actor, False)
+  total += sum(actor) if kind == 'reinforce' else learned(actor, False)
   heads = [config.reward, config.critic]  # that of the slow critic
   heads += [config.discount_head] if config.discount_head.enabled else []
-  total += passes * (sum(_step(config, actions)) + sum(
-      sum(_mlp(config, head)) for head in heads))
-  first, *rest = _mlp(config, config.critic)
-  return total + 2 * first + 3 * sum(rest)
-
-
-def _head(config, head):
-  first, *rest = _mlp(config, head)
-  return (3 if head.gradient else 2) * first + 3 * sum(rest)
-
-
-def _mlp(config, head, out=1):
-  return _dense(_feat(config), *[head.units] * head.layers, out)
+  passes = 1 if kind == 'reinforce' else 2  # forward, gradient of the input
+  total += passes * (sum(_step(config, action)) + sum(
+      sum(mlp(feat, head)) for head in heads))
+  return total + learned(mlp(feat, config.critic), False)
 
 
 def _stoch(config):
@@ -95,7 +78,3 @@ def _stats(config):
 
 def _feat(config):
   return _stoch(config) + config.rssm.deter
-
-
-def _dense(*sizes):
-  return [x * y for x, y in zip(sizes[:-1], sizes[1:], strict=True)]

@@ -9,7 +9,8 @@ HELP = {
     'collect': 'turns runs into one file of scores',
     'compare': 'compares runs with published scores: intervals and verdicts',
     'plot': 'draws curves and bars of runs beside published ones',
-    'report': 'writes one HTML page about runs; it opens offline',
+    'report': 'what runs have reached: tables, a page that opens offline, '
+              'the picture of one run',
     'matrix': 'prints the commands of all runs behind a table or a figure',
     'readme': "writes README's results, and scores.json, from scores/ours"}
 
@@ -55,16 +56,21 @@ def _reference(parser, required=True):
   parser.add_argument(
       '--to', required=required, metavar='REFERENCE',
       help='dreamerv1/table_g, dreamerv1/released, dreamerv1/fig9, fig10, '
-      'fig11, fig12, dreamerv2/table_k1, dreamerv2/released, '
-      'dreamerv2/dmc_vision, dreamerv2/humanoid, dreamerv2/montezuma, or a '
-      'file: of `collect`, or CSV of the published form')
+      'fig11, fig12, dreamerv1/pixelpoint, dreamerv2/table_k1, '
+      'dreamerv2/released, dreamerv2/dmc_vision, dreamerv2/humanoid, '
+      'dreamerv2/montezuma, or a file: of `collect`, or CSV of the published '
+      'form')
   parser.add_argument(
       '--method', help="of those the reference has; default: the paper's agent")
   parser.add_argument(
       '--margin', help="a return, or a share of the reference's score as 10%%;"
       ' default: 50 for dmc, 20%% elsewhere')
+  parser.add_argument(
+      '--learned', type=float, metavar='RETURN', help='from which on a run '
+      'counts as having learned: also compares the shares of those')
   parser.add_argument('--level', type=float, default=0.95, help='of intervals')
-  parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
+  parser.add_argument(
+      '--seed', type=int, default=0, help='of the bootstrap over tasks')
   parser.add_argument(
       '--budgets', nargs='+', type=steps, metavar='STEPS',
       help='environment steps; default: all that both have')
@@ -90,9 +96,13 @@ def _plot(parser):
 
 
 def _report(parser):
-  _runs(parser)
+  _runs(parser, '*')
+  parser.add_argument('--logdir', help='the same as RUN')
   _reference(parser, required=False)
-  parser.add_argument('--out', default='scores.html', help='the page')
+  parser.add_argument(
+      '--out', metavar='FILE', help='.html: the page; .png, .svg, .pdf: the '
+      'picture of one run; default: both, report.html and report.png in the '
+      "run's folder; of several runs report.html here")
 
 
 def _matrix(parser):

@@ -20,7 +20,7 @@ def of(tasks):
 
 def _control():
   """Returns run from 0 to 1000 in all tasks: no normalisation."""
-  from rliable import metrics
+  from rliable import metrics  # a second
   mean, median, middle, gap = CONTROL
   return [
       Metric(mean, metrics.aggregate_mean, lambda x: x.mean((-2, -1)), True),
@@ -33,7 +33,7 @@ def _control():
 
 def _atari(tasks):
   """Table 1's four, then rliable's, normalised by the human gamer."""
-  from rliable import metrics
+  from rliable import metrics  # a second
 
   def table_1(index):
     return lambda x: atari.aggregates(x.mean(-2), tasks)[..., index]

@@ -37,6 +37,8 @@ RULES = {rule.name: rule for rule in (
     Rule('dreamerv1_released', 100_000, 5000, 4_905_000),
     Rule('figures_10_11', 200_000),
     Rule('figure_12', 50_000),
+    Rule('pixelpoint', 1000, 500),
+    Rule('pixelpoint_training', 1000),
     Rule('atari', 1_000_000),
     Rule('dmc_vision', 30_000))}
 
@@ -54,6 +56,8 @@ def default_rule(task, method):
   """Returns the rule of the paper that has the task."""
   if task.startswith('atari_'):
     return RULES['atari']
+  if task == 'dummy_pixelpoint':
+    return RULES['pixelpoint']
   return RULES['dmc_vision' if method == 'dreamerv2' else 'table_g']
 
 

@@ -11,7 +11,7 @@ def main(args):
   """Writes the file, or prints it."""
   found = runs.load(args.runs, args.returns)
   content = collect(found, args.bin)
-  report(content['runs'])
+  _say_missing(content['runs'])
   if args.csv:
     form.write(args.csv, rows(found, args.bin))
   text = dumps(content)
@@ -22,7 +22,7 @@ def main(args):
     print(text, end='')
 
 
-def report(content):
+def _say_missing(content):
   """Says on stderr what is missing in the runs of a file."""
   for run in content:
     _say(run['where'], run['notes'])
@@ -32,7 +32,7 @@ def report(content):
           'choose shorter ones by --bin'])
 
 
-def report_notes(found):
+def say_notes(found: list[runs.Run]) -> None:
   """Says on stderr what was left out of Runs."""
   for run in found:
     _say(run.where, run.notes)

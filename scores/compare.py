@@ -1,8 +1,14 @@
 """Runs beside a reference: differences, intervals, verdicts."""
 
+from __future__ import annotations
+
+import argparse
+import itertools
 import json
 import math
-import zlib
+import pathlib
+import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,27 +30,40 @@ REFUSED = ('returns', 'actions', 'sticky', 'time_limit')
 MARGINS = {'dmc': '50', 'other': '20%'}
 
 
-def main(args):
-  """Prints the comparison."""
-  found = runs.load(args.runs, args.returns)
-  reference = references.load(args.to, args.method, args.bin)
-  result = compare(
-      found, reference, args.margin, args.level, args.seed, args.budgets,
-      args.allow)
-  collect.report_notes(found)
+def main(args: argparse.Namespace) -> None:
+  """Prints the comparison; of training returns too, if both have them."""
+  training = references.TRAINING.get(args.to)
+  names = {args.returns: args.to}
+  if args.returns == 'training':
+    names['training'] = training or args.to
+  elif training and all(pathlib.Path(x).is_dir() for x in args.runs):
+    names['training'] = training  # which files of `collect` don't have
+  results = []
+  for returns, name in names.items():
+    found = runs.load(args.runs, returns)
+    results.append(compare(
+        found, references.load(name, args.method, args.bin), args.margin,
+        args.level, args.seed, args.budgets, args.allow, args.learned))
+    collect.say_notes(found)
   if args.json:
-    print(json.dumps(result, indent=1, allow_nan=False))
+    result, *training = results
+    print(json.dumps({**result, **({'training': training[0]} if training else {
+    })}, indent=1, allow_nan=False))
   else:
-    print(verdicts.text(result))
+    print('\n\n\n'.join(map(verdicts.text, results)))
 
 
-def compare(found, reference, margin=None, level=0.95, seed=0, budgets=None,
-            allow=()):
+def compare(
+    found: list[runs.Run], reference: references.Reference,
+    margin: str | None = None, level: float = 0.95, seed: int = 0,
+    budgets: Sequence[int] | None = None, allow: Sequence[str] = (),
+    learned: float | None = None) -> dict:
   """Returns the comparison as a dict, for JSON.
 
   found: Runs of one agent. margin: see `_margin`. budgets: environment
   steps, or None: all that both have. allow: keys of the protocol that may
-  differ although they are REFUSED.
+  differ although they are REFUSED. learned: the score from which on a run
+  counts as having learned. Margin and this are by default the reference's.
   """
   if not 0.5 <= level < 1:
     raise UserError(f'--level: {level} is not allowed; allowed: 0.5..1')
@@ -55,14 +74,18 @@ def compare(found, reference, margin=None, level=0.95, seed=0, budgets=None,
   if not scores:
     raise UserError(
         f'no budget in common with {reference.name}: ' + '; '.join(skipped))
-  options = {'margin': margin, 'level': level, 'seed': seed}
+  options = {
+      'margin': margin or reference.margin, 'level': level, 'seed': seed,
+      'learned': reference.learned if learned is None else learned}
   return {
       'reference': reference.name, 'method': reference.method,
       'remarks': list(reference.remarks), **options,
       'agent': found[0].method, 'flags': flags, 'skipped': skipped,
       'budgets': [
           _budget(budget, tasks, reference, options)
-          for budget, tasks in sorted(scores.items())]}
+          for budget, tasks in sorted(scores.items())],
+      'curves': _curves(scores, reference, options) if (
+          reference.curve) else None}
 
 
 # Protocol
@@ -158,7 +181,7 @@ def _sample(group, reference, budget):
   """Returns the Sample of a task's runs, or None, and what is left out."""
   rule = reference.rule or binning.default_rule(
       group[0].task, group[0].method)
-  points, missing = [], {}
+  points, missing, seeds = [], {}, []
   for run in group:
     point = binning.at(
         binning.points(run.evaluations, rule), rule, budget, run.reached)
@@ -166,12 +189,13 @@ def _sample(group, reference, budget):
       missing.setdefault(point, []).append(str(run.seed))
     else:
       points.append(point)
+      seeds.append(run.seed)
   why = [f'{text} (seed{"s" * (len(seeds) > 1)} {", ".join(seeds)})'
          for text, seeds in missing.items()]
   if not points:
     return None, why
   carried = sum(point.carried is not None for point in points)
-  return references.Sample.of([x.value for x in points], carried), why
+  return references.Sample.of([x.value for x in points], carried, seeds), why
 
 
 def _check_budgets(budgets, known, task, reference):
@@ -193,28 +217,69 @@ def _few(texts):
 
 def _budget(budget, samples, reference, options):
   rows = [
-      _task(task, budget, sample, reference.scores[task][budget], options)
+      _task(task, sample, reference.scores[task][budget], options)
       for task, sample in samples.items()]
   found, why = _aggregates(budget, samples, reference, options)
   return {'budget': budget, 'tasks': rows, 'aggregates': found,
           'aggregates_missing': why}
 
 
-def _task(task, budget, ours, theirs, options):
+def _task(task, ours, theirs, options):
   level = options['level']
-  rng = _rng(options['seed'], task, budget)
-  difference, assumed = intervals.of_difference(ours, theirs, level, rng)
+  difference, assumed = intervals.of_difference(ours, theirs, level)
   margin = _margin(options['margin'], task, theirs.mean)
   found, needed = intervals.verdict(difference, margin), None
   if found == 'too few seeds':
     needed = _needed(intervals.seeds_needed(ours, theirs, margin, level))
   both = ours.values and theirs.values
   return {
-      'task': task, 'ours': _entry(ours, level, rng),
-      'reference': _entry(theirs, level, rng),
+      'task': task, 'ours': _entry(ours, level),
+      'reference': _entry(theirs, level),
       'difference': _bounds(difference), 'margin': margin,
       'improvement': intervals.improvement(ours, theirs) if both else None,
+      'learned': _learned(ours, theirs, options['learned']) if both else None,
       'verdict': found, 'seeds_needed': needed, 'assumed': assumed}
+
+
+def _learned(ours, theirs, least):
+  """How many of the runs reach a score, and how unlikely that is."""
+  if least is None:
+    return None
+  counts = [sum(x >= least for x in sample.values)
+            for sample in (ours, theirs)]
+  return {'ours': counts[0], 'reference': counts[1],
+          'chance': intervals.shares_differ(
+              counts[0], ours.n, counts[1], theirs.n)}
+
+
+def _curves(scores, reference, options):
+  """Rows of means over budgets: of each run one number.
+
+  A row for the first budgets up to each after which runs of the reference
+  end, with the runs that have all of them.
+  """
+  rows = []
+  for task, known in reference.scores.items():
+    budgets = [x for x in known if task in scores.get(x, {})]
+    for budget, later in itertools.zip_longest(budgets, budgets[1:]):
+      before = [x for x in budgets if x <= budget]
+      if len(before) > 1 and (
+          later is None or known[later].seeds != known[budget].seeds):
+        rows.append({
+            'budgets': before, **_task(
+                task, _mean([scores[x][task] for x in before]),
+                _mean([known[x] for x in before]),
+                {**options, 'learned': None})})
+  return rows
+
+
+def _mean(samples):
+  """The Sample of each seed's mean, of the seeds that all Samples have."""
+  values = [dict(zip(x.seeds, x.values, strict=True)) for x in samples]
+  seeds = [x for x in samples[0].seeds if all(x in found for found in values)]
+  return references.Sample.of(
+      [statistics.fmean(found[x] for found in values) for x in seeds],
+      max(x.carried for x in samples), seeds)
 
 
 def _needed(seeds):
@@ -245,8 +310,8 @@ def _margin(text, task, reference):
   return abs(reference - low) * number / 100
 
 
-def _entry(sample, level, rng):
-  return {**_bounds(intervals.of_mean(sample, level, rng)), 'n': sample.n,
+def _entry(sample, level):
+  return {**_bounds(intervals.of_mean(sample, level)), 'n': sample.n,
           'carried': sample.carried,
           'values': list(sample.values) if sample.values else None}
 
@@ -255,11 +320,6 @@ def _bounds(interval):
   known = interval.known
   return {'mean': interval.mean, 'low': interval.low if known else None,
           'high': interval.high if known else None}
-
-
-def _rng(seed, name, budget):
-  """A generator of its own for each cell: other tasks don't change it."""
-  return np.random.default_rng([seed, zlib.crc32(name.encode()), budget])
 
 
 # Aggregates
@@ -277,7 +337,7 @@ def _aggregates(budget, samples, reference, options):
     return [], ('aggregates need the same number of seeds for each task: '
                 f'{counts}')
   theirs = [reference.scores[task][budget] for task in tasks]
-  rng = _rng(options['seed'], 'aggregates', budget)
+  rng = np.random.default_rng([options['seed'], budget])
   return _aggregate_rows(metrics, ours, theirs, options, rng), None
 
 

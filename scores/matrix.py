@@ -13,10 +13,10 @@ import shlex
 import types
 import typing
 
-from dreamer.config.schema import Section, read_yaml
 from dreamer.errors import UserError
 from dreamer.log.tables import number
-from scores import atari, form, runs
+from scores import atari, form
+from scores.folders import Folder
 
 TFLOPS = 10.0  # sustained
 STEPS_PER_SECOND = 200.0
@@ -275,13 +275,13 @@ def progress(job, root):
   logdir = pathlib.Path(root) / job.folder
   if not (logdir / 'config.yaml').exists():
     return 0
-  config = Section(read_yaml(logdir / 'config.yaml'))
-  for key in ('task', 'seed'):
-    if config.get(key) != getattr(job, key):
+  folder = Folder(logdir)
+  for key in ('agent', 'task', 'seed'):
+    if getattr(folder, key) != getattr(job, key):
       raise UserError(
-          f'{logdir}: holds a run of {key} {config.get(key)}, not '
+          f'{logdir}: holds a run of {key} {getattr(folder, key)}, not '
           f'{getattr(job, key)}; move it away')
-  return runs.reached(logdir)
+  return folder.reached
 
 
 def _experiment(name):

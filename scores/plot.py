@@ -7,6 +7,7 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
+from dreamer.log.tables import amount
 from scores import binning, collect, form, references, runs, series
 
 OURS = '#1f5fa8'
@@ -23,7 +24,7 @@ def main(args):
     raise UserError(f'--out: {args.out} has to end with '
                     f'{", ".join(SUFFIXES)}')
   found = runs.load(args.runs, args.returns) if args.runs else []
-  collect.report_notes(found)
+  collect.say_notes(found)
   reference = references.load(args.to, args.method) if args.to else None
   if args.kind == 'horizons' and (found or reference):
     raise UserError('horizons: draws Figure 4 alone; leave runs and --to out')
@@ -52,7 +53,7 @@ def curves(groups, reference, tasks):
   """One panel per task: ours in blue, the reference in green."""
   figure, panels = _grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
-    known = reference and series.published(reference, task)
+    known = reference and series.of_reference(reference, task)
     if known:
       _line(axes, known, COLORS[0])
     flat = reference and series.level(reference, task)
@@ -90,7 +91,7 @@ def aggregate(groups, reference, tasks):
   lines = []
   if reference is not None:
     lines.append((reference.method, COLORS[0], {
-        task: series.published(reference, task) for task in tasks}))
+        task: series.of_reference(reference, task) for task in tasks}))
   if groups:
     lines.append(('ours', OURS, {task: series.ours(
         groups[task], _rule(reference, groups[task]), '')
@@ -167,6 +168,7 @@ def _our_variants(axes, found, source):
 
 def _grid(amount):
   """Returns a Figure and so many axes, at most five in a row."""
+  # Slow to import; most commands draw nothing.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
   columns = min(amount, 5)
@@ -211,7 +213,7 @@ def _finish(axes, title):
   axes.set_xlim(left=min(0, axes.get_xlim()[0]) if axes.lines else 0)
   if title.startswith('dmc_'):
     axes.set_ylim(0, 1050 if axes.get_ylim()[1] > 700 else None)
-  axes.xaxis.set_major_formatter(lambda x, _: series.amount(x))
+  axes.xaxis.set_major_formatter(lambda x, _: amount(x))
   axes.spines[['top', 'right']].set_visible(False)
   axes.grid(alpha=0.25)
 
@@ -246,7 +248,7 @@ def _small_bars(scores, tasks):
   for axes, task in zip(panels, tasks, strict=True):
     _bar_groups(axes, scores, [task])
     axes.set_xticks([])
-    axes.yaxis.set_major_formatter(lambda y, _: series.amount(y))
+    axes.yaxis.set_major_formatter(lambda y, _: amount(y))
     axes.set_title(task, fontsize=8)
   return _bar_legend(figure, panels, scores)
 

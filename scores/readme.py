@@ -2,18 +2,12 @@
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write, replace_section
-from dreamer.log.tables import Table, to_markdown
-from dreamer.run import protocol
+from dreamer.log.tables import Table, amount, interval, to_markdown
 from dreamer.stats import confidence
-from scores import binning, collect, references, runs, series
+from scores import binning, collect, references, runs
 
 OURS = ROOT / 'scores' / 'ours'
 README = ROOT / 'README.md'
-PUBLISHED = {  # by agent and suite
-    ('dreamerv1', 'dmc'): 'dreamerv1/table_g',
-    ('dreamerv1', 'atari'): 'dreamerv1/fig9',
-    ('dreamerv2', 'dmc'): 'dreamerv2/dmc_vision',
-    ('dreamerv2', 'atari'): 'dreamerv2/table_k1'}
 NOTE = """\
 Mean returns of {} evaluation episodes with their 95 % intervals: of one agent,
 over its episodes. *above*: whether the trained agent's interval lies above
@@ -53,7 +47,7 @@ def section(folders):
   """Returns the table of all runs that were evaluated after training."""
   rows = [
       [f'[{name}](scores/ours/{name})', run.task, str(run.seed),
-       f'{run.reached:,}', *_finals(run), _published(run)]
+       f'{run.reached:,}', *_finals(run), _paper(run)]
       for name, found in folders.items() for run in found if run.final]
   amounts = {len(entry['returns']) for found in folders.values()
              for run in found for entry in run.final.values()}
@@ -68,31 +62,19 @@ def _finals(run):
   """Texts: the three policies, and whether the trained one is above."""
   found = {policy: confidence(entry['returns'])
            for policy, entry in run.final.items()}
-  texts = [_interval(found.get(policy)) for policy in protocol.POLICIES]
-  if len(found) < len(protocol.POLICIES):
+  texts = [interval(*found[policy]) if policy in found else '-'
+           for policy in runs.POLICIES]
+  if len(found) < len(runs.POLICIES):
     return [*texts, '-']
   low = found['trained'][1]
-  above = all(low > found[policy][2] for policy in protocol.POLICIES[1:])
+  above = all(low > found[x][2] for x in ('untrained', 'random'))
   return [*texts, 'yes' if above else 'no']
 
 
-def _interval(entry):
-  if entry is None:
-    return '-'
-  mean, low, high = entry
-  return f'{mean:,.1f} [{low:,.1f}, {high:,.1f}]'
-
-
-def _published(run):
-  """The last published score of the paper's agent, and its steps."""
-  name = PUBLISHED.get((run.method, run.task.split('_')[0]))
-  planet = name == 'dreamerv1/table_g' and 'planet' in run.presets
-  known = name and references.load(
-      name, 'planet' if planet else None).scores.get(run.task)
-  if not known:
-    return '-'
-  step = max(known)
-  return f'{known[step].mean:,.1f} at {series.amount(step)}'
+def _paper(run):
+  """The last score of the paper's agent, and its steps."""
+  paper = references.paper(run)
+  return f'{paper.score:,.1f} at {amount(paper.steps)}' if paper else '-'
 
 
 def _width(found):

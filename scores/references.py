@@ -1,12 +1,17 @@
 """What runs are compared with: published scores, or a file, at budgets."""
 
+from __future__ import annotations
+
+import functools
 import math
 import pathlib
 import statistics
 import typing
+from collections.abc import Iterable
 
 from dreamer.errors import UserError
-from scores import binning, form, runs
+from dreamer.log.tables import amount
+from scores import binning, collect, form, runs
 
 
 class Sample(typing.NamedTuple):
@@ -15,6 +20,7 @@ class Sample(typing.NamedTuple):
   std: over seeds, unbiased; None: not known. n: seeds; None: not known.
   values: of single seeds, or None where only their mean is known.
   carried: how many are carried forward from runs that stopped before.
+  seeds: whose the values are, where that is known.
   """
 
   mean: float
@@ -22,13 +28,16 @@ class Sample(typing.NamedTuple):
   n: int | None = None
   values: tuple | None = None
   carried: int = 0
+  seeds: tuple | None = None
 
   @classmethod
-  def of(cls, values, carried=0):
+  def of(cls, values: Iterable[float], carried: int = 0,
+         seeds: Iterable | None = None) -> Sample:
     """Makes a Sample of one score per seed."""
     values = tuple(map(float, values))
     std = statistics.stdev(values) if len(values) > 1 else None
-    return cls(statistics.fmean(values), std, len(values), values, carried)
+    return cls(statistics.fmean(values), std, len(values), values, carried,
+               tuple(map(str, seeds)) if seeds is not None else None)
 
 
 class Reference(typing.NamedTuple):
@@ -38,7 +47,10 @@ class Reference(typing.NamedTuple):
   rule: the bins our evaluations go into; None: the task's own.
   protocol: what is known about how it was measured; presets: the ones of
   this project that stand for its code; agent: the paper's agent.
-  remarks: what a reader has to know.
+  remarks: what a reader has to know. margin: see compare; None: by suite.
+  learned: the score from which on a run counts as having learned, or None.
+  curve: whether scores of a run at all budgets make up one curve, whose mean
+  is compared as well.
   """
 
   name: str
@@ -49,6 +61,20 @@ class Reference(typing.NamedTuple):
   presets: tuple = ()
   agent: str = ''
   remarks: tuple = ()
+  margin: str | None = None
+  learned: float | None = None
+  curve: bool = False
+
+
+class Paper(typing.NamedTuple):
+  """A paper's mean score and the environment steps it was reached at."""
+
+  score: float
+  steps: int
+
+  @property
+  def when(self) -> str:
+    return f'{amount(self.steps)} steps'
 
 
 FULL = {'buffer': 'full', 'shadows': 'full', 'multisampling': True}
@@ -64,13 +90,19 @@ DISCRETE = {
     'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 4,
     'time_limit': 108_000, 'sticky': 0.25, 'actions': 'minimal',
     'life_loss': 'end'}
+POINT = {'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 2,
+         'time_limit': 100, 'every': 500, 'episodes': 1}
 NOT_SAID = ('That the scores are evaluations of 10 episodes a bin is read off '
             'their digits (multiples of 0.1); the release does not say it.')
 DIGITISED = 'Read off the figure: errors up to 0.1 return.'
 
 
 class _Source(typing.NamedTuple):
-  """Where a named reference comes from."""
+  """Where a named reference comes from.
+
+  episodes: whether its file has single episodes, to be put into bins here; of
+    runs that ended nothing is carried forward. more: of a Reference.
+  """
 
   file: str
   method: str
@@ -80,9 +112,27 @@ class _Source(typing.NamedTuple):
   presets: tuple = ()
   source: str = ''
   remarks: tuple = ()
+  episodes: bool = False
+  more: typing.Mapping = {}
 
 
+def _pixelpoint(method, rule, protocol):
+  """Returns lie between 0 and 100; margin and level are ours."""
+  return _Source(
+      'dreamerv1_pixelpoint', method, rule, protocol, 'dreamerv1',
+      ('pixelpoint',), '', (
+          'The reference is the released program itself, see the source '
+          'v1_pixelpoint; runs count as having learned from half of the '
+          'highest return on.',), True,
+      {'margin': '10', 'learned': 50.0, 'curve': True})
+
+
+TRAINING = {'dreamerv1/pixelpoint': 'dreamerv1/pixelpoint_training'}
 SOURCES = {
+    'dreamerv1/pixelpoint': _pixelpoint('dreamer', 'pixelpoint', POINT),
+    'dreamerv1/pixelpoint_training': _pixelpoint(
+        'dreamer_training', 'pixelpoint_training', {
+            'returns': 'training', 'action_repeat': 2, 'time_limit': 100}),
     'dreamerv1/table_g': _Source(
         'dreamerv1_table_g', 'dreamer', 'table_g', CONTROL, 'dreamerv1',
         ('paper_code',)),
@@ -120,6 +170,35 @@ SOURCES = {
         'dreamerv2', ('montezuma',), '', (NOT_SAID,))}
 
 
+# What the paper says of a run: by its agent, the start of its task, and a
+# preset that has to hold. The first that fits counts.
+PAPERS = (
+    ('dreamerv1', 'dmc_', 'planet', 'dreamerv1/table_g', 'planet'),
+    ('dreamerv1', 'dmc_', None, 'dreamerv1/table_g', None),
+    ('dreamerv1', 'atari_', None, 'dreamerv1/fig9', None),
+    ('dreamerv1', 'dmlab_', None, 'dreamerv1/fig9', None),
+    ('dreamerv2', 'dmc_', 'dmc_proprio', None, None),  # from vectors
+    ('dreamerv2', 'dmc_humanoid_walk', None, 'dreamerv2/humanoid', None),
+    ('dreamerv2', 'dmc_', None, 'dreamerv2/dmc_vision', None),
+    ('dreamerv2', 'atari_', None, 'dreamerv2/table_k1', None))
+
+
+def paper(run: runs.Run) -> Paper | None:
+  """Returns the last score that the paper of a run's agent has of its task."""
+  task = run.task.replace('dmc_ball_in_cup_', 'dmc_cup_')
+  for agent, start, preset, name, method in PAPERS:
+    if run.method == agent and task.startswith(start) and (
+        preset is None or preset in run.presets):
+      points = _points(name, method).get(task) if name else None
+      return Paper(points[max(points)].mean, max(points)) if points else None
+  return None
+
+
+@functools.cache
+def _points(name, method):
+  return load(name, method).scores
+
+
 def load(name, method=None, width=None):
   """Returns the Reference of a name or a file. Raises UserError.
 
@@ -143,9 +222,11 @@ def load(name, method=None, width=None):
     protocol['action_repeat'] = int(method.removeprefix('repeat_'))
   if method != source.method and not method.startswith('repeat_'):
     protocol = {'returns': protocol['returns']}  # of baselines no more is known
+  rule = binning.rule(source.rule)
   return Reference(
-      name, method, _scores(name, rows), binning.rule(source.rule), protocol,
-      source.presets, source.agent, source.remarks)
+      name, method, _scores(name, _binned(rows, rule) if source.episodes else (
+          rows)), rule, protocol, source.presets, source.agent, source.remarks,
+      **source.more)
 
 
 def check_tasks(reference, tasks):
@@ -166,6 +247,19 @@ def _of_method(name, rows, method):
     raise UserError(
         f'--method: {name} has no {method!r}; allowed: {", ".join(known)}')
   return [row for row in rows if row.method == method]
+
+
+def _binned(rows, rule):
+  """Rows of the bins that single episodes complete."""
+  runs_of: dict = {}
+  for row in rows:
+    runs_of.setdefault((row.task, row.method, row.seed), []).append(row)
+  return [
+      form.Row(*key, edge, point.value, n=point.episodes)
+      for key, episodes in runs_of.items()
+      for edge, point in binning.points(
+          [(x.env_steps, [x.value]) for x in episodes], rule).items()
+      if edge <= max(x.env_steps for x in episodes)]
 
 
 def _scores(name, rows):
@@ -190,7 +284,7 @@ def _sample(name, rows):
           f'{name}: {first.task} has a seed twice at {first.env_steps:,} '
           'steps; remove one')
     carried = sum(row.carried is not None for row in rows)
-    return Sample.of([row.value for row in rows], carried)
+    return Sample.of([row.value for row in rows], carried, seeds)
   if len(rows) > 1:
     raise UserError(
         f'{name}: {first.task} has {len(rows)} rows at {first.env_steps:,} '
@@ -222,7 +316,6 @@ def _from_file(path, method, width):
 
 def _of_runs(path, method, width):
   """Runs of another file as a reference, at all edges of their bins."""
-  from scores import collect
   found = runs.read_file(path)
   groups = runs.by_task(found)
   first = found[0]
@@ -237,10 +330,11 @@ def _of_runs(path, method, width):
     edges = {}
     for run in group:
       for point in collect.run_points(run, rule, reached[task]):
-        edges.setdefault(point.edge, []).append(point)
+        edges.setdefault(point.edge, []).append((point, run.seed))
     scores[task] = {edge: Sample.of(
-        [x.value for x in points], sum(x.carried is not None for x in points))
-        for edge, points in sorted(edges.items())}
+        [x.value for x, _ in points],
+        sum(x.carried is not None for x, _ in points),
+        [seed for _, seed in points]) for edge, points in sorted(edges.items())}
   return Reference(
       str(path), first.method, scores, binning.rule(width) if width else None,
       first.protocol, tuple(first.presets), first.method)

@@ -1,282 +1,131 @@
-"""One HTML page about runs: everything is inside, it opens offline."""
+"""What runs have reached, beside a random policy and the paper.
 
-import base64
-import html
-import io
+Prints a table for each run, and writes all that is known of them into one
+page that opens offline, and the curves of a single run into a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
 import pathlib
+import sys
 
-from dreamer.audit import __main__ as audit
-from dreamer.audit.tables import value_text
-from dreamer.config.schema import Schema, flatten, read_yaml
+from dreamer import files
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
-from dreamer.log.tables import Table, to_html
-from dreamer.run import protocol
+from dreamer.log.tables import Table, interval, to_text
 from dreamer.stats import confidence
-from scores import (
-  collect,
-  compare,
-  plot,
-  references,
-  runs,
-  series,
-  verdicts,
-)
+from scores import curves, page, references, runs
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 1150px; margin: 2em auto; padding: 0 1em; }
-h1 { font-size: 1.6em; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; }
-h3 { font-size: 1em; margin: 1.5em 0 .4em; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13px;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: .25em .7em; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid #e4e4e4; }
-th { background: #f4f4f4; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; }
-.note { color: #555; font-size: 13px; margin: .2em 0; }
-.films { display: flex; flex-wrap: wrap; gap: 1em; align-items: flex-end; }
-.films figure { margin: 0; } figcaption { font-size: 12px; color: #555; }
-.films img { image-rendering: pixelated; min-height: 128px; }
-"""
-MOST_VIDEOS = 12
-MOST_BYTES = 20_000_000  # of all videos
+PICTURES = ('.png', '.svg', '.pdf')
+OUT = 'report.html', 'report.png'
 
 
-def main(args):
-  """Writes the page."""
-  found = runs.load(args.runs, args.returns)
-  logdirs = {runs.where(path): path for path in map(pathlib.Path, args.runs)
-             if path.is_dir()}
+def main(args: argparse.Namespace) -> None:
+  """Prints the tables of runs, and writes page and picture."""
+  paths = [*args.runs, *([args.logdir] if args.logdir else [])]
+  found = runs.load(paths, args.returns, strict=False)
   reference = None
   if args.to:
     reference = references.load(args.to, args.method, args.bin)
   options = {
       'margin': args.margin, 'level': args.level, 'seed': args.seed,
-      'budgets': args.budgets, 'allow': args.allow}
-  collect.report_notes(found)
-  text = page(found, logdirs, reference, options)
-  with atomic_write(args.out, 'w') as file:
-    file.write(text)
-  print(args.out)
+      'budgets': args.budgets, 'allow': args.allow, 'learned': args.learned}
+  paths = outputs(found, args.out)
+  for run in found:
+    print(to_text(table(run)), end='\n\n')
+    for note in (*run.notes, *run.faults):
+      print(f'note: {run.where}: {note}', file=sys.stderr)
+  for path in paths:
+    try:
+      write(path, found, reference, options)
+    except UserError as e:
+      if args.out or not isinstance(e.__cause__, OSError):
+        raise
+      files.report(f'{e}; name another place by --out')
+    else:
+      print(f'{"Curves" if path.suffix in PICTURES else "Page"}: {path}')
 
 
-def page(found, logdirs, reference=None, options=None):
-  """Returns the HTML.
+def outputs(found: list[runs.Run], out: str | None) -> list[pathlib.Path]:
+  """Returns the files to write.
 
-  found: Runs. logdirs: {where: path} of those that are there. options: of
-  compare.
+  out: a page or the picture of one run, by the end of its name; None: both,
+    into the run's folder; the page alone and here, for several runs.
   """
-  groups = runs.by_task(found)
-  title = f'{found[0].method}: {_amount(len(groups), "task")}, ' + _amount(
-      len(found), 'run')
-  parts = [
-      _section('Runs', _runs(found)),
-      _section('Evaluations after training', _final(found)),
-      _section('Compared with the paper', _comparison(
-          found, reference, options or {})),
-      _section('Curves', _figures(found, groups, reference)),
-      _section('Videos', _videos(found, logdirs)),
-      _section('Settings', _settings(found, logdirs)),
-      _section('Protocol', _protocol(found, reference))]
-  return (
-      '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-      '<meta name="viewport" content="width=device-width">\n'
-      f'<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
-      f'<body>\n<h1>{html.escape(title)}</h1>\n{"".join(parts)}</body>\n'
-      '</html>\n')
+  folder = found[0].folder if len(found) == 1 else None
+  if not out:
+    return [folder.path / name for name in OUT] if folder else (
+        [pathlib.Path(OUT[0])])
+  path = pathlib.Path(out).expanduser()
+  if path.suffix in PICTURES:
+    if not folder:
+      raise UserError(
+          f'--out: {out} would be the picture of one run by its folder; name '
+          'a page (.html), or draw several by ./run.sh scores plot')
+  elif path.suffix not in ('.html', '.htm'):
+    raise UserError(f'--out: {out} has to end with .html, '
+                    f'{", ".join(PICTURES)}')
+  return [path]
 
 
-def _section(title, content):
-  return f'<h2>{html.escape(title)}</h2>\n{content}\n'
+def write(path: pathlib.Path, found: list[runs.Run],
+          reference: references.Reference | None, options: dict) -> None:
+  """Writes a page, or a picture of the first run."""
+  if path.suffix in PICTURES:
+    figure = curves.draw(found[0])
+    with atomic_write(path) as file:
+      figure.savefig(file, format=path.suffix[1:])
+  else:
+    text = page.page(found, reference, options)
+    with atomic_write(path, 'w') as file:
+      file.write(text)
 
 
-def _note(text):
-  return f'<p class="note">{html.escape(text)}</p>\n'
+def table(run: runs.Run) -> Table:
+  """Returns what a run has reached after training."""
+  entries = {policy: confidence(entry['returns'])
+             for policy, entry in run.final.items()}
+  rows = [[name, str(len(run.final[policy]['returns'])),
+           interval(*entries[policy])]
+          for policy, name in runs.POLICIES.items() if policy in entries]
+  paper = references.paper(run)
+  if paper:
+    rows.append([f'the paper, {paper.when}', '', f'{paper.score:,.1f}'])
+  title = f'{run.where}: {run.task or "unknown task"}'
+  trained = entries.get('trained')
+  if trained is None:
+    notes = ['The trained agent has not been evaluated.', _training(run)]
+  else:
+    title += f' after {run.final["trained"]["step"]:,} environment steps'
+    notes = [*([_share(trained, paper)] if paper else []),
+             _above(trained, entries.get('random'))]
+  return Table(title, ('', 'episodes', 'return, 95% interval'), rows, notes)
 
 
-def _amount(number, what):
-  return f'{number} {what}{"s" * (number != 1)}'
+def _share(trained, paper):
+  share = interval(*(100 * x / paper.score for x in trained))
+  return f"Share of the paper's score ({paper.when}), in %: {share}"
 
 
-def _runs(found):
-  rows = [[
-      run.where, run.task, str(run.seed), f'{run.reached:,}',
-      str(len(run.evaluations)), ' '.join(run.presets) or 'paper',
-      run.config, ' '.join(run.commits) or 'not known'] for run in found]
-  notes = tuple(f'{run.where}: {note}' for run in found for note in run.notes)
-  return to_html(Table(
-      'What was run', ('run', 'task', 'seed', 'env steps', 'evaluations',
-                       'presets that hold', 'settings', 'commit'),
-      rows, notes))
+def _above(trained, random):
+  if random is None:
+    return 'No random policy to compare with: evaluate it with --policy random'
+  if not math.isfinite(trained[1] + random[2]):
+    return ('Above the random policy? Unknown: an interval needs at least 2 '
+            'episodes each')
+  if trained[1] > random[2]:
+    return "The interval lies above the random policy's: yes"
+  return (f"The interval lies above the random policy's: no "
+          f'({trained[1]:.1f} <= {random[2]:.1f})')
 
 
-def _final(found):
-  rows = []
-  for run in found:
-    if run.final:
-      rows.append([run.where, run.task] + [
-          _mean(run.final.get(policy)) for policy in protocol.POLICIES])
-  if not rows:
-    return _note('None: ./run.sh eval makes them.')
-  return to_html(Table(
-      'Mean return with its 95 % interval over the episodes of one agent',
-      ('run', 'task', *(f'{x} policy' if x == 'random' else f'{x} agent'
-                        for x in protocol.POLICIES)), rows))
-
-
-def _mean(entry):
-  if entry is None:
-    return '-'
-  mean, low, high = confidence(entry['returns'])
-  interval = f' [{low:,.1f}, {high:,.1f}]' if low == low else ''
-  return f'{mean:,.1f}{interval} ({len(entry["returns"])})'
-
-
-def _comparison(found, reference, options):
-  if reference is None:
-    return _note('Name a reference by --to.')
-  try:
-    result = compare.compare(found, reference, **options)
-  except UserError as e:
-    return _note(f'Not compared: {e}')
-  notes = [*(f'Note: {x}' for x in (*result['remarks'], *result['flags'])),
-           *(f'Left out: {x}' for x in result['skipped'])]
-  return (''.join(map(_note, notes))
-          + ''.join(map(to_html, verdicts.tables(result)))
-          + ''.join(map(_note, verdicts.explain(result))))
-
-
-def _figures(found, groups, reference):
-  kinds = ['curves']
-  if len(groups) > 1 and series.scale(groups):
-    kinds.append('aggregate')
-  if reference is not None and series.bars(reference, groups) and any(
-      plot.final(group, reference) for group in groups.values()):
-    kinds.append('bars')
-  if not any(run.evaluations for run in found):
-    return _note('No evaluations during training.')
-  return ''.join(_image(plot.draw(kind, found, reference), kind)
-                 for kind in kinds)
-
-
-def _image(figure, name):
-  file = io.BytesIO()
-  figure.savefig(file, format='png')
-  return _inline(file.getvalue(), 'png', name)
-
-
-def _inline(data, kind, name):
-  text = base64.b64encode(data).decode()
-  return (f'<img alt="{html.escape(name)}" '
-          f'src="data:image/{kind};base64,{text}">\n')
-
-
-def _videos(found, logdirs):
-  """The newest video of each name, of the first seeds."""
-  films, left, size = [], 0, 0
-  for run in found:
-    folder = logdirs.get(run.where)
-    for name, path in _newest(folder).items() if folder else ():
-      data = path.read_bytes()
-      if len(films) >= MOST_VIDEOS or size + len(data) > MOST_BYTES:
-        left += 1
-        continue
-      size += len(data)
-      step = int(path.name.split('_')[0])
-      films.append(
-          f'<figure>{_inline(data, "gif", name)}<figcaption>'
-          f'{html.escape(run.where)}, {html.escape(name)}, step {step:,}'
-          '</figcaption></figure>\n')
-  if not films:
-    return _note('None in the folders of these runs.')
-  more = _note(f'{left} more in the folders of the runs.') if left else ''
-  return f'<div class="films">\n{"".join(films)}</div>\n{more}'
-
-
-def _newest(logdir):
-  """Returns {name: path} of videos/<step>_<name>.gif."""
-  found = {}
-  for path in sorted((logdir / 'videos').glob('*_*.gif')):
-    step, _, name = path.stem.partition('_')
-    if step.isdigit():
-      found[name] = path
-  return found
-
-
-def _settings(found, logdirs):
-  """Audits: one for all runs that differ only in seed and task."""
-  audits, parts, hashes = {}, [], set()
-  for run in found:
-    folder = logdirs.get(run.where)
-    if run.config not in hashes and folder is None:
-      parts.append(_note(f'{run.where}: config.yaml is in its folder.'))
-    elif run.config not in hashes:
-      table, note = _audit(run, folder)
-      rows = tuple(tuple(x) for x in table.rows if x[0] != 'task')
-      audits.setdefault((table.header, rows, note), []).append(
-          (run.task, table))
-    hashes.add(run.config)
-  for (_, _, note), shown in audits.items():
-    tasks = ', '.join(task for task, _ in shown)
-    table = shown[0][1]
-    parts.append(to_html(table._replace(title=f'{tasks}: {table.title}')))
-    parts.append(_note(note) if note else '')
-  return ''.join(parts)
-
-
-def _audit(run, folder):
-  """Returns (Table, note)."""
-  try:
-    table = audit.audit(audit.parse(
-        ['--logdir', str(folder), '--differences']))
-  except UserError as e:
-    return _difference(run, folder), (
-        f'No audit: {str(e).replace(str(folder), run.where)}')
-  names = [*table.columns, 'this run']
-  rows = [[row['key'], *(value_text(row[name] and row[name]['value'])
-                         for name in names), row['verdict']]
-          for row in table.rows]
-  counts = ', '.join(f'{count} {verdict}' for verdict, count
-                     in table.notes['counts'].items())
-  return Table(
-      'what is not as in the paper',
-      ('key', *table.columns.values(), 'this run', 'verdict'), rows,
-      (f'All keys: {counts}.', *(
-          f'{row["key"]}: {row["reason"]}' for row in table.rows
-          if row['reason']))), ''
-
-
-def _difference(run, folder):
-  """Of a run made by an older version: what differs from today's defaults."""
-  defaults = Schema.load(f'configs/{run.method}.yaml').defaults.flat
-  flat = flatten(read_yaml(folder / 'config.yaml'))
-  rows = [[key, value_text(defaults.get(key)), value_text(value)]
-          for key, value in flat.items()
-          if defaults.get(key) != value and key not in ('logdir', 'seed')]
-  return Table("what differs from today's defaults",
-               ('key', 'default', 'this run'), rows)
-
-
-def _protocol(found, reference):
-  theirs = _flat(reference.protocol) if reference else {}
-  ours = [_flat(run.protocol) for run in found]
-  keys = dict.fromkeys(key for flat in (*ours, theirs) for key in flat)
-  rows = []
-  for key in keys:
-    values = dict.fromkeys(value_text(flat.get(key)) for flat in ours)
-    rows.append([key, ', '.join(values), value_text(theirs.get(key))])
-  name = reference.name if reference else 'reference'
-  return to_html(Table(
-      'How scores were measured', ('key', 'these runs', name), rows,
-      ('-: does not apply, or is not known',)))
-
-
-def _flat(protocol):
-  return {
-      (f'{key}.{inner}' if inner else key): value
-      for key, outer in protocol.items()
-      for inner, value in (
-          outer.items() if isinstance(outer, dict) else [('', outer)])}
+def _training(run):
+  returns = [x for _, values in run.folder.training for x in values] if (
+      run.folder) else []
+  if not returns:
+    return 'No training episode has ended yet.'
+  last = returns[-10:]
+  return (f'Return of its last {len(last)} training episode(s): '
+          f'{interval(*confidence(last))}')

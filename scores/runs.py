@@ -1,32 +1,42 @@
-"""Runs, from logdirs or from files that `collect` made, checked."""
+"""Runs, from their folders or from files that `collect` made, checked."""
+
+from __future__ import annotations
 
 import collections
 import json
-import math
+import os
 import pathlib
 import typing
+from collections.abc import Iterable, Sequence
 
-from dreamer.config.schema import Schema, Section, read_yaml
 from dreamer.errors import UserError
-from dreamer.run import protocol
+from scores.folders import Folder, final_entry, finite, modern
 
 FORMAT = 'dreamer scores 1'
-CUT = 'its last line was cut and is left out'
+POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
+            'random': 'random policy'}
 
 
 class Run(typing.NamedTuple):
   """One run of one seed.
 
+  where: its label. It is what tables show; two runs of one call never share
+    it, but it is not what a run is known by: that is `identity`.
+  task, method: '' where they are not known; seed: None. method is the agent.
   evaluations: [(env steps, [returns])], in the order of steps.
   reached: environment steps of its last line.
   final: {policy: evaluation after training}, see eval.jsonl.
   commits: of the code, all that took part. notes: what was left out, why.
+  identity: the parts of its resolved path; of a run in a file those of the
+    file, and its label there.
+  folder: the Folder, or None for a run in a file.
+  faults: what makes its scores meaningless.
   """
 
   where: str
   task: str
   method: str
-  seed: int
+  seed: int | None
   reached: int
   protocol: dict
   presets: list
@@ -35,68 +45,67 @@ class Run(typing.NamedTuple):
   evaluations: list
   final: dict
   notes: list
+  identity: tuple = ()
+  folder: Folder | None = None
+  faults: tuple = ()
 
   @property
-  def key(self):
-    return self.method, self.task, self.seed
+  def key(self) -> tuple:
+    """What no other run of an experiment may have."""
+    return self.method, self.task, self.config, self.seed
 
 
-def load(paths, returns='evaluation'):
-  """Returns the Runs of logdirs and collected files; checks them together.
+KEPT = Run._fields[:-3]  # in files of `collect`
+
+
+def load(paths: Sequence[str | os.PathLike], returns: str = 'evaluation',
+         strict: bool = True) -> list[Run]:
+  """Returns the Runs of folders and collected files; checks them together.
 
   returns: evaluation, or training: the returns of the episodes that the
     agent learned from.
-  Raises UserError: nothing there, damage, the same seed twice.
+  strict: whether the runs have to be fit for scores; see `check`.
+  Raises UserError: nothing there, a run twice, what `check` finds.
   """
   if not paths:
     raise UserError('no run named; name logdirs or files of `scores collect`')
-  runs = []
-  for path in map(pathlib.Path, paths):
-    runs += [read_logdir(path, returns)] if path.is_dir() else read_file(
-        path, returns)
-  seen = {}
-  for run in runs:
-    if run.key in seen:
-      raise UserError(
-          f'{run.where}: seed {run.seed} of {run.method} on {run.task} is '
-          f'also in {seen[run.key]}; leave one of them out')
-    seen[run.key] = run.where
-  return sorted(runs, key=lambda run: run.key)
+  runs: list[Run] = []
+  for path in (pathlib.Path(path).expanduser() for path in paths):
+    runs += [of_folder(Folder(path), returns)] if path.is_dir() else (
+        read_file(path, returns))
+  _check_once(runs)
+  found = [run._replace(where=where)
+           for run, where in zip(runs, labels(runs), strict=True)]
+  if strict:
+    check(found)
+  return sorted(found, key=lambda run: (
+      run.method, run.task, str(run.seed).zfill(9), run.config, run.where))
 
 
-def read_logdir(logdir, returns='evaluation'):
-  """Returns the Run of a logdir, also of one written before scores.jsonl."""
-  notes = []
-  config = Section(read_yaml(logdir / 'config.yaml'))
-  metrics = _lines(logdir / 'metrics.jsonl', notes)
-  scores = _lines(logdir / 'scores.jsonl', notes)
-  evals = _lines(logdir / 'eval.jsonl', notes)
-  _check_task(logdir, config, scores + evals)
-  _check_unit(logdir, config, metrics + scores)
-  origin = scores[-1][1] if scores else _origin(config)
-  final = _final(logdir, evals, notes)
-  measured = dict(origin['protocol'])
+def of_folder(folder: Folder, returns: str = 'evaluation') -> Run:
+  """Returns the Run of a Folder. returns: see `load`."""
+  faults = [text for (what, _), text in folder.faults.items()
+            if what in ('run', returns)]
+  evaluations, protocol = folder.evaluations, folder.protocol
   if returns == 'training':
-    evaluations, measured['returns'] = _means(
-        logdir, metrics, 'train/return'), 'training'
-  elif scores:
-    evaluations = _evaluations(logdir, scores, notes)
-  else:
-    evaluations = _means(logdir, metrics, 'eval/return')
-  if not evaluations and (returns == 'training' or not final):
-    raise UserError(
-        f'{logdir}: no {returns} returns; ' + (
-            'no episode has ended' if returns == 'training' else
-            'evaluate the run by ./run.sh eval, or train with eval_every'))
-  commits = dict.fromkeys(
-      line.get('commit') for _, line in scores + evals)
+    evaluations, protocol = folder.training, {**protocol, 'returns': returns}
+  for name, value in (('task', folder.task), ('agent', folder.agent),
+                      ('seed', folder.seed)):
+    if value is None:
+      faults.insert(0, f'no {name} is known: config.yaml is missing, and no '
+                    'line says it')
+  if not evaluations and (returns == 'training' or not folder.final):
+    faults.append(f'no {returns} returns; ' + (
+        'no episode has ended' if returns == 'training' else
+        'evaluate the run by ./run.sh eval, or train with eval_every'))
   return Run(
-      where(logdir), config.task, origin['agent'], config.seed,
-      _reached(metrics, scores, final), measured, origin['presets'],
-      origin['config'], [x for x in commits if x], evaluations, final, notes)
+      '/'.join(folder.path.parts[-2:]), folder.task or '', folder.agent or '',
+      folder.seed, folder.reached, protocol, folder.presets, folder.hash,
+      folder.commits, evaluations, folder.final, folder.notes,
+      folder.path.parts, folder, tuple(faults))
 
 
-def read_file(path, returns='evaluation'):
+def read_file(path: pathlib.Path, returns: str = 'evaluation') -> list[Run]:
   """Returns the Runs of a file that `collect` wrote."""
   try:
     content = json.loads(path.read_text(encoding='utf-8'))
@@ -108,7 +117,9 @@ def read_file(path, returns='evaluation'):
   if not isinstance(content, dict) or content.get('format') != FORMAT:
     raise UserError(
         f'{path}: no file of `scores collect` (format {FORMAT!r})')
-  found = [_from_json(path, row) for row in content['runs']]
+  found: list[Run] = []
+  for row in content['runs']:
+    found.append(_from_json(path, row, {run.where for run in found}))
   for run in found:
     if run.protocol.get('returns') != returns:
       raise UserError(
@@ -117,13 +128,13 @@ def read_file(path, returns='evaluation'):
   return found
 
 
-def to_json(run):
+def to_json(run: Run) -> dict:
   """Returns a Run as a dict; `read_file` takes it back."""
-  return {**run._asdict(), 'evaluations': [
+  return {**{key: getattr(run, key) for key in KEPT}, 'evaluations': [
       [step, list(returns)] for step, returns in run.evaluations]}
 
 
-def by_task(runs):
+def by_task(runs: Iterable[Run]) -> dict[str, list[Run]]:
   """Returns {task: runs}; raises where the seeds are of two experiments."""
   methods = {run.method for run in runs}
   if len(methods) > 1:
@@ -142,160 +153,61 @@ def by_task(runs):
   return dict(groups)
 
 
-def reached(logdir):
-  """Returns the environment steps of a logdir's last line; 0: none."""
-  return _reached(*(_lines(logdir / name, []) for name in (
-      'metrics.jsonl', 'scores.jsonl')), {})
-
-
-def _lines(path, notes):
-  """Returns [(line number, dict)]; only the last line may be cut."""
-  try:
-    text = path.read_text(encoding='utf-8', errors='replace')
-  except FileNotFoundError:
-    return []
-  except OSError as e:
-    raise UserError(f'{path}: cannot read: {e.strerror or e}') from None
-  rows, lines = [], text.split('\n')
-  for number, line in enumerate(lines, 1):
-    row = _parse(line) if line.strip() else None
-    if row is not None:
-      rows.append((number, row))
-    elif line.strip() and any(x.strip() for x in lines[number:]):
+def check(runs: Iterable[Run]) -> None:
+  """Raises UserError where scores of runs would be meaningless."""
+  seen: dict = {}
+  for run in runs:
+    if run.faults:
+      raise UserError(f'{run.where}: {run.faults[0]}')
+    if run.key in seen:
       raise UserError(
-          f'{path}: line {number} is damaged, with whole lines after it; '
-          'repair or remove it, or leave this run out')
-    elif line.strip():
-      notes.append(f'{path.name}: {CUT}')
-  return rows
+          f'{run.where}: seed {run.seed} of {run.method} on {run.task} is '
+          f'also in {seen[run.key]}; leave one of them out')
+    seen[run.key] = run.where
 
 
-def _parse(line):
-  try:
-    row = json.loads(line)
-  except (ValueError, RecursionError):
-    return None
-  return row if isinstance(row, dict) else None
+# Which run is which
 
 
-def _check_task(logdir, config, lines):
-  for _, line in lines:
-    if line.get('task', config.task) != config.task:
-      raise UserError(
-          f'{logdir}: holds evaluations of {line["task"]}, but config.yaml '
-          f'says {config.task}; keep one task per folder')
+def labels(runs: Sequence[Run]) -> list[str]:
+  """Returns a label for each run; no two are equal.
 
-
-def _check_unit(logdir, config, lines):
-  """Steps have to be environment steps: agent steps times action repeat."""
-  for number, line in lines:
-    step, agent_steps = line.get('step'), line.get('agent_steps')
-    if step is None or agent_steps is None:
-      continue
-    if step != agent_steps * config.action_repeat:
-      raise UserError(
-          f'{logdir}: line {number} has step {step} at {agent_steps} agent '
-          f'steps and action_repeat {config.action_repeat}: steps have to be '
-          'environment steps')
-
-
-def _evaluations(logdir, lines, notes):
-  found = {}
-  for number, line in lines:
-    where = f'{logdir}/scores.jsonl: line {number}'
-    values = _finite(line.get('returns'), where)
-    step = line.get('step')
-    if not _is_number(step):
-      raise UserError(f'{where}: step {step!r} is no number')
-    if step in found:
-      notes.append(f'scores.jsonl: step {step} occurs twice; its last line '
-                   'counts')
-    found[step] = values
-  return sorted(found.items())
-
-
-def _means(logdir, lines, key):
-  """Evaluations of metrics.jsonl: one mean per line."""
-  found = {}
-  for number, line in lines:
-    if key in line:
-      found[line['step']] = _finite(
-          [line[key]], f'{logdir}/metrics.jsonl: line {number}: {key}')
-  return sorted(found.items())
-
-
-def _final(logdir, lines, notes):
-  """The last evaluation of each policy after training."""
-  found = {}
-  for number, line in lines:
-    policy = line.get('policy')
-    if policy not in protocol.POLICIES:
-      raise UserError(
-          f'{logdir}/eval.jsonl: line {number}: policy {policy!r} is not '
-          f'allowed; allowed: {", ".join(protocol.POLICIES)}')
-    values = _finite(
-        line.get('returns'), f'{logdir}/eval.jsonl: line {number}')
-    if policy in found:
-      notes.append(f'eval.jsonl: an earlier evaluation of the {policy} policy '
-                   'is left out')
-    found[policy] = _final_entry(line, values)
+  A label is the end of the run's path, nothing more about the machine: two
+  folders, or as many as tell it from the others.
+  """
+  found = [run.where for run in runs]
+  length = 3
+  while len(set(found)) < len(found) and length <= max(
+      len(run.identity) for run in runs):
+    twice = {x for x, n in collections.Counter(found).items() if n > 1}
+    found = ['/'.join(run.identity[-length:]) if label in twice
+             else label for run, label in zip(runs, found, strict=True)]
+    length += 1
   return found
 
 
-def _final_entry(line, values):
-  """What counts of a line of eval.jsonl, which had other names in the past."""
-  return {
-      'step': line.get('step', line.get('env_steps')) or 0,
-      'eval_seed': line.get('eval_seed', line.get('seed')), 'returns': values}
+def _check_once(runs):
+  seen = set()
+  for run in runs:
+    if run.identity in seen:
+      raise UserError(f'{run.where}: is named twice; name it once')
+    seen.add(run.identity)
 
 
-def _finite(values, where):
-  if not isinstance(values, list) or not values:
-    raise UserError(f'{where}: no returns; leave this run out')
-  if not all(map(_is_number, values)):
-    raise UserError(
-        f'{where}: a return is not finite (NaN is written as null); nothing '
-        'can be said about this run: leave it out')
-  return [float(x) for x in values]
-
-
-def _is_number(value):
-  return (isinstance(value, (int, float)) and not isinstance(value, bool)
-          and math.isfinite(value))
-
-
-def _reached(metrics, scores, final):
-  steps = [line['step'] for _, line in metrics + scores
-           if _is_number(line.get('step'))]
-  return int(max([*steps, *(x['step'] for x in final.values())],
-                 default=0))
-
-
-def _origin(config):
-  """What scores.jsonl says, for runs that were made before it."""
-  agent = 'dreamerv2' if 'kl.balance' in config.flat else 'dreamerv1'
-  return {
-      'agent': agent, 'protocol': protocol.protocol(config),
-      'presets': protocol.presets(config, Schema.load(
-          f'configs/{agent}.yaml')),
-      'config': protocol.config_hash(config)}
-
-
-def where(logdir):
-  """The end of a path: enough to find the run, nothing about the machine."""
-  return '/'.join(logdir.resolve().parts[-2:])
-
-
-def _from_json(path, row):
-  missing = [key for key in Run._fields if key not in row]
+def _from_json(path, row, known):
+  missing = [key for key in KEPT if key not in row]
   if missing:
     raise UserError(f'{path}: a run lacks {", ".join(missing)}; collect again')
-  run = Run(**{key: row[key] for key in Run._fields})
+  run = Run(**{key: row[key] for key in KEPT})
+  if run.where in known:
+    run = run._replace(where=f'{run.where} ({len(known) + 1})')
   where = f'{path}: {run.where}'
   evaluations = [
-      (step, _finite(values, f'{where}: step {step}'))
+      (step, finite(values, f'{where}: step {step}'))
       for step, values in run.evaluations]
-  final = {policy: _final_entry(entry, _finite(
+  final = {policy: final_entry(modern(entry), finite(
       entry.get('returns'), f'{where}: {policy}'))
            for policy, entry in run.final.items()}
-  return run._replace(evaluations=evaluations, final=final)
+  return run._replace(
+      evaluations=evaluations, final=final,
+      identity=(*path.resolve().parts, *run.where.split('/')))

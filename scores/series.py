@@ -1,11 +1,14 @@
-"""Curves: means over seeds with their spread, ours and published."""
+"""Curves: means over seeds with their spread, ours and of references."""
+
+from __future__ import annotations
 
 import typing
 
 import numpy as np
 
 from dreamer.errors import UserError
-from scores import atari, binning, form, references
+from dreamer.log.tables import amount
+from scores import atari, binning, form, references, runs
 
 CURVES = {  # where a reference has curves beside its scores
     'dreamerv1/table_g': ('dreamerv1_released_curves', 'dreamer',
@@ -27,7 +30,8 @@ class Curve(typing.NamedTuple):
   seeds: int
 
 
-def ours(group, rule, label):
+def ours(
+    group: list[runs.Run], rule: binning.Rule, label: str) -> Curve | None:
   """Returns the Curve of the runs of one task; None without evaluations.
 
   Runs shorter than FEW bins are shown at the steps of their evaluations.
@@ -44,7 +48,8 @@ def ours(group, rule, label):
       np.array([np.std(x) for x in values]), len(group))
 
 
-def published(reference, task):
+def of_reference(
+    reference: references.Reference, task: str) -> Curve | None:
   """Returns the Curve of a task, or None where only one score is known."""
   file, method, label = CURVES.get(reference.name, (None, None, None))
   if file and reference.method == method or label:
@@ -99,14 +104,6 @@ def normalizers(tasks):
             for i, name in enumerate(atari.METRICS.values())}
   return {'Mean return': lambda x: x.mean(-1),
           'Median return': lambda x: np.median(x, -1)}
-
-
-def amount(steps):
-  """Returns a large number in short: 500, 200k, 1.5M."""
-  for size, unit in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
-    if abs(steps) >= size:
-      return f'{steps / size:g}{unit}'
-  return f'{steps:g}'
 
 
 def bars(reference, tasks):

@@ -4,8 +4,10 @@ from dreamer.log.tables import Table, to_text
 from scores import aggregates, atari, intervals
 
 
-def tables(result):
+def tables(result: dict) -> list[Table]:
   """Returns the Tables of a comparison."""
+  if result['curves'] is not None:
+    return _curve_tables(result)
   found = []
   for part in result['budgets']:
     found.append(_task_table(part))
@@ -14,7 +16,7 @@ def tables(result):
   return found
 
 
-def text(result):
+def text(result: dict) -> str:
   """Returns the comparison as it is printed."""
   head = [
       f'Ours ({result["agent"]}) beside {result["reference"]} '
@@ -26,10 +28,15 @@ def text(result):
       [*parts, '\n'.join(explain(result))])
 
 
-def explain(result):
+def explain(result: dict) -> list[str]:
   """Lines that say how to read the tables."""
-  amount = sum(len(x['tasks']) for x in result['budgets'])
+  amount = len(result['curves'] or ()) + sum(
+      len(x['tasks']) for x in result['budgets'])
   level = result['level']
+  learned = [] if result['learned'] is None else [
+      f'learned: runs of ours and of the reference with {result["learned"]:g} '
+      'or more; in brackets how often shares would be so far apart if both '
+      "learned equally often (Fisher's exact test)."]
   return [
       'reproduces: the interval of the difference lies within the margin; '
       'differs: it lies beyond.',
@@ -39,30 +46,67 @@ def explain(result):
       'margin.',
       f'Each verdict errs with probability {1 - level:.2g} at most: of '
       f'{amount}, up to {amount * (1 - level):.1f} may be wrong by chance.',
-      'Intervals: stratified bootstrap over seeds, corrected for few seeds; '
-      f'random numbers by --seed {result["seed"]}.']
+      *learned,
+      "Intervals of a task are Welch's, with caution for few seeds; over tasks "
+      'a stratified bootstrap over seeds, corrected for few seeds, with random '
+      f'numbers by --seed {result["seed"]}.']
 
 
 def _task_table(part):
-  rows = [[
-      row['task'], _seeds(row['ours']), _text(row['ours']),
-      _seeds(row['reference']), _text(row['reference']),
-      _text(row['difference']), f'{row["margin"]:,.4g}',
-      '-' if row['improvement'] is None else f'{row["improvement"]:.2f}',
-      _verdict(row)] for row in part['tasks']]
-  notes = dict.fromkeys(
-      row['assumed'] for row in part['tasks'] if row['assumed'])
-  if any(row[key]['carried'] for row in part['tasks']
-         for key in ('ours', 'reference')):
-    notes['+: so many of them stopped before; their last bins are carried '
-          'forward'] = None
+  notes = _task_notes(part['tasks'])
   if part['aggregates_missing'] and len(part['tasks']) > 1:
-    notes[part['aggregates_missing']] = None
+    notes.append(part['aggregates_missing'])
+  learned = any(row['learned'] for row in part['tasks'])
   return Table(
-      f'At {part["budget"]:,} environment steps',
-      ('task', 'seeds', 'ours', 'seeds', 'reference', 'difference', 'margin',
-       'P(better)', 'verdict'), rows,
-      tuple(f'Note: {x}' for x in notes))
+      f'At {part["budget"]:,} environment steps', _columns('task', learned),
+      [_task_row(row['task'], row, learned) for row in part['tasks']],
+      [f'Note: {x}' for x in notes])
+
+
+def _curve_tables(result):
+  """A table for each task: its budgets, then what all together give."""
+  rows = {}
+  for part in result['budgets']:
+    for row in part['tasks']:
+      rows.setdefault(row['task'], []).append((f'{part["budget"]:,}', row))
+  for row in result['curves']:
+    rows[row['task']].append((
+        f'mean of {len(row["budgets"])} to {row["budgets"][-1]:,}', row))
+  learned = result['learned'] is not None
+  return [
+      Table(task, _columns('environment steps', learned),
+            [_task_row(label, row, learned) for label, row in found],
+            [f'Note: {x}' for x in _task_notes([row for _, row in found])])
+      for task, found in rows.items()]
+
+
+def _columns(first, learned):
+  return (first, 'seeds', 'ours', 'seeds', 'reference', 'difference', 'margin',
+          'P(better)', *(['learned'] if learned else []), 'verdict')
+
+
+def _task_row(label, row, learned):
+  return [
+      label, _seeds(row['ours']), _text(row['ours']), _seeds(row['reference']),
+      _text(row['reference']), _text(row['difference']),
+      f'{row["margin"]:,.4g}',
+      '-' if row['improvement'] is None else f'{row["improvement"]:.2f}',
+      *([_learned(row)] if learned else []), _verdict(row)]
+
+
+def _task_notes(rows):
+  notes = list(dict.fromkeys(row['assumed'] for row in rows if row['assumed']))
+  if any(row[key]['carried'] for row in rows for key in ('ours', 'reference')):
+    notes.append('+: so many of them stopped before; their last bins are '
+                 'carried forward')
+  return notes
+
+
+def _learned(row):
+  found = row['learned']
+  return '-' if found is None else (
+      f'{found["ours"]}/{row["ours"]["n"]}, {found["reference"]}/'
+      f'{row["reference"]["n"]} ({found["chance"]:.2f})')
 
 
 def _aggregate_table(part):

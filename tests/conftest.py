@@ -21,3 +21,16 @@ def debug_config(tmp_path):
         'task': 'dummy_continuous', 'logdir': str(tmp_path / 'run'),
         'envs.worker': 'inline', **overrides})
   return make
+
+
+@pytest.fixture
+def eager(request):
+  """TensorFlow op by op, which starts faster, unless the test is `compiled`."""
+  from tests.support.agent_running import eagerly  # Imports TensorFlow.
+  with eagerly('compiled' not in request.fixturenames):
+    yield
+
+
+@pytest.fixture
+def compiled():
+  """Runs a test that is `eager` with compiled graphs, as training does."""

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import os
+import shutil
 import subprocess
 import sys
 import typing
@@ -87,6 +89,26 @@ def test_the_python_interface_is_typed_and_explained(agent):
     assert set(hints) == {*inspect.signature(function).parameters, 'return'}
 
 
+@pytest.mark.parametrize('command', [
+    ('train', '--help'), ('--help',), ('eval', '--help'), ('trian',)])
+def test_a_pipe_that_closes_early(command):
+  """Neither a traceback nor a word; the status that shells give it."""
+  for name in ('stdout', 'stderr'):
+    reader, writer = os.pipe()
+    os.close(reader)
+    other = {'stdout': 'stderr', 'stderr': 'stdout'}[name]
+    with open(writer, 'wb') as closed:
+      done = subprocess.run(
+          [sys.executable, '-m', 'dreamerv1', *command], cwd=ROOT, timeout=60,
+          text=True, **{name: closed, other: subprocess.PIPE})
+    if (name == 'stderr') == (command == ('trian',)):
+      # The library that prints the help of eval catches it itself.
+      assert done.returncode == (0 if command[0] == 'eval' else 141)
+      assert getattr(done, other) == ''
+    else:
+      assert getattr(done, other)
+
+
 class TestTrain:
 
   @pytest.mark.parametrize('argv, words', [
@@ -130,6 +152,13 @@ class TestTrain:
         '--eval_every', '0', '--envs.worker', 'inline', '--horizon', '7')
     assert 'horizon: ' in line and '--horizon 5' in line
 
+  def test_no_more_steps_than_the_prefill(self, tmp_path):
+    line = error(
+        'dreamerv1', 'train', *DEBUG, '--logdir', str(tmp_path), '--steps',
+        '150')
+    assert 'steps: 150' in line and 'prefill 200' in line
+    assert not list(tmp_path.iterdir())
+
   def test_help(self):
     done = call('dreamerv1', 'train', '--help')
     assert done.returncode == 0
@@ -156,7 +185,7 @@ class TestEval:
 
   def test_another_agent(self, tmp_path):
     config = dreamerv1.configure(['debug'], **{
-        'task': 'dummy_continuous', 'logdir': str(tmp_path), 'steps': 100,
+        'task': 'dummy_continuous', 'logdir': str(tmp_path), 'steps': 200,
         'envs.worker': 'inline', 'eval_every': 0})
     from dreamer.envs import make_envs
     training.train(config, 'dreamerv2', FakeAgent, make_envs, Stop())
@@ -182,6 +211,20 @@ class TestEval:
     assert lines[0]['step'] == lines[0]['agent_steps'] == 0
     assert lines[0]['lengths'] == [100, 100, 100]
     assert (lines[0]['seed'], lines[0]['eval_seed']) == (0, 3)
+    assert (tmp_path / 'video.gif').read_bytes()[:3] == b'GIF'
+
+  def test_a_run_that_can_not_be_written_to(self, logdir, tmp_path):
+    """One warning, and status 0: the score is there, and so is the video."""
+    copy = tmp_path / 'run'
+    shutil.copytree(logdir, copy, ignore=lambda *_: ['eval.jsonl'])
+    (copy / 'eval.jsonl').mkdir()
+    done = call(
+        'dreamerv1', 'eval', '--logdir', str(copy), '--policy', 'random',
+        '--episodes', '1', '--video', str(tmp_path / 'video.gif'))
+    assert done.returncode == 0
+    assert json.loads(done.stdout)['episodes'] == 1
+    assert done.stderr.startswith('warning: can not write ')
+    assert done.stderr.count('\n') == 1 and 'eval.jsonl' in done.stderr
     assert (tmp_path / 'video.gif').read_bytes()[:3] == b'GIF'
 
   def test_a_video_that_can_not_be_written_costs_no_score(self, logdir):

@@ -1,0 +1,1 @@
+"""Hyperparameters beside their sources."""

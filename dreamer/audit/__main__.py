@@ -1,6 +1,6 @@
 """Every hyperparameter beside what the paper and the releases say of it.
 
-Prints a table: key, published values, the value of this run, and a verdict:
+Prints a table: key, what each source says, the value of this run, a verdict:
 as paper; silent (the paper names no value: where ours is from); as released;
 deviation (a profile keeps another value than its release, with the reason);
 yours. Counts are in environment steps. `./run.sh train AGENT --help` lists
@@ -13,9 +13,11 @@ import sys
 
 from dreamer import cli
 from dreamer.audit import tables
-from dreamer.audit.sources import AGENTS, VERDICTS, Published
-from dreamer.config.rules import nearest, show
-from dreamer.config.schema import Schema, diff, flatten, read_yaml
+from dreamer.audit.sources import VERDICTS, Sources
+from dreamer.config import agents
+from dreamer.config.agents import AGENTS
+from dreamer.config.rules import show
+from dreamer.config.schema import Config, diff
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write, replace_section
 
@@ -28,10 +30,10 @@ EXAMPLES = """examples:
 
 
 def main(argv=None):
-  """Prints an audit or a comparison, or writes the README's section."""
+  """Prints an audit or a comparison, or writes the documents' sections."""
   args = parse(argv)
   if args.readme:
-    write_readme(ROOT / 'README.md')
+    write_sections(ROOT)
     return
   table = compare(*args.diff, args.agent) if args.diff else audit(args)
   print(tables.FORMATS[args.format](table, args.sources))
@@ -58,17 +60,16 @@ def parse(argv=None):
       'silence')
   add('--sources', action='store_true', help='also where each value stands')
   add('--readme', action='store_true',
-      help="writes the README's section on conflicts")
+      help='writes the sections on conflicts into README.md and '
+      'configs/README.md')
   args = parser.parse_args(argv)
   _check(args)
   return args
 
 
 def _check(args):
-  if args.agent is not None and args.agent not in AGENTS:
-    raise UserError(
-        f'unknown agent {show(args.agent)}{nearest(args.agent, AGENTS)}; '
-        f'allowed: {", ".join(AGENTS)}')
+  if args.agent is not None:
+    agents.path(args.agent)  # Raises for an unknown one.
   given = [name for name in (
       'readme', 'diff', 'logdir', 'configs', 'set', 'differences')
       if getattr(args, name) not in (None, False, [])]
@@ -80,96 +81,82 @@ def _check(args):
 
 def audit(args):
   """Returns the Audit that was asked for."""
-  config, agent, presets = _config(args)
-  published = Published.load(agent, config.schema)
-  suite, preset = published.identify(config, presets)
-  rows = published.rows(config, suite, preset)
-  what = args.logdir or ' '.join(presets) or 'defaults'
+  config = _config(args)
+  sources = Sources.load(config.agent, config.schema)
+  suite, preset = sources.identify(config)
+  rows = sources.rows(config, suite, preset)
+  what = args.logdir or ' '.join(config.presets) or 'defaults'
   return tables.Audit(
-      _head(published, config, suite, preset, what), published.titles,
-      [_record(row, published.titles) for row in rows
+      _head(sources, config, suite, preset, what), sources.titles,
+      [_record(row, sources.titles) for row in rows
        if row.differs or not args.differences],
       {'counts': {verdict: sum(row.verdict == verdict for row in rows)
                   for verdict in VERDICTS},
-       'not audited': published.unpublished})
+       'not audited': sources.unpublished})
 
 
 def _config(args):
-  """Returns (config, agent, presets or None where unknown)."""
+  """Returns the Config that is asked for."""
   if args.logdir is not None:
-    config, agent = read(args.logdir)
-    if args.agent not in (None, agent):
-      raise UserError(f'{args.logdir} is a run of {agent}, not {args.agent}')
-    return config, agent, None
-  agent, overrides = args.agent or AGENTS[0], {}
+    config = read(args.logdir)
+    if args.agent not in (None, config.agent):
+      raise UserError(
+          f'{args.logdir} is a run of {config.agent}, not {args.agent}')
+    return config
+  overrides = {}
   for text in args.set:
     key, equals, value = text.partition('=')
     if not equals:
       raise UserError(f'--set {show(text)}: write --set KEY=VALUE')
     overrides[key] = value
-  return _schema(agent).config(args.configs, overrides), agent, args.configs
+  return agents.schema(args.agent or AGENTS[0]).config(args.configs, overrides)
 
 
-def _schema(agent):
-  return Schema.load(f'configs/{agent}.yaml')
+def read(path: str | pathlib.Path) -> Config:
+  """Returns the Config of a logdir or a config file."""
+  if not pathlib.Path(path).exists():
+    raise UserError(f'{path}: no such folder or file')
+  return agents.read(path)
 
 
-def read(path):
-  """Returns (config, agent) of a logdir or a config file."""
-  path = pathlib.Path(path)
-  file = path / 'config.yaml' if path.is_dir() else path
-  if not file.exists():
-    raise UserError(
-        f'{path}: no config.yaml in it: not the folder of a run'
-        if path.is_dir() else f'{path}: no such folder or file')
-  keys = set(flatten(read_yaml(file)))
-  schemas = {agent: _schema(agent) for agent in AGENTS}
-  agent = max(AGENTS, key=lambda agent: len(
-      keys & set(schemas[agent].defaults.flat)))
-  return schemas[agent].read(file), agent
-
-
-def resolve(text, agent=None):
-  """Returns (config, agent, presets or None) of an argument of --diff.
+def resolve(text: str, agent: str | None = None) -> Config:
+  """Returns the Config of an argument of --diff.
 
   agent: Whose presets a text without AGENT: names.
   """
   head, colon, names = text.partition(':')
   if not (colon and head in AGENTS):
     head, names = agent, text
-    if head is None or pathlib.Path(text).exists():
-      if not pathlib.Path(text).exists():
-        raise UserError(
-            f'{show(text)} is neither AGENT:PRESET,... nor a folder or file; '
-            f'agents: {", ".join(AGENTS)}')
-      return *read(text), None
-  presets = [name for name in names.split(',') if name]
-  return _schema(head).config(presets), head, presets
+    if pathlib.Path(text).exists():
+      return read(text)
+    if head is None:
+      raise UserError(
+          f'{show(text)} is neither AGENT:PRESET,... nor a folder or file; '
+          f'agents: {", ".join(AGENTS)}')
+  return agents.schema(head).config([x for x in names.split(',') if x])
 
 
 def compare(a, b, agent=None):
   """Returns the Audit of what differs in two configs."""
-  found = [resolve(text, agent) for text in (a, b)]
-  (one, first, _), (two, second, _) = found
-  if first != second:
-    raise UserError(f'{a} is of {first}, {b} of {second}: only configs of '
-                    'one agent can be compared')
-  published = Published.load(first, one.schema)
-  suites = [published.identify(config, presets)[0]
-            for config, _, presets in found]
-  rows = [_difference(published, suites, key, x, y)
+  one, two = resolve(a, agent), resolve(b, agent)
+  if one.agent != two.agent:
+    raise UserError(f'{a} is of {one.agent}, {b} of {two.agent}: only configs '
+                    'of one agent can be compared')
+  sources = Sources.load(one.agent, one.schema)
+  suites = [sources.identify(config)[0] for config in (one, two)]
+  rows = [_difference(sources, suites, key, x, y)
           for key, x, y in diff(one, two)]
-  head = {'agent': first, 'A': a, 'B': b,
+  head = {'agent': one.agent, 'A': a, 'B': b,
           'suite': ' and '.join(dict.fromkeys(suites))}
-  return tables.Audit(head, {'A': 'A', 'B': 'B', **published.titles}, rows,
+  return tables.Audit(head, {'A': 'A', 'B': 'B', **sources.titles}, rows,
                       {'count': len(rows)})
 
 
-def _head(published, config, suite, preset, what):
-  column = published.columns[published.presets[preset]]
-  head = {'agent': published.agent, 'this run': what, 'suite': suite,
+def _head(sources, config, suite, preset, what):
+  column = sources.columns[sources.presets[preset]]
+  head = {'agent': sources.agent, 'this run': what, 'suite': suite,
           'profile': preset, 'which follows': column['what']}
-  found = published.suites[suite]
+  found = sources.suites[suite]
   if found.note:
     head['note'] = found.note
   if not config.task.startswith(found.tasks):
@@ -186,11 +173,11 @@ def _record(row, columns):
       'note': row.entry.note}
 
 
-def _difference(published, suites, key, a, b):
+def _difference(sources, suites, key, a, b):
   """A row of a comparison; a cell has two values where the suites do."""
   row = {'key': key, 'A': {'value': a}, 'B': {'value': b}}
-  for name in published.columns:
-    cells = [_cell(published.suites[suite].entries.get(key), name)
+  for name in sources.columns:
+    cells = [_cell(sources.suites[suite].entries.get(key), name)
              for suite in suites]
     row[name] = cells[0]
     if cells[0] != cells[1]:
@@ -200,17 +187,18 @@ def _difference(published, suites, key, a, b):
 
 
 def _cell(entry, column):
-  """A published value as plain data; None where there is none."""
+  """What a source says as plain data; None where it says nothing."""
   cell = entry and entry.cells.get(column)
   return cell and {'value': cell.value, 'source': cell.source}
 
 
-def write_readme(path):
-  """Writes the section on conflicts into a file."""
-  text = replace_section(path, 'audit', tables.readme())
-  with atomic_write(path, 'w') as file:
-    file.write(text)
-  print(f'{path}: section written', file=sys.stderr)
+def write_sections(root: pathlib.Path) -> None:
+  """Writes the sections on conflicts into the documents."""
+  for name, section in tables.sections().items():
+    text = replace_section(root / name, tables.SECTION, section)
+    with atomic_write(root / name, 'w') as file:
+      file.write(text)
+    print(f'{root / name}: section written', file=sys.stderr)
 
 
 if __name__ == '__main__':

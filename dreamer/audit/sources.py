@@ -7,12 +7,12 @@ each suite, or is listed as unpublished.
 
 import typing
 
+from dreamer.config import agents
 from dreamer.config.rules import nearest, show
-from dreamer.config.schema import Schema, read_yaml
+from dreamer.config.schema import Config, read_yaml
 from dreamer.errors import ConfigError
 from dreamer.files import ROOT
 
-AGENTS = ('dreamerv1', 'dreamerv2')
 PAPER = 'paper'
 ENVIRONMENTS = ('dmc_', 'atari_', 'dmlab_')
 VERDICTS = ('as paper', 'silent', 'as released', 'deviation', 'yours')
@@ -81,17 +81,17 @@ class Row(typing.NamedTuple):
     return f'{self.verdict} ({self.detail})'
 
 
-class Published:
+class Sources:
   """All entries of an agent."""
 
   @classmethod
   def load(cls, agent, schema=None):
-    """Reads the published values of an agent, and its schema unless given.
+    """Reads what the sources of an agent say, and its schema unless given.
 
     Raises ConfigError where a key is unknown, missing or out of bounds.
     """
     path = f'configs/paper_{agent}.yaml'
-    schema = schema or Schema.load(f'configs/{agent}.yaml')
+    schema = schema or agents.schema(agent)
     return cls(agent, schema, read_yaml(ROOT / path), path)
 
   def __init__(self, agent, schema, content, path):
@@ -104,6 +104,11 @@ class Published:
       self.suites[name] = Suite(
           name, suite['tasks'], suite.get('inherits'), suite.get('note', ''),
           self._entries(name, raw[name]))
+    self.short = content['short']
+    for suite, keys in self.short.items():
+      for key in keys:
+        if key not in self.suites[suite].entries:
+          self._fail(suite, key, 'short: no entry')
 
   @property
   def titles(self):
@@ -150,12 +155,13 @@ class Published:
         return self._follows(PAPER, cell.source)
     return 'yours', ''
 
-  def identify(self, config, presets=None):
+  def identify(self, config: Config) -> tuple[str, str]:
     """Returns (suite, profile) that a config means to follow.
 
-    presets: The names it was made of, or None where unknown: then the
-      nearest ones, by the number of keys that differ.
+    Of one whose presets are not known: the nearest, by the number of keys
+    that differ.
     """
+    presets = config.presets
     named = [name for name in presets or () if name in self.suites]
     suites = named[-1:] or [
         name for name, suite in self.suites.items()

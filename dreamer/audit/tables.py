@@ -1,17 +1,25 @@
-"""How audits look: text, JSON, Markdown, and the README's section."""
+"""How audits look: text, JSON, Markdown, and the documents' sections."""
+
+from __future__ import annotations
 
 import json
 import textwrap
 import typing
 
-from dreamer.audit.sources import AGENTS, PAPER, Published
+from dreamer.audit.sources import PAPER, Entry, Sources
+from dreamer.config.agents import AGENTS
 from dreamer.log import tables
 
+SECTION = 'audit'  # the name of their marks
 INTRO = """\
 Where the sources disagree, the profile decides. Counts are in environment
 steps. (silent): the paper names no value; this is ours. \\*: deliberately not
 followed, for the reason below the table. `./run.sh audit` prints all keys and
 judges a run; `./run.sh audit --readme` wrote this section."""
+SHORT = """\
+The conflicts that matter most; [all of them](configs/README.md), or
+`./run.sh audit` for every key and for a run of yours. Counts are in
+environment steps; `./run.sh audit --readme` wrote this section."""
 
 
 class Audit(typing.NamedTuple):
@@ -23,7 +31,7 @@ class Audit(typing.NamedTuple):
   notes: dict  # counts, and what is left out
 
 
-def as_text(table, sources=False):
+def as_text(table: Audit, sources: bool = False) -> str:
   """Aligned columns, with a summary below."""
   head = '\n'.join(f'{name}: {value}' for name, value in table.head.items())
   reasons = [f'{row["key"]}: {row["reason"]}' for row in table.rows
@@ -38,14 +46,14 @@ def as_text(table, sources=False):
       [*(notes if reasons else []), *_summary(table)], len(titles), details))
 
 
-def as_json(table, sources=False):
+def as_json(table: Audit, sources: bool = False) -> str:
   """All data; values keep their types."""
   del sources
   return json.dumps(
       {**table.head, 'rows': table.rows, **table.notes}, indent=1)
 
 
-def as_markdown(table, sources=False):
+def as_markdown(table: Audit, sources: bool = False) -> str:
   """A table for documents."""
   titles = _titles(table) + (['sources'] if sources else [])
   lines = []
@@ -67,7 +75,7 @@ def _markdown(header, rows, notes=()):
 FORMATS = {'text': as_text, 'json': as_json, 'markdown': as_markdown}
 
 
-def value_text(value):
+def value_text(value: object) -> str:
   """A value as it is printed; None: a dash."""
   if value is None:
     return '-'
@@ -114,41 +122,60 @@ def _indented(text):
       text, 79, initial_indent='    ', subsequent_indent='    ')
 
 
-def readme():
-  """Returns the README's section: the conflicts, and who follows what."""
-  lines = [INTRO]
-  for agent in AGENTS:
-    published = Published.load(agent)
-    lines += ['', f'### {agent.replace("dreamerv", "DreamerV")}', '']
-    lines.append(_markdown(['column', 'what', 'profile'], [
-        [column['title'], column['what'],
-         f'`{column["preset"]}`' if 'preset' in column else 'none']
-        for column in published.columns.values()]))
-    for name in published.suites:
-      lines += _suite(published, name)
-  return '\n'.join(lines)
+def sections() -> dict[str, str]:
+  """Returns {file: its section on conflicts}."""
+  found = [Sources.load(agent) for agent in AGENTS]
+  return {'README.md': _section(SHORT, map(_short, found)),
+          'configs/README.md': _section(INTRO, map(_long, found))}
 
 
-def _suite(published, name):
+def _section(intro, parts):
+  lines = [line for agent, part in zip(AGENTS, parts, strict=True) for line in (
+      '', f'### {agent.replace("dreamerv", "DreamerV")}', '', *part)]
+  return '\n'.join([intro, *lines])
+
+
+def _short(sources):
+  """Lines on the conflicts that matter most."""
+  return [_conflicts(sources, [
+      sources.suites[suite].entries[key]
+      for suite, keys in sources.short.items() for key in keys])]
+
+
+def _long(sources):
+  """Lines on all conflicts, and who follows what."""
+  lines = [_markdown(['column', 'what', 'profile'], [
+      [column['title'], column['what'],
+       f'`{column["preset"]}`' if 'preset' in column else 'none']
+      for column in sources.columns.values()])]
+  for name in sources.suites:
+    lines += _suite(sources, name)
+  return lines
+
+
+def _suite(sources, name):
   """Lines on the conflicts of a suite; none where it has none."""
-  found, suite = conflicts(published, name), published.suites[name]
+  found, suite = conflicts(sources, name), sources.suites[name]
   if not found:
     return []
   head = f'Suite `{suite.name}`'
   head += f', beyond `{suite.parent}`' if suite.parent else ''
   head += f' ({suite.note}):' if suite.note else ':'
-  titles = published.titles.values()
-  return ['', head, '', _markdown(
-      ['key', *titles], _grouped(published, found)), *_reasons(found)]
+  return ['', head, '', _conflicts(sources, found), *_reasons(found)]
 
 
-def conflicts(published, suite):
+def _conflicts(sources, entries):
+  return _markdown(
+      ['key', *sources.titles.values()], _grouped(sources, entries))
+
+
+def conflicts(sources: Sources, suite: str) -> list[Entry]:
   """Lists the entries of a suite about which the sources disagree.
 
   What its parent has as well is left out.
   """
-  suite = published.suites[suite]
-  parent = published.suites.get(suite.parent)
+  suite = sources.suites[suite]
+  parent = sources.suites.get(suite.parent)
   return [
       entry for key, entry in suite.entries.items()
       if suite.concerns(key) and _disagree(entry) and not (
@@ -168,17 +195,17 @@ def _values(entry):
   return {name: cell.value for name, cell in cells.items()}
 
 
-def _grouped(published, entries):
+def _grouped(sources, entries):
   """Lines of a table; keys with the same values share one."""
   groups = {}
   for entry in entries:
-    texts = tuple(_published(entry, name, column.get('preset'))
-                  for name, column in published.columns.items())
+    texts = tuple(_cell(entry, name, column.get('preset'))
+                  for name, column in sources.columns.items())
     groups.setdefault(texts, []).append(f'`{entry.key}`')
   return [[', '.join(keys), *texts] for texts, keys in groups.items()]
 
 
-def _published(entry, column, preset):
+def _cell(entry, column, preset):
   if column == PAPER and entry.silent:
     return f'{value_text(entry.silent.value)} (silent)'
   cell = entry.cells.get(column)

@@ -1,0 +1,1 @@
+"""Speed and memory; the one place of the core that imports agents."""

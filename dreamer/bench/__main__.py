@@ -14,25 +14,31 @@ precision and measured right after, is what the machine has to give: `share`
 is the part of it that an update gets, by wall clock and by CPU seconds.
 """
 
+from __future__ import annotations
+
 import importlib
 import json
 import os
 import pathlib
 import platform
-import re
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from dreamer import cli
+from dreamer import cli, envs
 from dreamer.bench import replay as bench_replay
-from dreamer.bench.timing import cpu_seconds, repeat, summary
+from dreamer.bench.timing import Times, cpu_seconds, repeat, summary
+from dreamer.config.schema import Config
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
+from dreamer.npz import Arrays
 
+Benchmark = Callable[[str, bool], dict[str, Any]]  # of a name, quick
 PRECISIONS = ('float32', 'bfloat16')
 # Presets, other settings, channels of the image, actions: kind and number.
 CONTROL, GAMES = (3, 'continuous', 6), (1, 'discrete', 18)
@@ -49,7 +55,7 @@ TIMEOUT = 600  # seconds; bfloat16 without hardware for it takes longer
 ATARI = {'action_repeat': 4, 'time_limit': 108000, 'atari': {
     'actions': 'full', 'color': 'gray', 'resize': 'area84',
     'life_loss': 'ignore'}}
-ENVS = {
+ENVS: dict[str, dict[str, Any]] = {
     'dummy': {'task': 'dummy_continuous'},
     'dmc_full': {'task': 'dmc_walker_walk'},
     'dmc_reduced': {'task': 'dmc_walker_walk', 'dmc': {
@@ -58,7 +64,7 @@ ENVS = {
     'atari_alien': {'task': 'atari_alien', **ATARI}}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
   """Runs the benchmarks whose names contain one of the filters."""
   parser = cli.Parser(
       prog='python -m dreamer.bench', description=__doc__.split('\n')[0])
@@ -67,8 +73,8 @@ def main(argv=None):
   parser.add_argument('--started', type=float, help='(of a child process)')
   args = parser.parse_args(argv)
   if args.started:
-    _, size, precision = re.fullmatch(
-        r'(\w+)/(.+)/(\w+)', args.filters[0]).groups()
+    _, _, line = args.filters[0].partition('/')
+    size, _, precision = line.rpartition('/')
     show(measure_update(size, precision, args.started, args.quick))
     return
   known = benchmarks()
@@ -83,25 +89,27 @@ def main(argv=None):
     show({'name': name, **run(name, args.quick)})
 
 
-def benchmarks():
+def benchmarks() -> dict[str, Benchmark]:
   """Dict of name to function (name, quick) -> dict."""
-  found = {f'update/{size}/{precision}': update_process
-           for size in SIZES for precision in PRECISIONS}
+  found: dict[str, Benchmark] = {
+      f'update/{size}/{precision}': update_process
+      for size in SIZES for precision in PRECISIONS}
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
+  found['replay/open'] = bench_replay.measure_open
   for name in ENVS:
     found[f'env/{name}'] = measure_env
   return found
 
 
-def show(line):
+def show(line: dict[str, Any]) -> None:
   print(json.dumps(line), flush=True)
 
 
 # Updates
 
 
-def update_process(name, quick):
+def update_process(name: str, quick: bool) -> dict[str, Any]:
   """Runs `measure_update` in a fresh process; its peak is its own."""
   command = [sys.executable, '-m', 'dreamer.bench', name,
              '--started', repr(time.time())] + ['--quick'] * quick
@@ -115,7 +123,8 @@ def update_process(name, quick):
   return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure_update(size, precision, started, quick):
+def measure_update(size: str, precision: str, started: float,
+                   quick: bool) -> dict[str, Any]:
   """Times updates of an agent; `started` is when its process began."""
   presets, overrides, channels, kind, actions = SIZES[size]
   agent = size.split('/')[0]
@@ -138,7 +147,8 @@ def measure_update(size, precision, started, quick):
           'peak_gib': round(peak, 2), **rates(gflop, times, precision)}
 
 
-def random_batch(config, image, act_space):
+def random_batch(config: Config, image: Space,
+                 act_space: ActionSpace) -> Arrays:
   """A batch of noise, [B, T, ...]."""
   rng = np.random.default_rng(0)
   shape = config.batch_size, config.batch_length
@@ -152,9 +162,9 @@ def random_batch(config, image, act_space):
          for key in ('is_first', 'is_last', 'is_terminal')}}
 
 
-def rates(gflop, times, precision):
+def rates(gflop: float, times: Times, precision: str) -> dict[str, float]:
   """GFLOP/s of the best update beside that of matrix products."""
-  import tensorflow as tf
+  import tensorflow as tf  # never beside environments that draw
   size = 2048
   x = tf.cast(tf.random.stateless_normal([size, size], [0, 0]), precision)
   product = tf.function(lambda: tf.cast(tf.matmul(x, x)[0, 0], tf.float32))
@@ -173,7 +183,7 @@ def rates(gflop, times, precision):
 # Environments
 
 
-def measure_env(name, quick):
+def measure_env(name: str, quick: bool) -> dict[str, Any]:
   """Steps per second through a worker, of environment and agent.
 
   `inline` leaves out the exchange with the worker, which costs more on a
@@ -196,7 +206,6 @@ def measure_env(name, quick):
 
 
 def _env_seconds(config, steps):
-  from dreamer import envs
   env, = envs.make_envs(config, 'train', 1)
   try:
     return _step_seconds(env, steps)
@@ -216,7 +225,7 @@ def _step_seconds(env, steps):
   return (time.perf_counter() - start) / steps
 
 
-def machine():
+def machine() -> dict[str, Any]:
   """Processor, cores, what of it matters for speed, and its load."""
   text = ''
   path = pathlib.Path('/proc/cpuinfo')

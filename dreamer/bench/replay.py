@@ -7,6 +7,8 @@ that TMPDIR names), samples from it and prints one JSON object; STEPS are
 agent steps, 2 million by default.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pathlib
@@ -18,10 +20,13 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from dreamer.bench import timing
+from dreamer.npz import Arrays
 from dreamer.replay.replay import Replay
 
 STEPS, QUICK_STEPS = 2_000_000, 20_000
@@ -30,14 +35,16 @@ ACTIONS = 18
 MEMORY_GB = 0.5  # configs/dreamerv2.yaml: replay.memory_gb
 KEYS = 'image', 'action', 'reward', 'is_first', 'is_terminal'
 BATCHES = (16, 50), (50, 50)
+OPENED, QUICK_OPENED = 100_000, 5_000  # episodes
+ADDED = 20  # of them by the store itself
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> None:
   steps = int(argv[0]) if argv else STEPS
   print(json.dumps(measure_store(steps, 5 if steps < STEPS else 20)))
 
 
-def measure_batches(name, quick):
+def measure_batches(name: str, quick: bool) -> dict[str, Any]:
   """Seconds per 50x50 batch, episodes in memory (warm) or not (cold)."""
   batch, length, rows = 50, 50, 501
   rng = np.random.default_rng(0)
@@ -55,7 +62,7 @@ def measure_batches(name, quick):
   return {'batch': [batch, length], **result}
 
 
-def measure_atari(name, quick):
+def measure_atari(name: str, quick: bool) -> dict[str, Any]:
   """`measure_store` in a process of its own: its memory is its own."""
   steps = QUICK_STEPS if quick else STEPS
   done = subprocess.run(
@@ -66,7 +73,7 @@ def measure_atari(name, quick):
   return json.loads(done.stdout)
 
 
-def measure_store(steps, amount):
+def measure_store(steps: int, amount: int) -> dict[str, Any]:
   """Disk, memory and seconds per batch of a store of Atari steps.
 
   Fewer steps where the disk has less than twice of what they need. warm: the
@@ -92,6 +99,51 @@ def measure_store(steps, amount):
         'fill_steps_per_s': round(replay.steps / seconds),
         **_batch_times(replay, paths, amount), **_memory(), **_index(folder)}
   return result
+
+
+def measure_open(name: str, quick: bool) -> dict[str, Any]:
+  """Seconds to open a store of many small files, and what one more costs.
+
+  Milliseconds per stored episode in an empty store and in the full one; most
+  of them wait for the disk.
+  """
+  amount = QUICK_OPENED if quick else OPENED
+  with tempfile.TemporaryDirectory() as folder:
+    empty = _add_ms(folder)
+    many_files(pathlib.Path(folder), amount - ADDED)
+    times = timing.repeat(lambda: Replay(folder, 0), 3)
+    full = _add_ms(folder)
+    replay = Replay(folder, 0)
+    return {'episodes': replay.episodes - ADDED,
+            **timing.summary(times, 'open'), 'add_ms_empty': empty,
+            'add_ms_full': full, **_memory()}
+
+
+def _add_ms(folder):
+  """Median milliseconds of storing an episode."""
+  rng = np.random.default_rng(0)
+  replay = Replay(folder, 0)
+  times = []
+  for _ in range(ADDED):
+    start = time.perf_counter()
+    replay.add(small_episode(rng, 10))
+    times.append(time.perf_counter() - start)
+  return round(1e3 * statistics.median(times), 2)
+
+
+def many_files(folder: pathlib.Path, amount: int) -> None:
+  """Writes episodes of 2 to 20 rows, without waiting for the disk."""
+  rng = np.random.default_rng(0)
+  contents = []
+  with tempfile.TemporaryDirectory() as other:
+    for rows in range(2, 21):
+      path = Replay(other, 0).add(small_episode(rng, rows))
+      assert path, rows
+      contents.append((rows, path.read_bytes()))
+  for number in range(amount):
+    rows, content = contents[number % len(contents)]
+    name = f'20200101T000000-{number:032x}-{rows}.npz'
+    (folder / name).write_bytes(content)
 
 
 def _batch_times(replay, paths, amount):
@@ -138,7 +190,7 @@ def _index(folder):
           'memory_mb_per_million_steps': round(size / replay.steps, 2)}
 
 
-def drop_from_cache(paths):
+def drop_from_cache(paths: Iterable[pathlib.Path]) -> None:
   """Asks the operating system to forget the files' content, if it can."""
   if not hasattr(os, 'posix_fadvise'):
     return
@@ -151,7 +203,7 @@ def drop_from_cache(paths):
 # Episodes
 
 
-def noise_episode(rng, rows):
+def noise_episode(rng: np.random.Generator, rows: int) -> Arrays:
   """An episode of noise, [rows, ...]."""
   return {
       'image': rng.integers(0, 256, (rows, 64, 64, 3), np.uint8),
@@ -159,7 +211,15 @@ def noise_episode(rng, rows):
       **_scalars(rng, rows)}
 
 
-def atari_episode(rng, rows):
+def small_episode(rng: np.random.Generator, rows: int) -> Arrays:
+  """Images of 8x8 pixels: for many files."""
+  return {
+      'image': rng.integers(0, 256, (rows, 8, 8, 1), np.uint8),
+      'action': rng.uniform(-1, 1, (rows, 2)).astype(np.float32),
+      **_scalars(rng, rows)}
+
+
+def atari_episode(rng: np.random.Generator, rows: int) -> Arrays:
   """Gray frames of a still background and three moving blocks."""
   background = np.kron(rng.integers(0, 256, (8, 8, 1), np.uint8),
                        np.ones((8, 8, 1), np.uint8))
@@ -181,11 +241,11 @@ def _scalars(rng, rows):
       'is_last': order == rows - 1, 'is_terminal': np.zeros(rows, bool)}
 
 
-def step_bytes(rng):
+def step_bytes(rng: np.random.Generator) -> int:
   return sum(x[:1].nbytes for x in atari_episode(rng, 1).values())
 
 
-def log_uniform(rng, low, high):
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> int:
   return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 

@@ -1,11 +1,17 @@
 """Wall and CPU seconds of repeated calls."""
 
+from __future__ import annotations
+
 import resource
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Times = list[tuple[float, float]]  # wall and CPU seconds of calls
 
 
-def repeat(function, amount):
+def repeat(function: Callable[[], Any], amount: int) -> Times:
   """Calls the function; a list of (wall seconds, CPU seconds) of each."""
   times = []
   for _ in range(amount):
@@ -15,12 +21,13 @@ def repeat(function, amount):
   return times
 
 
-def cpu_seconds():
+def cpu_seconds() -> float:
   usage = resource.getrusage(resource.RUSAGE_SELF)
   return usage.ru_utime + usage.ru_stime
 
 
-def summary(times, name):
+def summary(times: Sequence[tuple[float, float]],
+            name: str) -> dict[str, float]:
   """Lowest and median of wall and CPU seconds."""
   result = {}
   for index, kind in enumerate(('wall', 'cpu')):

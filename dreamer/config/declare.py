@@ -7,8 +7,10 @@ A key is declared by its default alone or with what is allowed beside it:
   name: 5 in 0..10          bounds; either may be missing
   name: 0.1 > 0             a bound that is itself not allowed
 
-A section that says `like: SHAPE` has that shape's keys too, where the word
-stands; values of its own for them are its defaults.
+A number needs bounds; `5 in ..` is any. A section that says `like: SHAPE` has
+that shape's keys too, where the word stands; values of its own for them are
+its defaults. A preset that says `inherits: PRESET` has that one's values too,
+but for those of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any, NamedTuple
 from dreamer.config.rules import Plain, Rule, convert, nearest, show
 from dreamer.errors import ConfigError
 
-LIKE = 'like'
+LIKE, INHERITS = 'like', 'inherits'
 
 
 class Declared(NamedTuple):
@@ -30,6 +32,7 @@ class Declared(NamedTuple):
 
   default: Plain
   rule: Rule | None  # None: any value of the default's type
+  shape: str | None = None  # where it is declared, if in a shape: 'head.act'
 
 
 def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
@@ -46,7 +49,43 @@ def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
     else:
       found.setdefault(key, None)
       own[key] = value
-  return {key: _own(key, declared, own) for key, declared in found.items()}
+  found = {key: _own(key, declared, own) for key, declared in found.items()}
+  for key, (default, rule, _) in found.items():
+    if rule is None and not isinstance(default, (bool, str)):
+      raise ConfigError(f"{key}: {default} needs bounds, such as '0..'; "
+                        "'..' allows any number")
+  return found
+
+
+def presets(content: Any) -> dict[str, dict[str, Any]]:
+  """Returns {name: {dotted key: value}}, inherited values included.
+
+  Raises ConfigError where a parent is unknown or inherits from its heir.
+  """
+  flatten(content)  # Raises for what is no mapping.
+  own, found = {}, {}
+  for name, preset in content.items():
+    with prefixed(f'preset {name}: '):
+      own[name] = flatten(preset or {})
+  for name in own:
+    with prefixed(f'preset {name}: '):
+      found[name] = _inherited([name], own)
+  return found
+
+
+def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:
+  """Values of the last preset of a line of heirs, which begins it."""
+  values = dict(own[line[-1]])
+  if INHERITS not in values:
+    return values
+  parent = values.pop(INHERITS)
+  if parent not in own:
+    raise ConfigError(
+        f'{INHERITS}: unknown preset {show(parent)}{nearest(parent, own)}')
+  if parent in line:
+    raise ConfigError(
+        f'{INHERITS}: {" from ".join([*line, parent])} is a circle')
+  return {**_inherited([*line, parent], own), **values}
 
 
 def _shapes(shapes: Any) -> dict[str, dict[str, Declared]]:
@@ -54,8 +93,9 @@ def _shapes(shapes: Any) -> dict[str, dict[str, Declared]]:
   flatten(shapes)  # Raises for what is no mapping.
   for name, shape in shapes.items():
     with prefixed(f'shape {name}: '):
-      known[name] = {key: _declared(key, value)
-                     for key, value in flatten(shape).items()}
+      known[name] = {
+          key: _declared(key, value)._replace(shape=f'{name}.{key}')
+          for key, value in flatten(shape).items()}
       if LIKE in known[name]:
         raise ConfigError(f'{LIKE}: a shape is like no other')
   return known
@@ -79,7 +119,7 @@ def _own(key: str, shaped: Declared | None, own: Mapping) -> Declared:
     default = convert(declared.default, type(shaped.default))
   except ValueError as e:
     raise ConfigError(f'{key}: {e}') from None
-  return Declared(default, declared.rule or shaped.rule)
+  return Declared(default, declared.rule or shaped.rule, shaped.shape)
 
 
 def _declared(key: str, value: Any) -> Declared:

@@ -1,35 +1,62 @@
 """The text of --help, from a config schema and the comments of its YAML."""
 
+from __future__ import annotations
+
 import re
 import textwrap
+from typing import Any
 
 
-def text(schema, prog):
-  """Returns usage, presets, and each key with default, allowed, comment."""
-  comments = _comments(schema.path.read_text(encoding='utf-8'))
+def text(schema: Any, prog: str) -> str:
+  """Returns usage, presets, and each key with default, allowed, comment.
+
+  schema: a Schema, whose `parse` calls this.
+  """
+  found = _comments(schema)
   lines = [f'usage: {prog} [--configs PRESET ...] [--key value ...]', '',
            'Presets, applied left to right:']
   for name in schema.presets:
-    lines += _entry(name, comments.get(('presets', name), ''))
+    lines += _entry(name, found.get(('presets', name), ''))
   lines += ['', 'Keys with their defaults, allowed values and meaning. Counts',
             'are environment steps unless the name says otherwise.']
   seen = set()
   for key, value in schema.defaults.flat.items():
     group = key.rpartition('.')[0]
     heads = [key] if not group or group in seen else [group, key]
-    for title in [comments.get(('title', head)) for head in heads]:
+    for title in [found.get(('title', head)) for head in heads]:
       lines += ['', f'{title}:'] if title else []
-    if group not in seen and ('defaults', group) in comments:
-      lines += _entry(f'{group}.*', comments['defaults', group])
+    if group not in seen and ('defaults', group) in found:
+      lines += _entry(f'{group}.*', found['defaults', group])
     seen.add(group)
     allowed = f'[{schema.allowed[key]}]' if key in schema.allowed else ''
     allowed = '[true, false]' if isinstance(value, bool) else allowed
-    note = f'{allowed} {comments.get(("defaults", key), "")}'
+    note = f'{allowed} {_comment(schema, found, key)}'
     lines += _entry(f'--{key} {_plain(value)}', note)
   return '\n'.join(lines)
 
 
-def _comments(source):
+def comments(schema: Any) -> dict[str, str]:
+  """Returns {key: the comment beside it, or beside that of its shape}."""
+  found = _comments(schema)
+  return {key: _comment(schema, found, key) for key in schema.defaults.flat}
+
+
+def _comment(schema, found, key):
+  own = found.get(('defaults', key))
+  return own or found.get(('shapes', schema.shapes.get(key)), '')
+
+
+def _comments(schema):
+  """Returns {(part, dotted key): comment} of a schema's files."""
+  found = _read(schema.path.read_text(encoding='utf-8'))
+  if schema.shared:
+    shared = _read(schema.shared.read_text(encoding='utf-8'))
+    found.update({('shapes', f'{shape}.{key}'): comment
+                  for (shape, key), comment in shared.items()})
+  return found
+
+
+def _read(source):
   """Returns {(part, dotted key): comment} of a schema file's source.
 
   Under the part 'title' stand the whole-line comments above a key.

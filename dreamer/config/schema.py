@@ -1,22 +1,35 @@
 """YAML presets and command-line overrides -> a frozen, checked Config.
 
 A schema file has three parts: `defaults` (every key with its default and what
-else it may be), `shapes` (the keys of sections that look alike; how both are
-written: `declare.py`) and `presets` (named sets of overrides; `a+b` applies by
+else it may be), `shapes` (the keys of sections that look alike, more of which
+may stand in a file that is `shared`; how both are written: `declare.py`) and
+`presets` (named sets of overrides; `a+b` applies by
 itself where a and b are both named, after the later of them). Everything a
 user can get wrong raises ConfigError with one line that names the key, the
 value and the remedy.
+
+A Config knows its agent and the presets that it was made of, and writes them
+above its keys.
 """
 
+from __future__ import annotations
+
 import collections.abc
+import os
 import pathlib
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from dreamer.config import declare
 from dreamer.config.declare import flatten, prefixed
-from dreamer.config.rules import convert, nearest, show
+from dreamer.config.rules import Plain, Rule, convert, nearest, show
 from dreamer.errors import ConfigError
 from dreamer.files import ROOT, atomic_write
+
+AGENT, PRESETS = 'agent', 'presets'  # above the keys of a saved config
+# Words of files and command lines that no key can be.
+RESERVED = ('configs', AGENT, PRESETS, declare.LIKE, declare.INHERITS)
 
 
 class Section(collections.abc.Mapping):
@@ -24,7 +37,7 @@ class Section(collections.abc.Mapping):
 
   __slots__ = ('_values', '_path')
 
-  def __init__(self, values, path=''):
+  def __init__(self, values: Mapping[str, Any], path: str = ''):
     """Takes a nested dict; `path` is the dotted prefix for messages."""
     nested = {
         key: Section(value, f'{path}{key}.') if isinstance(value, dict)
@@ -32,16 +45,16 @@ class Section(collections.abc.Mapping):
     object.__setattr__(self, '_values', nested)
     object.__setattr__(self, '_path', path)
 
-  def __getitem__(self, key):
+  def __getitem__(self, key: str) -> Any:
     return self._values[key]
 
-  def __iter__(self):
+  def __iter__(self) -> Iterator[str]:
     return iter(self._values)
 
-  def __len__(self):
+  def __len__(self) -> int:
     return len(self._values)
 
-  def __getattr__(self, name):
+  def __getattr__(self, name: str) -> Any:
     if name.startswith('_'):  # Not set yet while a copy is being made.
       raise AttributeError(name)
     if name in self._values:
@@ -63,46 +76,64 @@ class Section(collections.abc.Mapping):
     return f'{type(self).__name__}({self.flat})'
 
   @property
-  def flat(self):
+  def flat(self) -> dict[str, Any]:
     """A new dict of dotted keys, below this section, to plain values."""
     return flatten(self)
 
 
 class Config(Section):
-  """All settings of a run, checked against their schema."""
+  """All settings of a run, checked against their schema.
 
-  __slots__ = ('schema',)
+  presets: the names that it was made of, in order; None where unknown.
+  """
 
-  def __init__(self, schema, flat):
+  __slots__ = ('schema', 'presets')
+
+  def __init__(
+      self, schema: Schema, flat: dict[str, Plain],
+      presets: Sequence[str] | None = ()):
     """Made by Schema; takes checked values by dotted key."""
     super().__init__(_nest(flat))
     object.__setattr__(self, 'schema', schema)
+    object.__setattr__(
+        self, 'presets', None if presets is None else tuple(presets))
 
-  def update(self, overrides):
+  @property
+  def agent(self) -> str:
+    """The name of the agent whose settings these are."""
+    return self.schema.agent
+
+  def update(self, overrides: Mapping[str, Any]) -> Config:
     """Returns a new checked Config; keys may be dotted or nested."""
-    return self.schema.config(overrides={**self.flat, **flatten(overrides)})
+    flat = self.schema.checked({**self.flat, **flatten(overrides)})
+    return Config(self.schema, flat, self.presets)
 
-  def save(self, path):
+  def save(self, path: str | os.PathLike) -> None:
     """Writes YAML that `Schema.read` takes back, atomically."""
+    head = {AGENT: self.agent}
+    if self.presets is not None:
+      head[PRESETS] = list(self.presets)
     with atomic_write(path, 'w') as file:
-      _yaml().dump(_nest(self.flat), file)
+      _yaml().dump({**head, **_nest(self.flat)}, file)
 
   def __reduce__(self):
-    return Config, (self.schema, self.flat)
+    return Config, (self.schema, self.flat, self.presets)
 
 
 class Schema:
   """Defaults, allowed values and presets of one agent."""
 
   @classmethod
-  def load(cls, path):
+  def load(cls, path: str | os.PathLike) -> Schema:
     """Reads a schema file; a relative path counts from the project root."""
     path = ROOT / path
-    return cls(read_yaml(path), path)
+    return cls(*read_parts(path), path)
 
-  def __init__(self, content, path):
-    """Checks the content of the file at `path`."""
-    self.path = pathlib.Path(path)
+  def __init__(self, content: Mapping[str, Any], shared: pathlib.Path | None,
+               path: str | os.PathLike):
+    """Checks the content of the file at `path`; see `read_parts`."""
+    self.path, self.shared = pathlib.Path(path), shared
+    self.agent = self.path.stem
     missing = {'shapes', 'defaults', 'presets'} ^ set(content)
     if missing:
       raise ConfigError(
@@ -111,19 +142,23 @@ class Schema:
     with prefixed(f'{path}: '):
       declared = declare.keys(content['defaults'], content['shapes'])
       self._flat = {key: x.default for key, x in declared.items()}
-      self.allowed = {
+      self.allowed: dict[str, Rule] = {
           key: x.rule for key, x in declared.items() if x.rule is not None}
+      self.shapes = {
+          key: x.shape for key, x in declared.items() if x.shape is not None}
       self._groups = {
           key.rsplit('.', i)[0] for key in self._flat
           for i in range(1, 1 + key.count('.'))}
       self._check_names()
-      self.presets = {}
-      for name, preset in (content['presets'] or {}).items():
+      self.presets: dict[str, dict[str, Plain]] = {}
+      for name, values in declare.presets(content['presets'] or {}).items():
         with prefixed(f'preset {name}: '):
-          self.presets[name] = self._check_all(flatten(preset or {}))
+          self.presets[name] = self.checked(values)
       self.defaults = self.config()
 
-  def config(self, presets=(), overrides=None):
+  def config(
+      self, presets: Sequence[str] = (),
+      overrides: Mapping[str, Any] | None = None) -> Config:
     """Returns a Config: defaults, then presets in order, then overrides."""
     flat = dict(self._flat)
     for index, name in enumerate(presets):
@@ -135,10 +170,19 @@ class Schema:
       for joint in self._joints(name, presets[:index + 1]):
         flat.update(self.presets[joint])
     flat.update(flatten(overrides or {}))
-    return Config(self, self._check_all(flat))
+    return Config(self, self.checked(flat), presets)
+
+  def complete(
+      self, flat: Mapping[str, Any],
+      presets: Sequence[str] | None = None) -> Config:
+    """Returns the Config of a run's values; keys it lacks have defaults.
+
+    presets: the names it was made of, for the record.
+    """
+    return Config(self, self.checked({**self._flat, **flat}), presets)
 
   @property
-  def names(self):
+  def names(self) -> list[str]:
     """Presets that can be named: those without `+`."""
     return [name for name in self.presets if '+' not in name]
 
@@ -149,20 +193,27 @@ class Schema:
     return [joint for joint, part in parts.items()
             if name in part and part <= set(named)]
 
-  def read(self, path):
-    """Returns the Config that `Config.save` wrote; every key must be there."""
+  def read(self, path: str | os.PathLike) -> Config:
+    """Returns the Config that `Config.save` wrote; every key must be there.
+
+    Files of older versions say neither agent nor presets.
+    """
     with prefixed(f'{path}: '):
-      flat = flatten(read_yaml(path, prefix=False))
-      checked = self._check_all(flat)
+      content = read_yaml(path, prefix=False)
+      agent, presets = origin(content)
+      if agent not in (None, self.agent):
+        raise ConfigError(f'{AGENT}: is {show(agent)}, not {self.agent}')
+      flat = flatten(content)
+      checked = self.checked(flat)
       missing = [key for key in self._flat if key not in flat]
       if missing:
         raise ConfigError(
             f'missing key {", ".join(missing[:5])}'
             f'{", ..." if len(missing) > 5 else ""}: damaged, or written by '
             'another version; add it or start a new run')
-    return Config(self, {key: checked[key] for key in self._flat})
+    return Config(self, {key: checked[key] for key in self._flat}, presets)
 
-  def parse(self, argv, prog=None):
+  def parse(self, argv: Sequence[str], prog: str | None = None) -> Config:
     """Returns the Config of a command line; prints and exits for --help.
 
     Takes `--configs NAME ...`, `--key value` and `--key=value`; the last
@@ -170,7 +221,7 @@ class Schema:
     """
     if any(arg in ('-h', '--help') for arg in argv):
       from dreamer.config import help as usage
-      print(usage.text(self, prog or f'python -m {self.path.stem} train'))
+      print(usage.text(self, prog or f'python -m {self.agent} train'))
       sys.exit(0)
     presets, overrides = None, {}
     for name, values in _options(argv):
@@ -181,7 +232,7 @@ class Schema:
         overrides[name] = _single(name, values)
     return self.config(presets or (), overrides)
 
-  def check(self, key, value):
+  def check(self, key: str, value: Any) -> Plain:
     """Returns the value in the type of the key's default, or raises."""
     default = self._flat[self._known(key)]
     try:
@@ -204,13 +255,14 @@ class Schema:
         f'unknown key {show(key)}{nearest(key, self._flat)}; '
         '--help lists all keys')
 
-  def _check_all(self, flat):
+  def checked(self, flat: Mapping[str, Any]) -> dict[str, Plain]:
+    """Returns {key: value}, each as `check` does."""
     return {key: self.check(key, value) for key, value in flat.items()}
 
   def _check_names(self):
     for key in self._flat:
       parts = key.split('.')
-      if key == 'configs' or any(hasattr(Config, part) for part in parts):
+      if key in RESERVED or any(hasattr(Config, part) for part in parts):
         raise ConfigError(f'{key}: this name has a meaning already')
 
   def _parse_presets(self, earlier, values):
@@ -222,7 +274,39 @@ class Schema:
     return values
 
 
-def diff(a, b):
+def read_parts(path: pathlib.Path) -> tuple[dict, pathlib.Path | None]:
+  """Returns the parts of a schema file, and the file of its shared shapes.
+
+  Those are among the shapes then. Raises ConfigError.
+  """
+  content = read_yaml(path)
+  name = content.pop('shared', None)
+  if name is None:
+    return content, None
+  shared = path.parent / str(name)
+  shapes, own = read_yaml(shared), content.get('shapes') or {}
+  with prefixed(f'{path}: shapes: '):
+    flatten(own)  # Raises for what is no mapping.
+    for shape in set(shapes) & set(own):
+      raise ConfigError(f'{shape} is in {shared} too')
+  content['shapes'] = {**shapes, **own}
+  return content, shared
+
+
+def origin(content: dict) -> tuple[str | None, tuple[str, ...] | None]:
+  """Takes agent and presets out of a saved config; None: it doesn't say."""
+  agent, presets = content.pop(AGENT, None), content.pop(PRESETS, None)
+  if not isinstance(agent, str | None):
+    raise ConfigError(f'{AGENT}: {show(agent)} is no name')
+  if presets is None:
+    return agent, None
+  if not isinstance(presets, list) or not all(
+      isinstance(name, str) for name in presets):
+    raise ConfigError(f'{PRESETS}: {show(presets)} is no list of names')
+  return agent, tuple(presets)
+
+
+def diff(a: Section, b: Section) -> list[tuple[str, Any, Any]]:
   """Returns [(key, value in a, value in b)] where two configs differ."""
   a, b = a.flat, b.flat
   keys = [*a, *(key for key in b if key not in a)]
@@ -276,7 +360,7 @@ def _yaml():
   return yaml
 
 
-def read_yaml(path, prefix=True):
+def read_yaml(path: str | os.PathLike, prefix: bool = True) -> dict:
   """Returns the dict in a YAML file, or raises ConfigError with its path."""
   from ruamel.yaml.error import YAMLError
   start = f'{path}: ' if prefix else ''

@@ -17,6 +17,7 @@ SUITES = {
     'minatar': 'dreamer.envs.suites.minatar',
 }
 USES_GL = ('dmc',)
+MAY_USE_GL = ('gym',)
 OWN_GL = ('dmlab',)  # brings its own, to be kept from TensorFlow as well
 
 
@@ -35,8 +36,8 @@ def make_env(config, mode='train', index=0, factory=None):
   """
   from dreamer.envs import base, wrappers
   if factory:
-    from dreamer.envs.suites.gym import UserEnv
-    env = UserEnv(factory())
+    from dreamer.envs.suites import user
+    env = user.wrap(factory(), '', config, mode)
     name = env.name
   else:
     suite, name = split_task(config.task)
@@ -49,7 +50,7 @@ def make_env(config, mode='train', index=0, factory=None):
     raise UserError(
         f'images={config.images}: {name} has no observations but images; use '
         'images=all')
-  return wrappers.Checks(env, f'{mode} {index} ({name})')
+  return wrappers.Checks(env, f'{mode} {index} ({name})', name)
 
 
 def make_envs(config, mode='train', amount=1, factory=None):
@@ -63,16 +64,18 @@ def make_envs(config, mode='train', amount=1, factory=None):
       or a function without arguments that makes it. Such a function runs in
       a worker if it can be imported by name, and else inline.
   """
-  from dreamer.envs import base
+  from dreamer.envs import base, gl
   from dreamer.envs.workers import remote
   if factory is not None:
     return _user_envs(config, mode, amount, factory)
   suite, _ = split_task(config.task)
-  uses_gl = suite in USES_GL and base.has_images(config, mode)
+  images = base.has_images(config, mode)
+  uses_gl = suite in USES_GL and images
+  if uses_gl and config.envs.worker == 'process':
+    gl.choose_gl()
+  elif suite in MAY_USE_GL and images:
+    gl.prefer_gl()
   if config.envs.worker == 'process':
-    if uses_gl:
-      from dreamer.envs import gl
-      gl.choose_gl()
     return [remote.RemoteEnv(config, mode, i) for i in range(amount)]
   if uses_gl or suite in OWN_GL:
     raise UserError(
@@ -90,7 +93,7 @@ def task_list():
       *(f'dmlab_{name}' for name in dmlab.LEVELS),
       *(f'minatar_{name}' for name in minatar.GAMES),
       'crafter_reward', 'crafter_noreward',
-      'dummy_continuous', 'dummy_discrete']
+      'dummy_continuous', 'dummy_discrete', 'dummy_pixelpoint']
 
 
 def split_task(task):
@@ -102,7 +105,10 @@ def split_task(task):
 
 
 def _user_envs(config, mode, amount, factory):
+  from dreamer.envs import base, gl
   from dreamer.envs.workers import remote
+  if base.has_images(config, mode):
+    gl.prefer_gl()  # before its code imports what renders
   is_class = isinstance(factory, type)
   if not is_class and hasattr(factory, 'step'):
     if amount > 1:
@@ -117,9 +123,14 @@ def _user_envs(config, mode, amount, factory):
 
 
 def _inline(config, mode, index, factory=None, shared=None):
+  from dreamer.envs import base, gl
   from dreamer.envs.workers.inline import InlineEnv
-  return InlineEnv(
-      lambda: make_env(config, mode, index, factory), shared)
+  env = InlineEnv(
+      lambda: make_env(config, mode, index, factory),
+      f'{mode} environment {index} ({config.task})', shared)
+  if env.opengl is not False and base.has_images(config, mode):
+    gl.check_inline(config.task, certain=env.opengl)
+  return env
 
 
 def importable_name(function):

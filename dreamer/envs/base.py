@@ -1,9 +1,26 @@
 """The protocol of an environment, inside and outside of its wrappers."""
 
+from __future__ import annotations
+
 import numpy as np
 
+# What observations, replayed arrays, losses and lists of names in the config
+# call something else than an observation.
 RESERVED = (
-    'action', 'reward', 'discount', 'is_first', 'is_last', 'is_terminal')
+    'image', 'action', 'reward', 'discount', 'is_first', 'is_last',
+    'is_terminal', 'kl', 'model', 'actor', 'critic', 'value', 'pcont', 'cpc',
+    'expl_expl', 'expl_actor', 'expl_critic', 'all', 'none')
+PREFIX = 'obs/'
+
+
+def inside(name: str) -> str:
+  """What an observation of somebody else's environment is called inside.
+
+  By its own name, but with a prefix where that means something else here; no
+  two names become one.
+  """
+  taken = name in RESERVED or name.startswith(PREFIX)
+  return f'{PREFIX}{name}' if taken else name
 
 
 class Env:
@@ -19,10 +36,15 @@ class Env:
   Attributes:
     obs_space: dict of name -> Space, `image` included.
     act_space: ActionSpace.
+    opengl: Whether `render` draws with OpenGL; None: nobody knows.
+    resets_per_process: Resets after which a process should end that has
+      this environment, as the simulator leaves something behind; 0: any.
   """
 
   obs_space = None
   act_space = None
+  opengl = False
+  resets_per_process = 0
 
   def reset(self, seed=None):
     """Starts an episode; with a seed it depends on nothing before."""
@@ -42,6 +64,26 @@ class Env:
   def close(self):
     """Frees what the simulator holds."""
 
+  def about(self) -> dict:
+    """What to tell about it at the start of a run, for JSON.
+
+    Keys: name; interface; image: where it comes from; vectors: dict of name
+    to size; left_out: dict of name to the reason; actions: how they are
+    mapped; ends: what counts as a termination; repeats: how often it repeats
+    an action itself.
+    """
+    vectors = {key: str(space.shape[0]) for key, space in
+               self.obs_space.items() if key != 'image'}
+    shape = getattr(self.obs_space.get('image'), 'shape', ())
+    return {
+        'name': type(self).__name__, 'interface': 'built in',
+        'image': 'x'.join(map(str, shape)) or 'none',
+        'vectors': vectors, 'left_out': {},
+        'actions': f'{self.act_space.dim} ' + (
+            'choices, one-hot' if self.act_space.discrete else
+            'numbers in [-1, 1]'),
+        'ends': 'its own', 'repeats': 1}
+
 
 class Wrapper(Env):
   """Passes everything on to the environment inside."""
@@ -50,6 +92,8 @@ class Wrapper(Env):
     self.env = env
     self.obs_space = env.obs_space
     self.act_space = env.act_space
+    self.opengl = env.opengl
+    self.resets_per_process = env.resets_per_process
 
   def reset(self, seed=None):
     return self.env.reset(seed)
@@ -65,6 +109,9 @@ class Wrapper(Env):
 
   def close(self):
     self.env.close()
+
+  def about(self):
+    return self.env.about()
 
 
 def has_images(config, mode):

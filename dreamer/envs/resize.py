@@ -36,6 +36,9 @@ def bilinear(image, height, width):
   Takes and returns the same shapes as `area`. Rounds after each direction.
   """
   from PIL import Image
+  if image.ndim == 3 and image.shape[-1] != 3:
+    return np.stack([bilinear(x, height, width)
+                     for x in np.moveaxis(image, -1, 0)], -1)
   method = Image.Resampling.BILINEAR
   image = Image.fromarray(np.ascontiguousarray(image))
   return np.array(image.resize((width, height), method))

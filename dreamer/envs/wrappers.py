@@ -3,22 +3,22 @@
 import numpy as np
 
 from dreamer.envs import base
+from dreamer.envs.actions import Scaled
 from dreamer.errors import UserError
 
 
 class NormalizeActions(base.Wrapper):
-  """Maps [-1, 1] to [low, high] where both are finite, [A] each."""
+  """Maps [-1, 1] into the bounds low and high, [A] each; see Scaled."""
 
   def __init__(self, env, low, high):
     super().__init__(env)
-    low, high = np.asarray(low, float), np.asarray(high, float)
-    finite = np.isfinite(low) & np.isfinite(high)
-    self._low = np.where(finite, low, -1.0)
-    self._high = np.where(finite, high, 1.0)
+    self._scale = Scaled(np.shape(low), np.float64, low, high)
 
   def step(self, action):
-    share = (np.asarray(action, np.float64) + 1) / 2
-    return self.env.step(self._low + share * (self._high - self._low))
+    return self.env.step(self._scale(action))
+
+  def about(self):
+    return {**self.env.about(), 'actions': self._scale.text}
 
 
 class TimeLimit(base.Wrapper):
@@ -42,22 +42,26 @@ class TimeLimit(base.Wrapper):
 
 
 class ActionRepeat(base.Wrapper):
-  """Repeats actions, sums rewards and stops at the end of the episode."""
+  """Repeats actions and stops at the end of the episode.
+
+  Rewards are summed, discounts multiplied.
+  """
 
   def __init__(self, env, amount):
     super().__init__(env)
     self._amount = amount
 
   def step(self, action):
-    total = 0.0
+    reward, discount = 0.0, np.float32(1)
     for left in reversed(range(self._amount)):
       obs = self.env.step(action)
-      total += obs['reward']
+      reward += obs['reward']
+      discount *= obs['discount']
       if obs['is_last']:
         break
       if left == 1:
         self.env.peek()
-    return {**obs, 'reward': total}
+    return {**obs, 'reward': reward, 'discount': discount}
 
 
 class Frames(base.Wrapper):
@@ -100,8 +104,13 @@ class Frames(base.Wrapper):
       obs = self.env.step(action)
     return self._complete(obs)
 
+  def about(self):
+    about = self.env.about()
+    return about if self._images else {**about, 'image': 'none'}
+
   def _complete(self, obs):
-    reward = np.float32(obs['reward'])
+    with np.errstate(over='ignore'):  # Checks tells.
+      reward = np.float32(obs['reward'])
     image = {'image': self.env.render()} if self._images else {}
     return {**image, **obs, 'reward': reward}
 
@@ -111,12 +120,19 @@ class Checks(base.Wrapper):
 
   Raises UserError for rewards, vectors or actions that are not finite, and
   for actions or observations of another shape or dtype than announced.
+
+  Args:
+    name: Of this environment, in messages.
+    task: What `about` calls it.
   """
 
-  def __init__(self, env, name):
+  def __init__(self, env, name, task=''):
     super().__init__(env)
-    self._name = name
+    self._name, self._task = name, task
     self._running = False
+
+  def about(self):
+    return {**self.env.about(), 'name': self._task}
 
   def reset(self, seed=None):
     return self._checked(self.env.reset(seed))
@@ -146,7 +162,8 @@ class Checks(base.Wrapper):
 
   def _checked(self, obs):
     if not np.isfinite(obs['reward']):
-      self._fail(f'reward is {obs["reward"]}; it must be finite')
+      self._fail(f'reward is {obs["reward"]}; it must be finite, '
+                 'as float32')
     if not 0 <= obs['discount'] <= 1:
       self._fail(f'discount is {obs["discount"]}; it must be in 0..1')
     for name, space in self.obs_space.items():

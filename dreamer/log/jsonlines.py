@@ -9,18 +9,25 @@ import pathlib
 from dreamer.errors import UserError
 
 
-def read_lines(path: str | os.PathLike) -> tuple[list[dict], int]:
-  """Returns (dicts of a JSON lines file, number of damaged lines).
+def read_numbered(path: str | os.PathLike) -> list[tuple[int, dict | None]]:
+  """Returns (number, dict) of all lines of a file; None: a damaged line.
 
-  A missing file is empty. Raises UserError where it can't be read.
+  Empty lines don't count; a missing file has none. NaN becomes None. Raises
+  UserError where the file can't be read.
   """
   try:
     text = pathlib.Path(path).read_text(encoding='utf-8', errors='replace')
   except FileNotFoundError:
-    return [], 0
+    return []
   except OSError as e:
     raise UserError(f'{path}: cannot read: {e.strerror or e}') from None
-  rows = [_parse(line) for line in text.split('\n') if line]
+  return [(number, _parse(line))
+          for number, line in enumerate(text.split('\n'), 1) if line.strip()]
+
+
+def read_lines(path: str | os.PathLike) -> tuple[list[dict], int]:
+  """Returns (dicts of a file, number of damaged lines); see read_numbered."""
+  rows = [row for _, row in read_numbered(path)]
   good = [row for row in rows if row is not None]
   return good, len(rows) - len(good)
 
@@ -30,7 +37,7 @@ def to_line(row: dict) -> str:
   return json.dumps(row, allow_nan=False) + '\n'
 
 
-def _parse(line):
+def _parse(line: str) -> dict | None:
   try:
     row = json.loads(line, parse_constant=lambda name: None)
   except (ValueError, RecursionError):

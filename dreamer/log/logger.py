@@ -11,6 +11,9 @@ import math
 import pathlib
 import time
 
+from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.summary.writer.record_writer import RecordWriter
+
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
 from dreamer.log import video
@@ -78,7 +81,7 @@ class Logger:
     scalars = {name: self._finite(name, value, step)
                for name, value in scalars.items()}
     self._values.clear()
-    self._jsonl.write({**row, **scalars})
+    self._jsonl.complete({**row, **scalars})
     self._board.scalars(step, {
         'agent_steps': agent_steps, 'updates': updates, **scalars})
     self._write_videos(step)
@@ -139,7 +142,7 @@ class _JsonLines:
   """Appends to NAME.jsonl, after bringing it in line with a checkpoint."""
 
   def __init__(self, logdir, name, initial):
-    path = logdir / f'{name}.jsonl'
+    self._path = path = logdir / f'{name}.jsonl'
     try:
       logdir.mkdir(parents=True, exist_ok=True)
       kept, later = self._read(path, initial)
@@ -150,6 +153,7 @@ class _JsonLines:
       if kept or later or self.repaired:
         with atomic_write(path, 'w') as file:
           file.writelines(map(to_line, kept))
+      self._last = kept[-1] if kept else {}
       self._file = open(path, 'a', encoding='utf-8')
     except OSError as e:
       raise UserError(_refused(path, e)) from None
@@ -163,11 +167,29 @@ class _JsonLines:
     return kept, [row for row in good if row['step'] > initial]
 
   def write(self, row):
+    """Adds a row."""
     try:
       self._file.write(to_line(row))
       self._file.flush()
     except OSError as e:
-      raise UserError(_refused(self._file.name, e)) from None
+      raise UserError(_refused(self._path, e)) from None
+    self._last = row
+
+  def complete(self, row):
+    """Adds a row, or puts it into the last one if that has its step.
+
+    So it is where a run continues at a step that it had ended at.
+    """
+    if self._last.get('step') != row['step']:
+      self.write(row)
+      return
+    row = {**self._last, **row}
+    before = read_lines(self._path)[0][:-1]
+    self._file.close()
+    with atomic_write(self._path, 'w') as file:
+      file.writelines(map(to_line, [*before, row]))
+    self._file = open(self._path, 'a', encoding='utf-8')
+    self._last = row
 
   def close(self):
     with contextlib.suppress(OSError):  # Told by `write`, which flushes.
@@ -182,8 +204,6 @@ class _TensorBoard:
   """
 
   def __init__(self, logdir, initial):
-    from tensorboard.compat.proto import event_pb2, summary_pb2
-    from tensorboard.summary.writer.record_writer import RecordWriter
     self._event, self._summary = event_pb2.Event, summary_pb2.Summary
     name = f'events.out.tfevents.{int(time.time()):010d}.{initial:012d}'
     try:

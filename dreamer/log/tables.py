@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -58,6 +59,22 @@ def to_html(table: Table) -> str:
 def number(value: float | None, digits: int = 1) -> str:
   """Returns a number for a cell; `-` where there is none."""
   return '-' if value is None else f'{value:,.{digits}f}'
+
+
+def interval(mean: float, low: float, high: float, digits: int = 1) -> str:
+  """Returns a number with its interval, if that is finite."""
+  if not math.isfinite(low + high):
+    return number(mean, digits)
+  return (f'{number(mean, digits)} [{number(low, digits)}, '
+          f'{number(high, digits)}]')
+
+
+def amount(steps: float) -> str:
+  """Returns a large number in short: 500, 200k, 1.5M."""
+  for size, unit in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
+    if abs(steps) >= size:
+      return f'{steps / size:g}{unit}'
+  return f'{steps:g}'
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int], left: int) -> str:

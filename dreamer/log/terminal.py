@@ -6,6 +6,8 @@ import os
 import sys
 import time
 
+from tqdm import tqdm
+
 
 class Terminal:
   """A live progress bar on a terminal, a plain line now and then elsewhere."""
@@ -18,7 +20,6 @@ class Terminal:
     self._state = None
     self._interval = 10.0  # seconds
     if _is_terminal(sys.stderr):
-      from tqdm import tqdm
       self._interval = 0.2
       self._bar = tqdm(
           total=total, initial=initial, file=sys.stderr, dynamic_ncols=True,

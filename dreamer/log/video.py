@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from dreamer.files import atomic_write
 
@@ -23,7 +24,6 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   All frames share one palette of 256 colours, drawn from 32 of them; GIF
   counts time in 1/100 s, and viewers play no faster than 50 fps.
   """
-  from PIL import Image
   frames = np.asarray(frames)
   assert frames.dtype == np.uint8 and frames.ndim == 4, frames.shape
   assert len(frames) and frames.shape[-1] in (1, 3) and fps > 0
@@ -43,7 +43,6 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
 
 def label(frames: np.ndarray, labels: Sequence[str]) -> np.ndarray:
   """Adds a strip on the left, labels from top to bottom, to [T, H, W, C]."""
-  from PIL import Image, ImageDraw
   length, height, _, channels = frames.shape
   wide = max(ImageDraw.Draw(Image.new('L', (1, 1))).textlength(text)
              for text in labels)

@@ -1,0 +1,1 @@
+"""What computes on tensors; the only folder of the core with TensorFlow."""

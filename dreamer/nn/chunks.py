@@ -1,9 +1,16 @@
 """Means over many rows, computed a few rows at a time."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
+from dreamer.nn.layers import Module
 
-def mean(loss, module, rows, size):
+
+def mean(loss: Callable, module: Module, rows: Sequence[tf.Tensor],
+         size: int) -> tf.Tensor:
   """Mean of `loss(module, *rows)` [n] over all rows, in chunks of `size`.
 
   Args are a Module, a list of tensors [N, ...] of which the first gets a

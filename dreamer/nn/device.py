@@ -1,5 +1,7 @@
 """TensorFlow's settings for the whole process, before its first use."""
 
+from __future__ import annotations
+
 import contextlib
 import gc
 import os
@@ -7,6 +9,8 @@ import pathlib
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 from dreamer.errors import UserError
 
@@ -17,7 +21,7 @@ NOISE = (
     'This TensorFlow binary is optimized', 'To enable the following instr')
 
 
-def setup(config):
+def setup(config: Any) -> None:
   """Imports TensorFlow and sets its threads, memory and determinism.
 
   Raises UserError where it runs already with another number of threads.
@@ -45,6 +49,7 @@ def setup(config):
 
 def _libraries():
   """TensorFlow, and the distributions, which load when they are named."""
+  # Seconds, and environment variables have to be set before.
   import tensorflow as tf
   import tensorflow_probability as tfp
   return tf, tfp.distributions
@@ -76,7 +81,7 @@ def _set_threads(threading, amount):
 
 
 @contextlib.contextmanager
-def without_gc():
+def without_gc() -> Iterator[None]:
   """For imports and tracing: few cycles, and seconds of looking for them."""
   enabled = gc.isenabled()
   gc.disable()

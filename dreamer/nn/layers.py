@@ -1,7 +1,11 @@
 """Layers on tf.Variable, built in __init__ from given sizes."""
 
+from __future__ import annotations
+
 import copy
 import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,50 +17,70 @@ ACTS = {'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
 class Module:
   """A named tree of weights.
 
-  Variables are created in `__init__` of the leaf layers only. `map` makes a
-  copy whose weights went through a function; layers work on variables and on
-  such tensors alike:
+  Variables are created in `__init__` of the leaf layers only. Submodules are
+  attributes or stand in a list; in any other container they raise TypeError,
+  as they would be neither trained nor saved. `map` makes a copy whose weights
+  went through a function; layers work on variables and on such tensors alike:
 
     half = module.map(lambda w: tf.cast(w, tf.bfloat16))
     frozen = module.map(tf.stop_gradient)
   """
 
-  def __init__(self, name):
+  def __init__(self, name: str):
     self.name = name
-    self.w = {}
+    self.w: dict[str, tf.Variable] = {}
 
   @property
-  def children(self):
-    for value in vars(self).values():
-      for item in value if isinstance(value, list) else [value]:
+  def children(self) -> Iterator[Module]:
+    """Submodules in the order of creation."""
+    for key, value in vars(self).items():
+      items = value if isinstance(value, list) else [value]
+      for item in items:
         if isinstance(item, Module):
           yield item
+        elif _holds_modules(item):
+          raise TypeError(
+              f'{self.name}.{key}: modules in a {type(value).__name__} are '
+              'not found; keep each in an attribute, or all in a list')
 
   @property
-  def variables(self):
+  def variables(self) -> dict[str, tf.Variable]:
     """Dict of full name to tf.Variable, in the order of creation."""
     found = {f'{self.name}/{kind}': w for kind, w in self.w.items()}
     for child in self.children:
       found.update(child.variables)
     return found
 
-  def add(self, kind, value):
+  def add(self, kind: str, value: np.ndarray) -> None:
+    """A weight of this layer with its first value."""
     value = np.asarray(value, np.float32)
     self.w[kind] = tf.Variable(value, name=f'{self.name}/{kind}')
 
-  def map(self, fn):
+  def map(self, fn: Callable) -> Module:
     """A copy of the tree with `fn` applied to every weight."""
     other = copy.copy(self)
     other.w = {kind: fn(w) for kind, w in self.w.items()}
+    list(self.children)  # Raises for those that would keep their weights.
     for key, value in vars(self).items():
       if isinstance(value, Module):
         setattr(other, key, value.map(fn))
-      elif isinstance(value, list) and value and isinstance(value[0], Module):
-        setattr(other, key, [item.map(fn) for item in value])
+      elif isinstance(value, list):
+        setattr(other, key, [item.map(fn) if isinstance(
+            item, Module) else item for item in value])
     return other
 
 
-def two_gradients(module, x):
+def _holds_modules(value):
+  """Whether a container has modules in it, at any depth."""
+  if isinstance(value, dict):
+    value = value.values()
+  elif not isinstance(value, (list, tuple, set, frozenset)):
+    return False
+  return any(isinstance(x, Module) or _holds_modules(x) for x in value)
+
+
+def two_gradients(
+    module: Module, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
   """module(x) twice, for one forward pass.
 
   The first result has a gradient to x but none to the weights, the second to
@@ -79,19 +103,20 @@ def two_gradients(module, x):
 class Init:
   """Initial weights: a function of the seed and of the weight's name."""
 
-  def __init__(self, seed):
+  def __init__(self, seed: int):
     self.seed = seed
 
-  def rng(self, name):
+  def rng(self, name: str) -> np.random.Generator:
+    """Generator of the weight's values."""
     return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
-  def glorot(self, name, shape):
+  def glorot(self, name: str, shape: tuple) -> np.ndarray:
     """Uniform of variance 2 / (fan in + fan out); shape [..., in, out]."""
     field = np.prod(shape[:-2], dtype=np.int64)
     limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
     return self.rng(name).uniform(-limit, limit, shape)
 
-  def orthogonal(self, name, shape):
+  def orthogonal(self, name: str, shape: tuple) -> np.ndarray:
     """Rows (or columns) of a random rotation; shape [in, out]."""
     tall = self.rng(name).standard_normal((max(shape), min(shape)))
     q, r = np.linalg.qr(tall)
@@ -99,33 +124,60 @@ class Init:
     return q if shape[0] >= shape[1] else q.T
 
 
-class Dense(Module):
-  """act(x @ kernel + bias) for x [..., In]; returns [..., Out]."""
+class Layer(Module):
+  """A linear map with a bias, then a norm (none or layer), an activation."""
 
-  def __init__(self, name, size_in, size_out, init, act='none'):
+  def __init__(self, name: str, shape: tuple, size_out: int, init: Init,
+               act: str = 'none', norm: str = 'none'):
     super().__init__(name)
     self.act = ACTS[act]
-    self.sizes = (size_in, size_out)
-    self.add('kernel', init.glorot(f'{name}/kernel', self.sizes))
+    self.add('kernel', init.glorot(f'{name}/kernel', shape))
     self.add('bias', np.zeros(size_out))
+    self.norm = LayerNorm(f'{name}/norm', size_out) if norm == 'layer' else None
 
-  def __call__(self, x):
-    return self.act(self.linear(x))
-
-  def linear(self, x):
-    """The layer without its activation."""
-    return tf.nn.bias_add(matmul(x, self.w['kernel']), self.w['bias'])
-
-  def split(self, size):
-    """The kernel's rows [:size] and [size:], for an input in two parts.
-
-    concat(x, y) @ kernel = x @ rows[:size] + y @ rows[size:], so the part
-    that doesn't depend on a recurrent state can leave the recurrence.
-    """
-    return self.w['kernel'][:size], self.w['kernel'][size:]
+  def _finish(self, x):
+    """Norm and activation of what has its bias."""
+    return self.act(self.norm(x) if self.norm else x)
 
 
-def matmul(x, kernel):
+class Dense(Layer):
+  """act(norm(x @ kernel + bias)) for x [..., In]; returns [..., Out]."""
+
+  def __init__(self, name: str, size_in: int, size_out: int, init: Init,
+               act: str = 'none', norm: str = 'none'):
+    super().__init__(name, (size_in, size_out), size_out, init, act, norm)
+
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    x = matmul(x, self.w['kernel'])
+    return self._finish(tf.nn.bias_add(x, self.w['bias']))
+
+
+class SplitDense(Layer):
+  """A Dense layer over [x, y] whose part of y can be computed before x.
+
+  concat(x, y) @ kernel = x @ rows[:size] + y @ rows[size:], so what doesn't
+  depend on a recurrent state can leave the recurrence:
+
+    ahead = layer.ahead(y)  # for all steps at once
+    out = layer(x, ahead)
+  """
+
+  def __init__(self, name: str, size_x: int, size_y: int, size_out: int,
+               init: Init, act: str = 'none', norm: str = 'none'):
+    shape = size_x + size_y, size_out
+    super().__init__(name, shape, size_out, init, act, norm)
+    self.size = size_x
+
+  def ahead(self, y: tf.Tensor) -> tf.Tensor:
+    """The part of y [..., Y]: [..., Out]."""
+    return matmul(y, self.w['kernel'][self.size:])
+
+  def __call__(self, x: tf.Tensor, ahead: tf.Tensor) -> tf.Tensor:
+    x = matmul(x, self.w['kernel'][:self.size])
+    return self._finish(x + ahead + self.w['bias'])
+
+
+def matmul(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   """x [..., In] @ kernel [In, Out] in the kernel's precision."""
   x = tf.cast(x, kernel.dtype)
   if x.shape.rank == 2:  # TensorFlow joins it with bias_add and activation.
@@ -142,12 +194,12 @@ class LayerNorm(Module):
 
   EPS = 1e-3
 
-  def __init__(self, name, size):
+  def __init__(self, name: str, size: int):
     super().__init__(name)
     self.add('gamma', np.ones(size))
     self.add('beta', np.zeros(size))
 
-  def __call__(self, x):
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
     dtype, x = x.dtype, tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(x, -1, keepdims=True)
     scale = tf.math.rsqrt(variance + self.EPS)
@@ -156,45 +208,22 @@ class LayerNorm(Module):
     return tf.cast((x - mean) * scale + beta, dtype)
 
 
-class Normed(Module):
-  """act(norm(layer(x)))"""
-
-  def __init__(self, layer, norm, act):
-    super().__init__(layer.name)
-    self.layer, self.norm, self.act = layer, norm, ACTS[act]
-
-  def __call__(self, x):
-    return self.act(self.norm(self.layer(x)))
-
-
-def normed(make, norm, name, size, act):
-  """The layer `make(act)`, or one with a norm before the activation.
-
-  norm is `none` or `layer`; name and size are those of the LayerNorm.
-  """
-  if norm == 'none':
-    return make(act)
-  return Normed(make('none'), LayerNorm(name, size), act)
-
-
-class Conv(Module):
+class Conv(Layer):
   """Convolution, VALID, for x [N, H, W, In]; kernel [kh, kw, In, Out]."""
 
-  def __init__(self, name, size_in, size_out, kernel, stride, init, act):
-    super().__init__(name)
-    self.act = ACTS[act]
+  def __init__(self, name: str, size_in: int, size_out: int, kernel: int,
+               stride: int, init: Init, act: str = 'none', norm: str = 'none'):
+    shape = kernel, kernel, size_in, size_out
+    super().__init__(name, shape, size_out, init, act, norm)
     self.stride = stride
-    shape = (kernel, kernel, size_in, size_out)
-    self.add('kernel', init.glorot(f'{name}/kernel', shape))
-    self.add('bias', np.zeros(size_out))
 
-  def __call__(self, x):
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
     kernel = self.w['kernel']
     x = tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, self.stride, 'VALID')
-    return self.act(tf.nn.bias_add(x, self.w['bias']))
+    return self._finish(tf.nn.bias_add(x, self.w['bias']))
 
 
-class ConvTranspose(Module):
+class ConvTranspose(Layer):
   """Transposed convolution, VALID, for x [N, H, W, In].
 
   The kernel is [kh, kw, Out, In]. Two cases that TensorFlow is slow at on
@@ -202,18 +231,16 @@ class ConvTranspose(Module):
   with stride 2 and few outputs (`subpixel`).
   """
 
-  def __init__(self, name, size_in, size_out, kernel, stride, init, act,
-               subpixel=False):
-    super().__init__(name)
-    self.act = ACTS[act]
+  def __init__(self, name: str, size_in: int, size_out: int, kernel: int,
+               stride: int, init: Init, act: str = 'none', norm: str = 'none',
+               subpixel: bool = False):
+    shape = kernel, kernel, size_out, size_in
+    super().__init__(name, shape, size_out, init, act, norm)
     self.stride = stride
     self.subpixel = subpixel
     assert not subpixel or (stride == 2 and kernel % 2 == 0), (stride, kernel)
-    shape = (kernel, kernel, size_out, size_in)
-    self.add('kernel', init.glorot(f'{name}/kernel', shape))
-    self.add('bias', np.zeros(size_out))
 
-  def __call__(self, x):
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
     x = tf.cast(x, self.w['kernel'].dtype)
     if x.shape[1] == x.shape[2] == 1:
       x = self._from_point(x)
@@ -221,7 +248,7 @@ class ConvTranspose(Module):
       x = subpixel_transpose(x, self.w['kernel'])
     else:
       x = self._transpose(x)
-    return self.act(tf.nn.bias_add(x, self.w['bias']))
+    return self._finish(tf.nn.bias_add(x, self.w['bias']))
 
   def _transpose(self, x):
     kernel = self.w['kernel']
@@ -239,7 +266,7 @@ class ConvTranspose(Module):
 
 
 @tf.custom_gradient
-def subpixel_transpose(x, kernel):
+def subpixel_transpose(x: tf.Tensor, kernel: tf.Tensor) -> tuple:
   """conv2d_transpose(x, kernel, stride 2, VALID) for an even kernel.
 
   Output pixel 2 q + r takes input q - j through kernel row 2 j + r. That is a
@@ -271,7 +298,7 @@ class GRU(Module):
   h = z * h_prev + (1 - z) * tanh(x_h + r * (h_prev @ U_h + b_h)).
   """
 
-  def __init__(self, name, size_in, units, init):
+  def __init__(self, name: str, size_in: int, units: int, init: Init):
     super().__init__(name)
     self.units = units
     shapes = (size_in, 3 * units), (units, 3 * units)
@@ -280,7 +307,7 @@ class GRU(Module):
         f'{name}/recurrent_kernel', shapes[1]))
     self.add('bias', np.zeros((2, 3 * units)))
 
-  def __call__(self, x, state):
+  def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
     """x [B, In] and state [B, U] float32 to the next state [B, U]."""
     w = self.w
     x = tf.nn.bias_add(matmul(x, w['kernel']), w['bias'][0])
@@ -301,13 +328,13 @@ class BlockGRU(Module):
   h = (1 - u) c + u h_prev. Gate biases start at 1.
   """
 
-  def __init__(self, name, size_in, units, init):
+  def __init__(self, name: str, size_in: int, units: int, init: Init):
     super().__init__(name)
     self.gates = Dense(f'{name}/gates', size_in + units, 2 * units, init)
     self.gates.w['bias'].assign(tf.ones(2 * units))
     self.candidate = Dense(f'{name}/candidate', size_in + units, units, init)
 
-  def __call__(self, x, state):
+  def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
     """x [B, In] and state [B, U] float32 to the next state [B, U]."""
     x = tf.cast(x, tf.float32)
     gates = self.gates(tf.concat([x, state], -1))
@@ -324,12 +351,13 @@ class NormGRU(Module):
   with g = sigmoid(u - 1): the reset comes after the matmul.
   """
 
-  def __init__(self, name, size_in, units, init, norm=True):
+  def __init__(self, name: str, size_in: int, units: int, init: Init,
+               norm: bool = True):
     super().__init__(name)
     self.dense = Dense(f'{name}/dense', size_in + units, 3 * units, init)
     self.norm = LayerNorm(f'{name}/norm', 3 * units) if norm else None
 
-  def __call__(self, x, state):
+  def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
     """x [B, In] and state [B, U] float32 to the next state [B, U]."""
     x = tf.concat([x, tf.cast(state, x.dtype)], -1)
     parts = tf.cast(self.dense(x), tf.float32)
@@ -342,7 +370,8 @@ class NormGRU(Module):
 GRUS = {'reset_after': GRU, 'reset_before': BlockGRU}
 
 
-def scan(step, inputs, initial, unroll=False):
+def scan(step: Callable, inputs: Any, initial: Any,
+         unroll: bool = False) -> Any:
   """Folds `step(state, input) -> state` over the inputs' first axis.
 
   Inputs and states are nested structures of tensors; returns the states,

@@ -1,31 +1,31 @@
 """Networks that both papers use, with sizes and activations as arguments."""
 
-import functools
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import layers
+from dreamer.nn import chunks, dists, layers
+
+IMAGES = 250  # decoded at a time; bounds the memory
 
 
 class ConvEncoder(layers.Module):
-  """Four convolutions, images [..., 64, 64, C] to embeds [..., 32 depth].
+  """Four convolutions, images [..., 64, 64, C] to embeds [..., 32 depth]."""
 
-  `names` are those of the layers; norms are called convnorm0, ...
-  """
-
-  def __init__(self, name, channels, depth, act, init, norm='none',
-               names=('h1', 'h2', 'h3', 'h4')):
+  def __init__(self, name: str, channels: int, depth: int, act: str,
+               init: layers.Init, norm: str = 'none'):
     super().__init__(name)
     sizes = [channels, depth, 2 * depth, 4 * depth, 8 * depth]
     self.layers = [
-        layers.normed(
-            functools.partial(
-                layers.Conv, f'{name}/{names[i]}', *sizes[i:i + 2], 4, 2, init),
-            norm, f'{name}/convnorm{i}', sizes[i + 1], act)
+        layers.Conv(f'{name}/conv{i + 1}', *sizes[i:i + 2], 4, 2, init, act,
+                    norm)
         for i in range(4)]
     self.size = 32 * depth
 
-  def __call__(self, image):
+  def __call__(self, image: tf.Tensor) -> tf.Tensor:
     x = tf.reshape(image, [-1, *image.shape[-3:]])
     for layer in self.layers:
       x = layer(x)
@@ -36,29 +36,22 @@ class ConvEncoder(layers.Module):
 
 
 class ConvDecoder(layers.Module):
-  """Features [N, F] to image means [N, 64, 64, C].
+  """Features [N, F] to image means [N, 64, 64, C]."""
 
-  `names` are those of the layers; norms are called convnorm0, ...
-  """
-
-  def __init__(self, name, size_in, channels, depth, act, init, norm='none',
-               names=('h1', 'h2', 'h3', 'h4', 'h5')):
+  def __init__(self, name: str, size_in: int, channels: int, depth: int,
+               act: str, init: layers.Init, norm: str = 'none'):
     super().__init__(name)
     self.size = 32 * depth
-    first, *names = names
-    self.dense = layers.Dense(f'{name}/{first}', size_in, self.size, init)
+    self.dense = layers.Dense(f'{name}/conv_in', size_in, self.size, init)
     sizes = [self.size, 4 * depth, 2 * depth, depth, channels]
-    self.layers = []
-    for i, kernel in enumerate((5, 5, 6, 6)):
-      last = i == 3
-      self.layers.append(layers.normed(
-          functools.partial(
-              layers.ConvTranspose, f'{name}/{names[i]}', *sizes[i:i + 2],
-              kernel, 2, init, subpixel=last),
-          'none' if last else norm, f'{name}/convnorm{i}', sizes[i + 1],
-          'none' if last else act))
+    self.layers = [
+        layers.ConvTranspose(
+            f'{name}/conv{i + 1}', *sizes[i:i + 2], kernel, 2, init, act, norm)
+        for i, kernel in enumerate((5, 5, 6))]
+    self.layers.append(layers.ConvTranspose(
+        f'{name}/conv4', *sizes[3:], 6, 2, init, subpixel=True))
 
-  def __call__(self, feat):
+  def __call__(self, feat: tf.Tensor) -> tf.Tensor:
     x = tf.reshape(self.dense(feat), [-1, 1, 1, self.size])
     for layer in self.layers:
       x = layer(x)
@@ -66,29 +59,24 @@ class ConvDecoder(layers.Module):
 
 
 class MLP(layers.Module):
-  """Dense layers h0, h1, ... and one linear output per name in `outs`.
+  """Layers dense1, dense2, ... and one linear output per name in `outs`.
 
-  Without outputs the result is that of the last layer. `hidden` and `normed`
-  are the patterns of the names of layers and norms.
+  Without outputs the result is that of the last layer.
   """
 
-  def __init__(self, name, size_in, depth, units, act, outs, init,
-               norm='none', hidden='h{}', normed='norm{}'):
+  def __init__(self, name: str, size_in: int, depth: int, units: int, act: str,
+               outs: Mapping[str, int], init: layers.Init, norm: str = 'none'):
     super().__init__(name)
     sizes = [size_in] + [units] * depth
     self.layers = [
-        layers.normed(
-            functools.partial(
-                layers.Dense, f'{name}/{hidden.format(i)}', sizes[i], units,
-                init),
-            norm, f'{name}/{normed.format(i)}', units, act)
+        layers.Dense(f'{name}/dense{i + 1}', sizes[i], units, init, act, norm)
         for i in range(depth)]
     self.outs = [
         layers.Dense(f'{name}/{key}', sizes[-1], size, init)
         for key, size in outs.items()]
     self.width = sizes[-1]
 
-  def __call__(self, x):
+  def __call__(self, x: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
     """x [..., In] to one float32 [..., Out] for each output."""
     lead = _lengths(x)[:-1]
     x = tf.reshape(x, [-1, x.shape[-1]])
@@ -112,9 +100,118 @@ def _identity(x):
 class ScalarHead(MLP):
   """One number per row: features [..., F] to [...] float32."""
 
-  def __init__(self, name, size_in, config, init, out='hout', **names):
+  def __init__(self, name: str, size_in: int, config: Any, init: layers.Init,
+               norm: str = 'none'):
     super().__init__(name, size_in, config.layers, config.units, config.act,
-                     {out: 1}, init, **names)
+                     {'out': 1}, init, norm)
 
-  def __call__(self, x):
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
     return super().__call__(x)[..., 0]
+
+
+class Encoder(layers.Module):
+  """Images [..., 64, 64, C] and vectors [..., V] to embeds [..., E].
+
+  images and vectors are dicts of name to channels and to length. Images are
+  joined along their channels, vectors to one; the embed is the output of the
+  convolutions beside that of the dense layers.
+  """
+
+  def __init__(self, name: str, images: Mapping[str, int],
+               vectors: Mapping[str, int], init: layers.Init, act: str,
+               depth: int, norm: str = 'none', layers: int = 0,
+               units: int = 0):
+    super().__init__(name)
+    self.images, self.vectors = images, vectors
+    self.size = 0
+    if images:
+      self.conv = ConvEncoder(
+          name, sum(images.values()), depth, act, init, norm)
+      self.size += self.conv.size
+    if vectors:
+      self.mlp = MLP(
+          name, sum(vectors.values()), layers, units, act, {}, init, norm)
+      self.size += self.mlp.width
+
+  @property
+  def keys(self) -> tuple[str, ...]:
+    """Names of the observations that are read."""
+    return *self.images, *self.vectors
+
+  def __call__(self, data: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    outs = []
+    if self.images:
+      images = [data[key] for key in self.images]
+      outs.append(self.conv(tf.concat(images, -1)))
+    if self.vectors:
+      vectors = [data[key] for key in self.vectors]
+      outs.append(self.mlp(tf.concat(vectors, -1)))
+    return tf.concat([tf.cast(x, outs[-1].dtype) for x in outs], -1)
+
+
+class Decoder(layers.Module):
+  """Means of images and vectors from features; Normal(mean, 1) all.
+
+  images and vectors are those of Encoder; without any it has no weights.
+  """
+
+  def __init__(self, name: str, size_in: int, images: Mapping[str, int],
+               vectors: Mapping[str, int], init: layers.Init, act: str,
+               depth: int, norm: str = 'none', layers: int = 0,
+               units: int = 0):
+    super().__init__(name)
+    self.images, self.vectors = images, vectors
+    if images:
+      self.conv = ConvDecoder(
+          name, size_in, sum(images.values()), depth, act, init, norm)
+    if vectors:
+      outs = {f'out/{key}': size for key, size in vectors.items()}
+      self.mlp = MLP(name, size_in, layers, units, act, outs, init, norm)
+
+  @property
+  def keys(self) -> tuple[str, ...]:
+    """Names of the observations that are predicted."""
+    return *self.images, *self.vectors
+
+  def image_means(self, feat: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Dict of key to means [..., 64, 64, C] of features [..., F]."""
+    if not self.images:
+      return {}
+    x = self.conv(tf.reshape(feat, [-1, feat.shape[-1]]))
+    x = tf.reshape(x, tf.concat([tf.shape(feat)[:-1], x.shape[1:]], 0))
+    parts = tf.split(x, list(self.images.values()), -1)
+    return dict(zip(self.images, parts, strict=True))
+
+  def vector_means(self, feat: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Dict of key to means [..., V] of features [..., F]."""
+    if not self.vectors:
+      return {}
+    means = self.mlp(feat)
+    means = means if len(self.vectors) > 1 else [means]
+    return dict(zip(self.vectors, means, strict=True))
+
+  def losses(
+      self, feat: tf.Tensor,
+      data: Mapping[str, tf.Tensor]) -> tuple[dict, dict, dict]:
+    """Losses by key, log densities [B, T] and means of features [B, T, F].
+
+    A single image is decoded in chunks; its means and densities are then
+    another computation, left out of the graph unless something reads them.
+    """
+    means = {**self.image_means(feat), **self.vector_means(feat)}
+    like = {key: dists.unit_normal_log_prob(
+        data[key], mean, 3 if key in self.images else 1)
+            for key, mean in means.items()}
+    losses = {key: -tf.reduce_mean(value) for key, value in like.items()}
+    if len(self.images) == 1:
+      key, = self.images
+      losses[key] = self._image_loss(feat, data[key])
+    return losses, like, means
+
+  def _image_loss(self, feat, image):
+    """Mean negative log density of an image, some at a time."""
+    rows = [tf.reshape(feat, [-1, feat.shape[-1]]),
+            tf.reshape(image, [-1, *image.shape[-3:]])]
+    loss = lambda decode, feat, target: -dists.unit_normal_log_prob(
+        target, decode(feat), 3)
+    return chunks.mean(loss, self.conv, rows, IMAGES)

@@ -1,7 +1,10 @@
 """Every random number of a train or policy step."""
 
-import math
+from __future__ import annotations
+
+import copy
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,71 +15,40 @@ class Noise:
 
   A counter is the number of updates or of policy calls; it makes a resumed
   run continue with the bits of a run that never stopped, with no generator
-  to save. Two draws of one step need two names.
+  to save. Two draws of one step need two names: a name that was drawn raises
+  ValueError. (A traced function draws once, while it is traced.)
   """
 
-  def __init__(self, seed, counter):
+  def __init__(self, seed: str, counter: int | tf.Tensor | tf.Variable):
     self.seed = seed
     # A variable is read here and now, not at each draw.
     self.counter = tf.cast(tf.convert_to_tensor(counter), tf.int64)
+    self._drawn: set[str] = set()
 
-  def named(self, name):
+  def named(self, name: str) -> Noise:
     """Other draws of the same step, for a part that uses the same names."""
-    return Noise(f'{self.seed}/{name}', self.counter)
+    other = copy.copy(self)
+    other.seed = f'{self.seed}/{name}'
+    return other
 
   def _seed(self, name):
-    key = zlib.crc32(f'{self.seed}/{name}'.encode())
+    name = f'{self.seed}/{name}'
+    if name in self._drawn:
+      raise ValueError(f'noise {name} is drawn twice in one step')
+    self._drawn.add(name)
+    key = zlib.crc32(name.encode())
     return tf.stack([tf.constant(key, tf.int64), self.counter])
 
-  def _bits(self, name, shape):
-    """Random uint32 [*shape].
+  def normal(self, name: str, shape: Sequence[int]) -> tf.Tensor:
+    """Standard normal [*shape] float32."""
+    return tf.random.stateless_normal(shape, self._seed(name))
 
-    Of the draws of TensorFlow only these are the same in its own kernels and
-    compiled by XLA; what is made of them here rounds alike in both.
-    """
-    return tf.random.stateless_uniform(
-        shape, self._seed(name), None, None, tf.uint32, alg='philox')
+  def uniform(self, name: str, shape: Sequence[int]) -> tf.Tensor:
+    """Uniform in [0, 1), [*shape] float32."""
+    return tf.random.stateless_uniform(shape, self._seed(name))
 
-  def normal(self, name, shape):
-    """Standard normal [*shape] float32 (Box and Muller's, in float64)."""
-    amount = math.prod(shape)
-    radius, angle = tf.unstack(_open(self._bits(name, [2, -(-amount // 2)])))
-    radius, angle = tf.sqrt(-2 * tf.math.log(radius)), 2 * np.pi * angle
-    pairs = tf.stack([radius * tf.cos(angle), radius * tf.sin(angle)])
-    flat = tf.reshape(tf.cast(pairs, tf.float32), [-1])
-    return tf.reshape(flat[:amount], shape)
-
-  def uniform(self, name, shape):
-    """Uniform in [0, 1), [*shape] float32: all multiples of 2^-24."""
-    bits = tf.bitwise.right_shift(self._bits(name, shape), np.uint32(8))
-    return tf.cast(bits, tf.float32) * np.float32(2 ** -24)
-
-  def gumbel(self, name, shape):
+  def gumbel(self, name: str, shape: Sequence[int]) -> tf.Tensor:
     """Standard Gumbel [*shape] float32: argmax(logits + it) is a sample."""
-    uniform = _open(self._bits(name, shape))
-    return tf.cast(-tf.math.log(-tf.math.log(uniform)), tf.float32)
-
-
-def _open(bits):
-  """uint32 to float64 in (0, 1), never 0 nor 1."""
-  return (tf.cast(bits, tf.float64) + 0.5) * 2.0 ** -32
-
-
-class FixedNoise:
-  """Constants in place of draws: normal .5, uniform .5, Gumbel 0.
-
-  Samples become mean + std / 2 and one_hot(argmax), for parity tests.
-  """
-
-  def named(self, name):
-    del name
-    return self
-
-  def normal(self, name, shape):
-    return tf.fill(shape, 0.5)
-
-  def uniform(self, name, shape):
-    return tf.fill(shape, 0.5)
-
-  def gumbel(self, name, shape):
-    return tf.zeros(shape)
+    tiny = np.finfo(np.float32).tiny
+    uniform = tf.random.stateless_uniform(shape, self._seed(name), tiny, 1.0)
+    return -tf.math.log(-tf.math.log(uniform))

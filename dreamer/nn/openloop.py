@@ -1,9 +1,11 @@
 """Videos that compare predictions with what happened."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 
-def compare(truth, model):
+def compare(truth: tf.Tensor, model: tf.Tensor) -> tf.Tensor:
   """Truth, prediction and error below each other, sequences side by side.
 
   Args are pixels [T, B, H, W, C] in [0, 1], predictions perhaps beyond;
@@ -15,6 +17,6 @@ def compare(truth, model):
   return tf.reshape(video, [length, height, rows * width, channels])
 
 
-def to_uint8(video):
+def to_uint8(video: tf.Tensor) -> tf.Tensor:
   """[0, 1] to 0..255, clipped."""
   return tf.cast(tf.round(tf.clip_by_value(video, 0, 1) * 255), tf.uint8)

@@ -1,5 +1,10 @@
 """Adam with global norm clipping and, for float16, a dynamic loss scale."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,7 +12,7 @@ BETAS = (0.9, 0.999)
 GROWTH_UPDATES = 2000  # good updates until the loss scale doubles
 
 
-def gradient_tape():
+def gradient_tape() -> tf.GradientTape | GraphTape:
   """A persistent GradientTape, or its equal for graphs.
 
   Under a GradientTape, TensorFlow traces a loop and its gradient three times
@@ -27,7 +32,9 @@ class GraphTape:
   def __exit__(self, *args):
     pass
 
-  def gradient(self, target, sources, unconnected_gradients):
+  def gradient(
+      self, target: tf.Tensor, sources: list,
+      unconnected_gradients: tf.UnconnectedGradients) -> list:
     return tf.gradients(
         target, sources, unconnected_gradients=unconnected_gradients)
 
@@ -41,9 +48,11 @@ class Adam:
   share `decay`, whatever the learning rate.
   """
 
-  def __init__(self, name, variables, config, loss_scale=None, decay=0.0):
+  def __init__(
+      self, name: str, variables: Mapping[str, tf.Variable], config: Any,
+      loss_scale: float | None = None, decay: float = 0.0):
     self.name = name
-    self.params = variables
+    self.params = dict(variables)
     self.lr, self.eps, self.clip = config.lr, config.eps, config.clip
     self.decay = decay
     zeros = lambda p: np.zeros(p.shape, np.float32)
@@ -56,7 +65,7 @@ class Adam:
     self.good = tf.Variable(0, dtype=tf.int64)
 
   @property
-  def variables(self):
+  def variables(self) -> dict[str, tf.Variable]:
     """Dict of checkpoint name to tf.Variable."""
     found = {f'{self.name}/m/{k}': m for k, m in self.m.items()}
     found.update({f'{self.name}/v/{k}': v for k, v in self.v.items()})
@@ -64,7 +73,9 @@ class Adam:
       found[f'{self.name}/{key}'] = getattr(self, key)
     return found
 
-  def gradients(self, tape, loss):
+  def gradients(
+      self, tape: tf.GradientTape | GraphTape,
+      loss: tf.Tensor) -> dict[str, tf.Tensor]:
     """d loss / d params by name, zeros where nothing depends on them."""
     with tape:
       scaled = loss * self.loss_scale if self.dynamic else loss
@@ -76,7 +87,7 @@ class Adam:
       grads = [g / self.loss_scale for g in grads]
     return dict(zip(self.params, grads, strict=True))
 
-  def apply(self, grads):
+  def apply(self, grads: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """One step; returns the metrics of the group."""
     grads = list(grads.values())
     norm = tf.linalg.global_norm(grads)

@@ -1,9 +1,13 @@
 """Returns of imagined (or real) sequences: pure functions, time first."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 
-def lambda_return(reward, value, discount, bootstrap, lambda_):
+def lambda_return(
+    reward: tf.Tensor, value: tf.Tensor, discount: tf.Tensor,
+    bootstrap: tf.Tensor, lambda_: float) -> tf.Tensor:
   """Lambda return, eq. 6 of arXiv 1912.01603, by backward recursion.
 
     R_t = r_t + d_t * ((1 - lambda) * v_{t+1} + lambda * R_{t+1})
@@ -26,7 +30,7 @@ def lambda_return(reward, value, discount, bootstrap, lambda_):
   return tf.stack(returns[::-1])
 
 
-def weights(discount):
+def weights(discount: tf.Tensor) -> tf.Tensor:
   """w_0 = 1, w_t = d_0 ... d_{t-1}, gradient stopped; [T, ...] to [T, ...]."""
   ones = tf.ones_like(discount[:1])
   shifted = tf.concat([ones, discount[:-1]], 0)

@@ -1,16 +1,19 @@
 """Values that change over training."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import tensorflow as tf
 
 
-def schedule(config, step):
+def schedule(config: Any, step: int | tf.Tensor) -> tf.Tensor:
   """The value at `step`, a float32 scalar.
 
   constant  start
   linear    start -> end over `duration`
   warmup    0 -> end over `duration`
   exp       start -> end, half of the way each `duration`
-  horizon   1 - 1 / h with h linear: a discount factor
 
   Args are a section with kind, start, end and duration, which is in the unit
   of `step`, here environment steps.
@@ -23,5 +26,4 @@ def schedule(config, step):
   done = tf.clip_by_value(passed, 0.0, 1.0)
   if config.kind == 'warmup':
     return done * config.end
-  value = (1 - done) * config.start + done * config.end
-  return 1 - 1 / value if config.kind == 'horizon' else value
+  return (1 - done) * config.start + done * config.end

@@ -1,0 +1,1 @@
+"""Episodes on disk, and batches of sequences from them."""

@@ -1,25 +1,59 @@
-"""Recorded episodes: their files, and those that are held in memory."""
+"""Recorded episodes: their files, and what is derived from their arrays."""
 
-import collections
-import contextlib
+from __future__ import annotations
+
+import dataclasses
+import functools
 import math
-import os
 import pathlib
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
 from dreamer import npz
 from dreamer.errors import UserError
+from dreamer.npz import Arrays
 
 KEYS = ('image', 'action', 'reward', 'discount',
         'is_first', 'is_last', 'is_terminal')
 
 _NAME = re.compile(r'\d{8}T\d{6}-[^-]+-(\d+)\.npz')
+Spec = tuple[np.dtype, tuple[int, ...]]  # of an array: dtype, shape of a row
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """What the files of one task have in common.
+
+  arrays: the recorded ones by key. overhead: bytes of a file beside their
+  rows; None where files are compressed, so that sizes tell nothing.
+  """
+
+  arrays: dict[str, Spec]
+  overhead: int | None
+
+  @functools.cached_property
+  def row_bytes(self) -> int:
+    return sum(math.prod(shape) * dtype.itemsize
+               for dtype, shape in self.arrays.values())
+
+  def length(self, name: str, size: int) -> int | None:
+    """Rows of a file that is of this kind by its name and its size.
+
+    None: it is not, or only its headers can tell.
+    """
+    match = _NAME.fullmatch(name)
+    if match and self.overhead is not None:
+      named = int(match[1])
+      for rows in (named, named + 1):
+        if rows and size == self.overhead + rows * self.row_bytes:
+          return rows
+    return None
 
 
 class Episode:
-  """A file `<time>-<id>-<length>.npz`; only its headers are in memory.
+  """A file `<time>-<id>-<length>.npz`; its headers are read on first use.
 
   Arrays have `length` rows, the first is the reset: action, reward, discount,
   is_first, is_last, is_terminal, and observations: image uint8 [H, W, C],
@@ -29,63 +63,64 @@ class Episode:
   name counts rows, as danijar/dreamer has it, or rows - 1, as
   danijar/dreamerv2 has it.
 
-  Raises OSError or one of npz.DAMAGE if the file can't be used.
+  What reads the file raises OSError or one of npz.DAMAGE if it can't be used.
   """
 
-  def __init__(self, path):
-    self.path = pathlib.Path(path)
-    match = _NAME.fullmatch(self.path.name)
+  __slots__ = ('_folder', 'name', 'kind', 'length', '_offsets')
+
+  def __init__(self, folder: pathlib.Path, name: str, kind: Kind,
+               length: int) -> None:
+    self._folder, self.name, self.kind = folder, name, kind
+    self.length = length
+    self._offsets: tuple[int | None, ...] | None = None  # not read yet
+
+  @classmethod
+  def open(cls, path: pathlib.Path) -> Episode:
+    """Takes kind and length from the headers."""
+    match = _NAME.fullmatch(path.name)
     if not match:
       raise ValueError('the name is not <time>-<id>-<length>.npz')
-    self._layout = npz.layout(path)
-    self.length = self._rows(int(match[1]))
-    self._check()
-    sizes = [math.prod(x.shape) * x.dtype.itemsize
-             for x in self._layout.values()]
-    self.bytes = sum(sizes)  # in memory, nearly
-    self.stored = all(x.offset is not None for x in self._layout.values())
-
-  def _rows(self, named):
-    if 'action' not in self._layout:
-      raise ValueError('it has no action')
-    shape = self._layout['action'].shape
-    if not shape or not shape[0] or named not in (shape[0], shape[0] - 1):
-      raise ValueError(
-          f'action has shape {shape}, the name says {named} rows')
-    return shape[0]
-
-  def _check(self):
-    if 'reward' not in self._layout:
-      raise ValueError('it has no reward')
-    if not {'discount', 'is_terminal'} & set(self._layout):
-      raise ValueError('it has neither discount nor is_terminal')
-    for key, member in self._layout.items():
-      if member.shape[:1] != (self.length,):
-        raise ValueError(f'{key} has shape {member.shape}, action has '
-                         f'{self.length} rows')
-    image = self._layout.get('image')
-    if image and image.dtype != np.uint8:
-      raise ValueError(f'image is {image.dtype}, not uint8')
+    layout = npz.layout(path)
+    length = _length(layout, int(match[1]))
+    episode = cls(path.parent, path.name, _kind(path, layout, length), length)
+    episode._offsets = tuple(x.offset for x in layout.values())
+    return episode
 
   @property
-  def keys(self):
-    """Those of KEYS that it holds or that are derived: all but the image."""
-    return [k for k in KEYS if k != 'image' or k in self._layout]
+  def path(self) -> pathlib.Path:
+    return self._folder / self.name
 
-  def spec(self, key):
+  @property
+  def bytes(self) -> int:
+    """Size in memory, nearly."""
+    return self.length * self.kind.row_bytes
+
+  @property
+  def stored(self) -> bool:
+    """Whether rows can be read where they lie; see `verify`."""
+    return self._offsets is not None and None not in self._offsets
+
+  @property
+  def keys(self) -> list[str]:
+    """Those of KEYS that it holds or that are derived: all but the image."""
+    return [k for k in KEYS if k != 'image' or k in self.kind.arrays]
+
+  def spec(self, key: str) -> Spec:
     """(dtype, shape of one row) of an array as it is read.
 
     Raises UserError if the episode does not hold it.
     """
-    if key in self._layout:
-      member = self._layout[key]
-      return _as_read(key, member.dtype), member.shape[1:]
+    arrays = self.kind.arrays
+    if key in arrays:
+      dtype, shape = arrays[key]
+      return _as_read(key, dtype), shape
     if key not in KEYS or key == 'image':
-      names = ', '.join(sorted(self._layout))
+      names = ', '.join(sorted(arrays))
       raise UserError(f'{self.path} has no {key}; it holds {names}')
     return _as_read(key, np.dtype(np.float32)), ()
 
-  def check_spec(self, key, dtype, shape):
+  def check_spec(self, key: str, dtype: np.dtype,
+                 shape: tuple[int, ...]) -> None:
     """Raises UserError if an array is not like another episode's."""
     if self.spec(key) != (dtype, shape):
       own = self.spec(key)
@@ -93,13 +128,23 @@ class Episode:
           f'{key} of {self.path} is {own[0]} {list(own[1])}, of another '
           f'episode {dtype} {list(shape)}; a folder is for one task only')
 
-  def load(self):
+  def verify(self) -> None:
+    """Reads the headers, unless that was done; they decide on the kind."""
+    if self._offsets is None:
+      found = Episode.open(self.path)
+      if found.length != self.length:
+        raise ValueError(f'it has {found.length} rows, not {self.length}')
+      self._offsets = found._offsets
+      if found.kind != self.kind:  # else one object serves all files
+        self.kind = found.kind
+
+  def load(self) -> Arrays:
     """All arrays, the derived ones included; verifies checksums."""
     arrays = complete(npz.read(self.path))
     _check_finite(arrays)
     return arrays
 
-  def read(self, out, start):
+  def read(self, out: Arrays, start: int) -> None:
     """Reads only rows [start, start + T) into out[key], each [T, ...].
 
     The file must be `stored`.
@@ -110,8 +155,14 @@ class Episode:
     _check_finite(out)
 
   def _read(self, file, key, start, out):
-    if key in self._layout:
-      return npz.read_rows(file, self._layout[key], start, out)
+    arrays = self.kind.arrays
+    if key in arrays:
+      assert self._offsets is not None, 'call verify() first'
+      dtype, shape = arrays[key]
+      offset = self._offsets[list(arrays).index(key)]
+      npz.read_rows(file, npz.Member(offset, dtype, (self.length, *shape)),
+                    start, out)
+      return
 
     def rows(other):
       value = np.empty(len(out), self.spec(other)[0])
@@ -121,7 +172,36 @@ class Episode:
                        self.length)
 
 
-def complete(arrays):
+def _length(layout, named):
+  """Rows of the arrays, which must fit each other and the name."""
+  if 'action' not in layout:
+    raise ValueError('it has no action')
+  shape = layout['action'].shape
+  if not shape or not shape[0] or named not in (shape[0], shape[0] - 1):
+    raise ValueError(f'action has shape {shape}, the name says {named} rows')
+  if 'reward' not in layout:
+    raise ValueError('it has no reward')
+  if not {'discount', 'is_terminal'} & set(layout):
+    raise ValueError('it has neither discount nor is_terminal')
+  for key, member in layout.items():
+    if member.shape[:1] != shape[:1]:
+      raise ValueError(f'{key} has shape {member.shape}, action has '
+                       f'{shape[0]} rows')
+  image = layout.get('image')
+  if image and image.dtype != np.uint8:
+    raise ValueError(f'image is {image.dtype}, not uint8')
+  return shape[0]
+
+
+def _kind(path, layout, length):
+  kind = Kind({k: (x.dtype, x.shape[1:]) for k, x in layout.items()}, None)
+  if any(x.offset is None for x in layout.values()):
+    return kind
+  return dataclasses.replace(
+      kind, overhead=path.stat().st_size - length * kind.row_bytes)
+
+
+def complete(arrays: Mapping[str, np.ndarray]) -> Arrays:
   """An episode with every key of KEYS derived and floats as float32."""
   length = len(arrays['action'])
   for key, value in arrays.items():
@@ -159,76 +239,3 @@ def _derive(key, rows, index, length):
     return rows('discount') == 0
   assert key == 'discount', key
   return 1.0 - rows('is_terminal').astype(np.float32)
-
-
-class Memory:
-  """Loaded episodes by name, up to `limit` bytes; the least used go first."""
-
-  def __init__(self, limit):
-    self.limit = limit
-    self.bytes = 0
-    self._items = collections.OrderedDict()
-
-  def get(self, name):
-    if name in self._items:
-      self._items.move_to_end(name)
-    return self._items.get(name)
-
-  def has_room(self, size):
-    return self.bytes + size <= self.limit
-
-  def put(self, name, arrays):
-    """Keeps an episode, unless it alone exceeds the limit."""
-    self.remove(name)
-    size = _size(arrays)
-    if size > self.limit:
-      return
-    while not self.has_room(size):
-      self.remove(next(iter(self._items)))
-    self._items[name] = arrays
-    self.bytes += size
-
-  def remove(self, name):
-    if name in self._items:
-      self.bytes -= _size(self._items.pop(name))
-
-
-def _size(arrays):
-  return sum(x.nbytes for x in arrays.values())
-
-
-class Evicted:
-  """Episodes beyond the capacity, in a folder of their own.
-
-  A checkpoint needs the episodes it knows, so files are not deleted when they
-  leave the store: `expire` does it once the checkpoint that was written after
-  them is no longer the newest.
-  """
-
-  def __init__(self, folder):
-    self._folder = pathlib.Path(folder)
-    self._names = set()  # left since the last `expire`
-    self._old = {x.name for x in self._folder.glob('*.npz')}  # before it
-
-  def put(self, path):
-    """Moves a file here; one that can't be moved stays."""
-    with contextlib.suppress(OSError):
-      self._folder.mkdir(exist_ok=True)
-      os.replace(path, self._folder / path.name)
-      self._names.add(path.name)
-
-  def take_back(self, name, folder):
-    """Moves a file into a folder; returns its path there, None if not here."""
-    if name not in self._names | self._old:
-      return None
-    os.replace(self._folder / name, folder / name)
-    self._names.discard(name)
-    self._old.discard(name)
-    return folder / name
-
-  def expire(self):
-    """Deletes the files that were here at the last call already."""
-    for name in self._old:
-      with contextlib.suppress(OSError):
-        (self._folder / name).unlink()
-    self._old, self._names = self._names, set()

@@ -1,19 +1,22 @@
 """Episodes on disk, and batches of sequences drawn from them."""
 
-import calendar
-import hashlib
+from __future__ import annotations
+
 import pathlib
-import time
 import typing
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from dreamer import files, npz
 from dreamer.errors import UserError
+from dreamer.npz import Arrays
 from dreamer.replay import episodes as eps
+from dreamer.replay.folder import Folder
+from dreamer.replay.memory import Memory
 from dreamer.replay.sampling import Sampler
 
-_STAMP = '%Y%m%dT%H%M%S'
+_FEW = 10  # episodes before which a share of short ones says little
 
 
 class Replay:
@@ -42,46 +45,60 @@ class Replay:
   episodes that are loaded as a whole are verified. Compressed recordings are
   always loaded as a whole.
 
-  directory: created if need be.
+  directory: created if need be. Files whose name and size fit the others' are
+    opened when they are first used, so that a start costs few microseconds
+    per episode.
   episodes, starts, min_length, max_length: how pieces are drawn, see Sampler.
-    Episodes of less than min_length agent steps are not stored.
+    Episodes of less than min_length agent steps are not stored. None for
+    min_length stands for 0, and says that the agent does not offer it.
   memory_gb: bound on the episodes held in memory, 10^9 bytes.
   capacity_agent_steps: the oldest episodes leave when there are more agent
     steps, but never the last one, and pieces of them end; 0: no limit. Their
     files are deleted when no kept checkpoint needs them any more
     (danijar/dreamerv2 keeps them).
 
-  Damaged files are moved to `damaged/`, warned about and counted; they never
-  stop training. Not thread-safe.
+  batch_length: rows of the sequences that will be asked for, to count the
+    episodes that are too short before the first sample.
+  owner: whether this process alone uses the folder, as training does. Others
+    leave all files that are there where they are: see Folder.
+
+  Damaged files, found at the start or on first use, are moved to `damaged/`
+  by an owner, warned about and counted; they never stop training. One warning
+  tells when episodes are too short for a sequence, and another one when that
+  becomes true of most of them. Not thread-safe.
   """
 
-  def __init__(self, directory, seed, episodes='uniform', starts='inclusive',
-               memory_gb=4.0, min_length=0, max_length=0,
-               capacity_agent_steps=0):
+  def __init__(self, directory: files.Path, seed: int,
+               episodes: str = 'uniform', starts: str = 'inclusive',
+               memory_gb: float = 4.0, min_length: int | None = None,
+               max_length: int = 0, capacity_agent_steps: int = 0,
+               batch_length: int = 0, owner: bool = False) -> None:
     self.directory = pathlib.Path(directory)
     self._seed = seed
     self._capacity = capacity_agent_steps
-    self._sampler = Sampler(seed, episodes, starts, min_length, max_length)
-    self._memory = eps.Memory(memory_gb * 1e9)
-    self._evicted = eps.Evicted(self.directory / 'evicted')
-    self._rest = None  # of the last piece drawn: a _Piece
+    self._offers_pieces = min_length is not None
+    self._sampler = Sampler(
+        seed, episodes, starts, min_length or 0, max_length, batch_length)
+    self._memory = Memory(memory_gb * 1e9)
+    self._folder = Folder(self.directory, owner)
+    self._rest: _Piece | None = None  # of the last piece drawn
     self._refused = 0  # episodes that were too short to be stored
-    self._damaged = 0
+    self._told_short = 0.0  # the share that a warning stands for
     self._disk_reads = 0
-    self._set_index(self._scan())
+    self._set_index(self._folder.scan())
     self._counter = len(self._index)  # number of the next episode
-    self._saved = None  # the counter in the newest checkpoint
+    self._saved: int | None = None  # the counter in the newest checkpoint
 
   @property
-  def episodes(self):
+  def episodes(self) -> int:
     return len(self._index)
 
   @property
-  def steps(self):
+  def steps(self) -> int:
     """Agent steps: resets do not count."""
     return self._steps
 
-  def add(self, episode):
+  def add(self, episode: Mapping[str, np.ndarray]) -> pathlib.Path | None:
     """Stores a finished episode; returns its path, None if it is too short.
 
     episode: dict of arrays of equal length, the reset row first; floats are
@@ -91,19 +108,31 @@ class Replay:
     arrays = eps.complete(episode)
     length = len(arrays['action'])
     if length <= self._sampler.min_length:
-      return self._refuse(length)
-    path = self.directory / self._next_name(length)
+      self._refused += 1
+      self._tell_short(_FEW)
+      return None
+    path = self._store(arrays, length)
+    self._evict()
+    self._tell_short(_FEW)
+    return path
+
+  def _store(self, arrays, length):
+    path = self.directory / self._folder.next_name(
+        self._seed, self._counter, length)
     self._check_like_others(arrays)
     npz.write(path, arrays)
     self._counter += 1
-    self._index.append(eps.Episode(path))
-    self._sampler.append(length)
-    self._steps += length - 1
-    self._memory.put(path.name, arrays)
-    self._evict()
+    episode = self._folder.open(path)
+    if episode:  # as it always should be, right after it was written
+      self._folder.name_behind([episode])
+      self._index[self._sampler.first + len(self._index)] = episode
+      self._sampler.append(length)
+      self._steps += length - 1
+      self._memory.put(path.name, arrays)
     return path
 
-  def sample(self, batch, length, keys=None):
+  def sample(self, batch: int, length: int,
+             keys: Sequence[str] | None = None) -> Arrays:
     """A batch of sequences, drawn independently but for pieces that go on.
 
     keys: arrays to return, by their recorded names; by default image (where
@@ -112,7 +141,8 @@ class Replay:
     Raises UserError when no episode is long enough or a key is unknown.
     """
     self._check_eligible(length)
-    first = self._index[0]
+    self._tell_short()
+    first = self._oldest
     specs = {k: first.spec(k) for k in keys or first.keys}
     out = {k: np.empty((batch * length, *shape), dtype)
            for k, (dtype, shape) in specs.items()}
@@ -128,105 +158,136 @@ class Replay:
       row += amount
       if amount < piece.rows:
         self._rest = _Piece(
-            piece.episode, piece.start + amount, piece.rows - amount)
+            piece.number, piece.start + amount, piece.rows - amount)
     return {k: v.reshape(batch, length, *v.shape[1:]) for k, v in out.items()}
 
-  def stats(self):
+  def stats(self) -> dict[str, float]:
     """Numbers for the log.
 
     steps, episodes: agent steps and episodes stored; short: episodes too
-    short for the last sample or to be stored; damaged: files set aside so
-    far; disk_reads: pieces that were not in memory; memory_gb: size of the
+    short for a sequence, or to be stored; damaged: files that could not be
+    used; disk_reads: pieces that were not in memory; memory_gb: size of the
     episodes that are.
     """
     return {
         'steps': self.steps, 'episodes': self.episodes,
-        'short': self._sampler.short + self._refused,
-        'damaged': self._damaged, 'disk_reads': self._disk_reads,
+        'short': self._short, 'damaged': self._folder.damaged,
+        'disk_reads': self._disk_reads,
         'memory_gb': self._memory.bytes / 1e9}
 
-  def state(self):
+  def state(self) -> Arrays:
     """All that sampling and naming depend on, but for the files."""
-    rest = []
+    rest: list[int] = []
     if self._rest:
-      number = self._index.index(self._rest.episode)
-      rest = [number, self._rest.start, self._rest.rows]
+      rest = [self._rest.number - self._sampler.first, *self._rest[1:]]
     return {
         **self._sampler.state(),
-        'names': np.array([x.path.name for x in self._index], np.bytes_),
+        'names': np.array([x.name for x in self._index.values()], np.bytes_),
         'counter': np.array(self._counter),
         'refused': np.array(self._refused),
         'rest': np.array(rest, np.int64)}
 
-  def restore(self, state):
+  def restore(self, state: Mapping[str, np.ndarray]) -> None:
     """Continues as from `state()`: the same batches, bit for bit.
 
-    Episodes that were added later are moved to `after_checkpoint/`, those
-    that have left since come back. If known ones are missing, it warns and
-    goes on, with other batches.
+    Episodes that were added later are left out, those that have left since
+    come back. If known ones are missing, it warns and goes on, with other
+    batches.
     """
     self._counter, self._refused = int(state['counter']), int(state['refused'])
     if self._saved is None:
       self._saved = self._counter
     names = [x.decode() for x in state['names']]
-    found = {x.path.name: x for x in self._index}
-    self._move_later(found, names)
-    for name in names:
-      path = self._evicted.take_back(name, self.directory)
-      if path:
-        found.update(self._open([path]))
-    self._set_index([found[x] for x in names if x in found])
+    self._restore_index(names)
     self._sampler.restore(state)
     self._rest = None
     if len(self._index) < len(names):
       missing = len(names) - len(self._index)
       files.report(f'{missing} of {len(names)} episodes that the checkpoint '
                    f'knows are missing in {self.directory}')
-      self._sampler.set_lengths([x.length for x in self._index])
+      self._sampler.set_lengths([x.length for x in self._index.values()])
     elif len(state['rest']):
-      number, start, rows = (int(x) for x in state['rest'])
-      self._rest = _Piece(self._index[number], start, rows)
+      self._rest = _Piece(*(int(x) for x in state['rest']))
 
-  def saved(self):
+  def saved(self) -> None:
     """To be called when a checkpoint with `state()` has been written.
 
     Deletes the files that only checkpoints before the last two need.
     """
     if self._counter != self._saved:
       self._saved = self._counter
-      self._evicted.expire()
+      self._folder.expire()
+
+  # Short episodes
+
+  @property
+  def _short(self):
+    return self._sampler.short + self._refused
+
+  def _tell_short(self, enough=0):
+    """Warns where episodes are too short, again where most have become so.
+
+    enough: episodes before which it says nothing yet.
+    """
+    total = len(self._index) + self._refused
+    if not self._short or total < enough:
+      return
+    share = 0.5 if 2 * self._short > total else 1e-9
+    if share > self._told_short:
+      self._told_short = share
+      files.report(
+          f'{self._short} of {total} episodes are too short for '
+          f'{self._demand(self._sampler.length)}, with fewer than '
+          f'{self._sampler.least - 1} agent steps, and are not learned from; '
+          f'{self._remedy}')
+
+  def _demand(self, length):
+    """The key that says how long episodes have to be."""
+    least = self._sampler.min_length
+    return f'replay.min_length {least}' if least else f'batch_length {length}'
+
+  @property
+  def _remedy(self):
+    several = 'sequences are then made of several episodes'
+    if self._sampler.min_length:
+      return f'lower it, 1 lets all in: {several}'
+    if self._offers_pieces:
+      return f'lower it, or set replay.min_length to 1: {several}'
+    return 'lower it'
 
   # Drawing
 
+  @property
+  def _oldest(self):
+    return self._index[self._sampler.first]
+
   def _check_eligible(self, length):
     if not len(self._sampler.find(length)):
-      longest = max((x.length for x in self._index), default=0)
-      least = self._sampler.min_length
-      key = f'replay.min_length {least}' if least else f'batch_length {length}'
+      longest = max((x.length for x in self._index.values()), default=0)
       raise UserError(
-          f'{key}: none of {len(self._index)} episodes in {self.directory} is '
-          f'long enough, the longest has {longest} rows (agent steps + 1); '
-          'lower it or collect longer episodes')
+          f'{self._demand(length)}: none of '
+          f'{len(self._index) + self._refused} episodes in {self.directory} '
+          f'is long enough, the longest stored has {longest} rows (agent '
+          f'steps + 1); {self._remedy}; or collect longer episodes')
 
   def _draw(self, length):
     self._check_eligible(length)
-    number, start, rows = self._sampler.draw(length)
-    return _Piece(self._index[number], start, rows)
+    return _Piece(*self._sampler.draw(length))
 
   def _fill(self, out, piece, is_new):
     """Fills rows from a piece; False if its episode had to be dropped."""
-    episode = piece.episode
-    for key, array in out.items():
-      episode.check_spec(key, array.dtype, array.shape[1:])
+    episode = self._index[piece.number]
     recorded = {k: v for k, v in out.items() if k != 'is_first'}
     try:
       data = self._lookup(episode)
+      for key, array in out.items():
+        episode.check_spec(key, array.dtype, array.shape[1:])
       if data is None:
         episode.read(recorded, piece.start)
     except (OSError, *npz.DAMAGE) as error:
-      self._set_aside(episode.path, error)
-      self._memory.remove(episode.path.name)
-      self._set_index([x for x in self._index if x is not episode])
+      self._folder.set_aside(episode.path, error)
+      self._memory.remove(episode.name)
+      self._set_index([x for x in self._index.values() if x is not episode])
       return False
     if data is not None:
       for key, array in recorded.items():
@@ -238,111 +299,64 @@ class Replay:
 
   def _lookup(self, episode):
     """The whole episode if it is, or should be, in memory."""
-    name = episode.path.name
-    data = self._memory.get(name)
+    data = self._memory.get(episode.name)
     if data is None:
       self._disk_reads += 1
+      episode.verify()
       if not episode.stored or self._memory.has_room(episode.bytes):
         data = episode.load()
-        self._memory.put(name, data)
+        self._memory.put(episode.name, data)
     return data
 
   # Coming and going
 
-  def _refuse(self, length):
-    self._refused += 1
-    if self._refused == 1:
-      files.report(
-          f'replay.min_length: {self._sampler.min_length} agent steps; an '
-          f'episode of {length - 1} is left out, and so will others be')
-
   def _check_like_others(self, arrays):
-    for key in self._index[0].keys if self._index else ():
+    for key in self._oldest.keys if self._index else ():
       if key not in arrays:
         raise UserError(
             f'an episode has no {key}, others in {self.directory} do; a '
             'folder is for one task only')
-      self._index[0].check_spec(key, arrays[key].dtype, arrays[key].shape[1:])
+      self._oldest.check_spec(key, arrays[key].dtype, arrays[key].shape[1:])
 
   def _evict(self):
     """Lets the oldest episodes go, down to the capacity."""
-    gone = 0
     while self._capacity and self._steps > self._capacity and (
-        len(self._index) - gone > 1):
-      episode = self._index[gone]
-      self._evicted.put(episode.path)
-      self._memory.remove(episode.path.name)
-      if self._rest and self._rest.episode is episode:
+        len(self._index) > 1):
+      number = self._sampler.first
+      episode = self._index.pop(number)
+      self._folder.evict(episode)
+      self._memory.remove(episode.name)
+      if self._rest and self._rest.number == number:
         self._rest = None
       self._steps -= episode.length - 1
-      gone += 1
-    if gone:
-      self._set_index(self._index[gone:])
+      self._sampler.leave()
 
-  def _move_later(self, found, names):
-    """Moves those that a checkpoint does not know out of the way."""
-    later = found.keys() - set(names)
-    for name in later:
-      files.move_aside(found.pop(name).path, 'after_checkpoint')
-      self._memory.remove(name)
-    if later:
-      files.report(f'{len(later)} episodes in {self.directory} are newer than '
-                   'the checkpoint: moved to after_checkpoint/')
+  def _restore_index(self, names):
+    """Brings back the episodes of these names, in this order."""
+    found = {x.name: x for x in self._index.values()}
+    later = [found.pop(x) for x in found.keys() - set(names)]
+    for episode in later:
+      self._memory.remove(episode.name)
+    self._folder.leave_out(later)
+    for name in names:
+      if name not in found:
+        back = self._folder.take_back(name)
+        if back:
+          found[name] = back
+    self._set_index([found[x] for x in names if x in found])
+    self._folder.name_behind(self._index.values())
 
-  # Files
-
-  def _scan(self):
-    try:
-      self.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise UserError(
-          f'can not create {self.directory}: {error.strerror}') from error
-    files.remove_leftovers(self.directory)
-    paths = sorted(self.directory.glob('*.npz'))
-    index = list(self._open(paths).values())
-    for episode in index:
-      for key in index[0].keys:
-        episode.check_spec(key, *index[0].spec(key))
-    return index
-
-  def _open(self, paths):
-    """Episodes by name, without the damaged ones."""
-    found = {}
-    for path in paths:
-      try:
-        found[path.name] = eps.Episode(path)
-      except (OSError, *npz.DAMAGE) as error:
-        self._set_aside(path, error)
-    return found
-
-  def _set_index(self, index):
-    self._index = index
-    self._steps = sum(x.length - 1 for x in index)
-    self._sampler.set_lengths([x.length for x in index])
-
-  def _set_aside(self, path, error):
-    files.check_readable(path, error)
-    self._damaged += 1
-    files.move_aside(path, 'damaged')
-    files.report(f'episode {path} is damaged ({error}): moved to damaged/')
-
-  def _next_name(self, length):
-    """Sorts behind all others, also when the clock was set back."""
-    digest = hashlib.sha256(f'{self._seed} {self._counter}'.encode())
-    ident = f'{self._counter:08x}{digest.hexdigest()[:24]}'
-    stamp = time.strftime(_STAMP, time.gmtime())
-    last = max((x.path.name for x in self._index), default='')
-    if f'{stamp}-{ident}' <= last:
-      stamp = last.split('-')[0]
-    if f'{stamp}-{ident}' <= last:
-      seconds = calendar.timegm(time.strptime(stamp, _STAMP)) + 1
-      stamp = time.strftime(_STAMP, time.gmtime(seconds))
-    return f'{stamp}-{ident}-{length}.npz'
+  def _set_index(self, index: Iterable[eps.Episode]) -> None:
+    """Other episodes; they are numbered as the sampler does it, from 0 on."""
+    self._index = dict(enumerate(index))
+    lengths = [x.length for x in self._index.values()]
+    self._steps = sum(lengths) - len(lengths)
+    self._sampler.set_lengths(lengths)
 
 
 class _Piece(typing.NamedTuple):
   """Consecutive rows of an episode."""
 
-  episode: eps.Episode
+  number: int
   start: int
   rows: int

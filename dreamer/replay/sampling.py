@@ -1,10 +1,14 @@
 """Which rows of which episodes a batch is made of."""
 
+from __future__ import annotations
+
 import zlib
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from dreamer.errors import UserError
+from dreamer.npz import Arrays
 from dreamer.rng import pack_rng, unpack_rng
 
 EPISODES = ('uniform', 'permutation')
@@ -15,9 +19,11 @@ REREAD = 1000  # draws after which `permutation` sees new episodes
 class Sampler:
   """Draws pieces: consecutive rows of one episode.
 
-  It knows the lengths of the episodes only; they have the numbers 0, 1, ...
-  in the order in which they were stored.
+  It knows the lengths of the episodes only; they have numbers in the order in
+  which they were stored, from `first` on, which grows as the oldest leave.
+  Storing an episode and letting one go take constant time.
 
+  length: rows of the sequences; 0: not known before the first draw.
   episodes: how an episode is drawn. uniform: with replacement; permutation:
     without, in permutations of a list that is re-read every 1000 draws, as
     google-research/dreamer does, and when episodes leave.
@@ -32,59 +38,83 @@ class Sampler:
     for the length of the sequences; where both are equal all pieces are.
   """
 
-  def __init__(self, seed, episodes='uniform', starts='inclusive',
-               min_length=0, max_length=0):
+  def __init__(self, seed: int, episodes: str = 'uniform',
+               starts: str = 'inclusive', min_length: int = 0,
+               max_length: int = 0, length: int = 0) -> None:
     _check_choice('replay.episodes', episodes, EPISODES)
     _check_choice('replay.starts', starts, STARTS)
     self.starts, self.min_length = starts, min_length
     self._max_length = max_length
+    self.length = length
     self._draw = episodes
     self._rng = np.random.default_rng([seed, zlib.crc32(b'replay')])
     self._drawn = 0  # from the current list of `permutation`
     self.set_lengths([])
 
-  def set_lengths(self, lengths):
-    """Other episodes, by their rows: numbers change."""
-    self._lengths = np.array(lengths, np.int64)
-    self._eligible = None  # for one length: (length, numbers)
-    self._list = None  # of `permutation`: (numbers, rest of a permutation)
-    self._list_length = 0
+  def set_lengths(self, lengths: Iterable[int]) -> None:
+    """Other episodes, by their rows, with the numbers from 0 on."""
+    self.first = 0
+    self._lengths = _Numbers(lengths)
+    self._forget_list()
+    self._find()
 
-  def append(self, rows):
+  def append(self, rows: int) -> None:
     """One more episode, with the next number."""
-    self._lengths = np.append(self._lengths, rows)
-    self._eligible = None
+    if rows >= self.least:
+      self._eligible.append(self.first + len(self._lengths.array))
+    self._lengths.append(rows)
 
-  def find(self, length):
+  def leave(self) -> None:
+    """The oldest episode is no more."""
+    if len(self._eligible.array) and self._eligible.array[0] == self.first:
+      self._eligible.drop()
+    self._lengths.drop()
+    self.first += 1
+    self._forget_list()
+
+  def find(self, length: int) -> np.ndarray:
     """Numbers of the episodes that serve sequences of `length` rows."""
-    if self._eligible is None or self._eligible[0] != length:
-      least = least_rows(length, self.starts, self.min_length)
-      self._eligible = (length, np.flatnonzero(self._lengths >= least))
-    return self._eligible[1]
+    if length != self.length:
+      self.length = length
+      self._find()
+    return self._eligible.array
 
   @property
-  def short(self):
-    """Episodes that are too short for the last sequences asked for."""
-    if not self._eligible:
-      return 0
-    return len(self._lengths) - len(self._eligible[1])
+  def least(self) -> int:
+    """Rows that an episode needs, for the last sequences asked for."""
+    return least_rows(self.length, self.starts, self.min_length)
 
-  def draw(self, length):
+  @property
+  def short(self) -> int:
+    """Episodes that are too short for the last sequences asked for."""
+    return len(self._lengths.array) - len(self._eligible.array)
+
+  def draw(self, length: int) -> tuple[int, int, int]:
     """A piece for sequences of `length`: (episode, first row, rows)."""
     low, high = bounds(length, self.min_length, self._max_length)
     number = self._draw_episode(length)
-    total = int(self._lengths[number]) - (self.starts == 'exclusive')
+    total = int(self._lengths.array[number - self.first])
+    total -= self.starts == 'exclusive'
     rows = low
     if low < high:
       rows = max(low, min(total, high) - int(self._rng.integers(low)))
     return number, self._draw_start(total, rows, low), rows
 
+  def _find(self):
+    self._eligible = _Numbers(
+        self.first + np.flatnonzero(self._lengths.array >= self.least))
+
+  def _forget_list(self):
+    self._list = None  # of `permutation`: (numbers, rest of a permutation)
+    self._list_length = 0
+
   def _draw_episode(self, length):
     eligible = self.find(length)
     if self._draw == 'uniform':
-      return eligible[self._rng.integers(len(eligible))]
+      return int(eligible[self._rng.integers(len(eligible))])
     if (self._list is None or self._list_length != length or
         self._drawn >= REREAD):
+      eligible = eligible.copy()
       self._list = (eligible, eligible[:0])
       self._list_length = length
       self._drawn = 0
@@ -93,7 +123,7 @@ class Sampler:
       order = self._rng.permutation(list_)
     self._list = (list_, order[1:])
     self._drawn += 1
-    return order[0]
+    return int(order[0])
 
   def _draw_start(self, total, rows, low):
     last = total - rows  # the last start
@@ -104,22 +134,47 @@ class Sampler:
       options = last + 1 + low
     return min(int(self._rng.integers(options)), last)
 
-  def state(self):
+  def state(self) -> Arrays:
+    """Numbers in it count from the oldest episode on."""
     empty = np.zeros(0, np.int64)
     list_, order = (empty, empty) if self._list is None else self._list
     return {
-        'rng': pack_rng(self._rng), 'list': list_, 'order': order,
+        'rng': pack_rng(self._rng), 'list': list_ - self.first,
+        'order': order - self.first,
         'drawn': np.array([self._drawn, self._list_length])}
 
-  def restore(self, state):
+  def restore(self, state: Mapping[str, np.ndarray]) -> None:
     """Continues as from `state()`, if the episodes are the same."""
     unpack_rng(self._rng, state['rng'])
     if len(state['list']):
-      self._list = (state['list'], state['order'])
+      self._list = (state['list'] + self.first, state['order'] + self.first)
       self._drawn, self._list_length = (int(x) for x in state['drawn'])
 
 
-def least_rows(length, starts, min_length):
+class _Numbers:
+  """Whole numbers in a row; one more, or the first one less, in O(1)."""
+
+  def __init__(self, values):
+    self._data = np.array(list(values), np.int64)
+    self._begin, self._end = 0, len(self._data)
+
+  @property
+  def array(self):
+    return self._data[self._begin: self._end]
+
+  def append(self, value):
+    if self._end == len(self._data):  # Twice as much room, without the gone.
+      array = self.array
+      self._data = np.concatenate([array, np.zeros(len(array) + 16, np.int64)])
+      self._begin, self._end = 0, len(array)
+    self._data[self._end] = value
+    self._end += 1
+
+  def drop(self):
+    self._begin += 1
+
+
+def least_rows(length: int, starts: str, min_length: int) -> int:
   """Rows that an episode needs, the reset included.
 
   A minimum that is given counts agent steps, as danijar/dreamerv2 does.
@@ -129,7 +184,7 @@ def least_rows(length, starts, min_length):
   return length + (starts == 'exclusive')
 
 
-def bounds(length, min_length, max_length):
+def bounds(length: int, min_length: int, max_length: int) -> tuple[int, int]:
   """Least and most rows of a piece, for sequences of `length`.
 
   Raises UserError where they contradict each other.

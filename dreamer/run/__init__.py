@@ -1,0 +1,1 @@
+"""One run: started, trained, evaluated, saved and continued."""

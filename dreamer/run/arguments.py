@@ -79,19 +79,15 @@ def presets(given: Any) -> list:
   return list(given)
 
 
-def config(given: Any, agent: str, path: os.PathLike) -> Config:
-  """Returns the Config, if it is of the schema at `path`.
-
-  agent: the name of that schema. Raises UserError.
-  """
+def config(given: Any, agent: str) -> Config:
+  """Returns the Config, if it is one of this agent. Raises UserError."""
   if not isinstance(given, Config):
     raise UserError(
         f'config: {_what(given)} is no Config; make one by {agent}.configure('
         "presets, logdir='FOLDER', ...)")
-  if pathlib.Path(given.schema.path) != pathlib.Path(path):
+  if given.agent != agent:
     raise UserError(
-        f'config: is of {pathlib.Path(given.schema.path).stem}; make one by '
-        f'{agent}.configure(...)')
+        f'config: is of {given.agent}; make one by {agent}.configure(...)')
   if not given.logdir:
     raise UserError(
         f"logdir: is missing; write {agent}.configure(..., logdir='FOLDER')")

@@ -1,5 +1,7 @@
 """Checkpoints: named arrays and a JSON-able description, without pickle."""
 
+from __future__ import annotations
+
 import json
 import pathlib
 import re
@@ -47,19 +49,22 @@ class Checkpoints:
         old.unlink(missing_ok=True)
     return path
 
-  def load(self):
+  def load(self, move: bool = False) -> tuple[dict, dict] | None:
     """The newest good checkpoint as (arrays, meta); None if there is none.
 
-    Damaged ones are moved to `damaged/` and reported as warnings.
+    Damaged ones are reported as warnings and left where they are; `move`,
+    for the run's own process, puts them into `damaged/`.
     """
     for path in self._paths():
       try:
         return _read(path)
       except (OSError, *npz.DAMAGE) as error:
         files.check_readable(path, error)
-        files.move_aside(path, 'damaged')
-        files.report(f'checkpoint {path} is damaged ({error}): moved to '
-                     'damaged/, the previous one is used')
+        where = ''
+        if move and files.move_aside(path, 'damaged'):
+          where = 'moved to damaged/, '
+        files.report(f'checkpoint {path} is damaged ({error}): {where}the '
+                     'previous one is used')
     return None
 
   def _paths(self):

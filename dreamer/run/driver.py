@@ -1,14 +1,23 @@
 """Steps environments with a policy and hands over finished episodes."""
 
+from __future__ import annotations
+
+import math
 import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from dreamer import files
-from dreamer.envs.workers.remote import WorkerError
+from dreamer.envs.spaces import ActionSpace
+from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
 from dreamer.rng import pack_rng, unpack_rng
 from dreamer.run.checkpoint import below
+
+Arrays = dict[str, np.ndarray]
+Policy = Callable[[Arrays, Any], tuple[np.ndarray, Any]]
 
 
 class Driver:
@@ -28,9 +37,20 @@ class Driver:
   envs: objects with send_reset(seed), send_step(action), send_replay(seed,
     actions), receive() -> obs, restart().
   seed, name: episode k of environment i is reset with a seed made of these
-    four, so that 'train' and 'eval' differ.
-  restarts: failed episodes in a row that an environment is forgiven. When a
-    worker fails, its unfinished episode is dropped and a new one started.
+    four, so that 'train' and 'eval' differ. With amounts, the n environments
+    share one row of episodes: i plays i, i + n, i + 2n and so on, and the
+    seed of episode k is made of seed, name and k, whatever n is.
+  restarts: failed episodes in a row that an environment is forgiven. When
+    one fails, its unfinished episode is dropped and a new one started. Where
+    two in a row fail at the same step with the same error in the same line,
+    it is a mistake, and no further restart would help.
+  amounts: how many episodes each environment finishes, at least one, or
+    None: without end. An environment that has finished its last one rests:
+    it is neither reset nor stepped, the policy sees the beginning of that
+    episode in its row, and what it decides there is ignored.
+
+  Episodes begin when the policy needs them, in `send`, so that none begins
+  that nobody wants.
 
   Attributes:
     steps: agent steps asked for, those of dropped episodes included.
@@ -38,20 +58,36 @@ class Driver:
     dropped: unfinished ones that were lost.
   """
 
-  def __init__(self, envs, act_space, seed, name='train', on_episode=None,
-               restarts=10):
+  def __init__(
+      self, envs: Sequence[Any], act_space: ActionSpace, seed: int,
+      name: str = 'train',
+      on_episode: Callable[[Arrays, int], object] | None = None,
+      restarts: int = 10, amounts: Sequence[int] | None = None):
     self.on_episode = on_episode
     self.steps = 0
     self.episodes = 0
     self.dropped = 0
     self._act_shape = (len(envs), act_space.dim)
+    row = None if amounts is None else len(envs)
+    amounts = [math.inf] * len(envs) if amounts is None else amounts
     self._slots = [
-        _Slot(env, i, act_space.dim, (seed, zlib.crc32(name.encode()), i),
-              restarts) for i, env in enumerate(envs)]
+        _Slot(env, i, act_space.dim, (seed, zlib.crc32(name.encode())),
+              restarts, amount, row)
+        for i, (env, amount) in enumerate(zip(envs, amounts, strict=True))]
     self._state = None  # of the policy
     self._sent = False
 
-  def reset(self):
+  @property
+  def numbers(self) -> list[int]:
+    """With amounts: which episode each environment plays, or played last."""
+    return [x.number for x in self._slots]
+
+  @property
+  def finished(self) -> bool:
+    """Whether every environment has finished its amount of episodes."""
+    return not self._active()
+
+  def reset(self) -> dict[int, Arrays]:
     """Forgets unfinished episodes: the next `send` starts new ones.
 
     Episodes without a step go on. Returns the others, as dict of env index
@@ -66,37 +102,36 @@ class Driver:
         slot.rows = []
     return unfinished
 
-  def send(self, policy):
-    """Acts on the current observations and starts a step everywhere."""
-    assert not self._sent
-    self._begin([x for x in self._slots if not x.rows])
-    keys = [x for x in self._slots[0].rows[-1] if x != 'action']
-    obs = {k: np.stack([x.rows[-1][k] for x in self._slots]) for k in keys}
+  def send(self, policy: Policy) -> None:
+    """Acts on the current observations and starts a step everywhere.
+
+    Starts a new episode first where there is none.
+    """
+    assert not self._sent and not self.finished
+    self._begin([x for x in self._active() if not x.rows])
+    rows = [x.rows[-1] if x.rows else x.rest for x in self._slots]
+    keys = [key for key in rows[0] if key != 'action']
+    obs = {key: np.stack([row[key] for row in rows]) for key in keys}
     actions, self._state = policy(obs, self._state)
     actions = np.array(actions, np.float32)
     assert actions.shape == self._act_shape, (actions.shape, self._act_shape)
-    for slot, action in zip(self._slots, actions, strict=True):
-      slot.send_step(action)
+    for slot in self._active():
+      slot.send_step(actions[slot.index])
     self._sent = True
 
-  def receive(self):
-    """Completes the step; starts new episodes where one has ended."""
+  def receive(self) -> None:
+    """Completes the step; hands over the episodes that have ended."""
     assert self._sent
     self._sent = False
-    self.steps += len(self._slots)
-    done = []
-    for slot in self._slots:
-      alive = slot.receive_step()
-      self.dropped += not alive
-      if not alive or slot.rows[-1]['is_last']:
-        done.append(slot)
-    for slot in done:
-      if slot.rows:
+    active = self._active()
+    self.steps += len(active)
+    self.dropped += sum(not x.receive_step() for x in active)
+    for slot in active:
+      if slot.rows and slot.rows[-1]['is_last']:
         self.episodes += 1
         self._hand_over(slot)
-    self._begin(done)
 
-  def state(self):
+  def state(self) -> Arrays:
     """Counters, unfinished episodes and the policy's state, as arrays.
 
     Only between `receive` and `send`.
@@ -113,7 +148,7 @@ class Driver:
         state[f'env{slot.index}/{key}'] = value
     return state
 
-  def restore(self, state):
+  def restore(self, state: Arrays) -> None:
     """Continues as from `state()`, in the middle of episodes.
 
     Each environment replays its seed and actions. Where it does not arrive at
@@ -135,6 +170,9 @@ class Driver:
       slot.send_replay()
     self.dropped += sum(not x.receive_replay() for x in live)
 
+  def _active(self):
+    return [x for x in self._slots if x.finished < x.amount]
+
   def _begin(self, slots):
     while slots:
       for slot in slots:
@@ -143,8 +181,11 @@ class Driver:
 
   def _hand_over(self, slot):
     episode = slot.episode()
+    slot.rest = slot.rows[0]
     slot.rows = []
     slot.failures = 0
+    slot.failed_at = None
+    slot.finished += 1
     if self.on_episode:
       self.on_episode(episode, slot.index)
 
@@ -156,21 +197,36 @@ class _Slot:
   been restarted and the episode is gone.
   """
 
-  def __init__(self, env, index, act_dim, entropy, restarts):
+  def __init__(self, env, index, act_dim, entropy, restarts, amount, row):
     self.index = index
+    self.amount = amount  # of episodes to finish
+    self.finished = 0
     self.rows = []  # dicts; empty: no episode has been started
+    self.rest = None  # the first row of the last finished episode
     self.failures = 0  # since an episode was finished
+    self.failed_at = None  # the last of them: its row and place
+    self.failed = 0  # over the whole run
     self._env = env
     self._act_dim = act_dim
     self._entropy = entropy
     self._restarts = restarts
+    self._row = row  # of episodes: how many environments share it
     self._number = 0  # of episodes that were started
     self._seed = 0
     self._action = None
     self._error = None
 
+  @property
+  def number(self):
+    """Of its episode in the row, the last one once it rests."""
+    return self.index + self._row * min(self.finished, self.amount - 1)
+
   def send_reset(self):
-    sequence = np.random.SeedSequence([*self._entropy, self._number])
+    key = [self.index, self._number]
+    if self._row:
+      # As one environment alone; an episode that failed gets another seed.
+      key = [0, self.number] + [self.failures] * (self.failures > 0)
+    sequence = np.random.SeedSequence([*self._entropy, *key])
     self._seed = int(sequence.generate_state(1)[0]) % 2 ** 31
     self._number += 1
     self.rows = []
@@ -221,7 +277,8 @@ class _Slot:
   def state(self):
     state = {
         'number': np.array(self._number), 'seed': np.array(self._seed),
-        'failures': np.array(self.failures)}
+        'failures': np.array(self.failures),
+        'failed': np.array(self.failed)}
     rows = self.episode() if self.rows else {}
     return {**state, **{f'rows/{k}': v for k, v in rows.items()}}
 
@@ -229,6 +286,7 @@ class _Slot:
     self._number = int(state['number'])
     self._seed = int(state['seed'])
     self.failures = int(state['failures'])
+    self.failed = int(state.get('failed', self.failures))  # older ones lack it
     rows = below(state, 'rows/')
     length = len(rows['action']) if rows else 0
     self.rows = [{k: v[t] for k, v in rows.items()} for t in range(length)]
@@ -249,17 +307,30 @@ class _Slot:
       self._fail(error)
 
   def _fail(self, error):
+    self._check_place(error)
+    lost = ', its episode is dropped' if self.rows else ''
     self.rows = []
     while True:
       self.failures += 1
+      self.failed += 1
       if self.failures > self._restarts:
         raise error
-      files.report(f'environment {self.index} failed and is restarted, its '
-                   f'episode is dropped: {error}')
+      files.report(f'environment {self.index} failed and is restarted{lost}: '
+                   f'{error}', self.failed)
       try:
         return self._env.restart()
       except WorkerError as another:
         error = another
+
+  def _check_place(self, error):
+    """Raises what has happened at the same place before."""
+    place = error.place and (len(self.rows), error.place)
+    if place and place == self.failed_at and self.failures < self._restarts:
+      what = f'step {len(self.rows)}' if self.rows else 'reset'
+      raise WorkerError(
+          f'{error}; the same at {what} of two episodes in a row, so it is '
+          'not restarted again') from error
+    self.failed_at = place
 
 
 class Glue:
@@ -273,22 +344,22 @@ class Glue:
   def __init__(self):
     self._heads = {}  # env index: what waits
 
-  def keep(self, episodes):
+  def keep(self, episodes: dict[int, Arrays]) -> None:
     """Takes unfinished episodes, dict of env index to episode."""
     self._heads.update(episodes)
 
-  def __call__(self, episode, index):
+  def __call__(self, episode: Arrays, index: int) -> Arrays:
     """The episode of an environment, with what waits put before it."""
     head = self._heads.pop(index, None)
     if head is None:
       return episode
     return {k: np.concatenate([head[k], v]) for k, v in episode.items()}
 
-  def state(self):
+  def state(self) -> Arrays:
     return {f'{index}/{key}': value for index, head in self._heads.items()
             for key, value in head.items()}
 
-  def restore(self, state):
+  def restore(self, state: Arrays) -> None:
     indices = {name.split('/')[0] for name in state}
     self._heads = {int(x): below(state, f'{x}/') for x in indices}
 
@@ -296,19 +367,21 @@ class Glue:
 class RandomPolicy:
   """Uniform actions, from its own generator; for `Driver.send`."""
 
-  def __init__(self, act_space, seed):
+  def __init__(self, act_space: ActionSpace, seed: int):
     self._act_space = act_space
     self._rng = np.random.default_rng([seed, zlib.crc32(b'random_policy')])
 
-  def __call__(self, obs, state=None):
+  def __call__(
+      self, obs: Arrays, state: Arrays | None = None
+  ) -> tuple[np.ndarray, Arrays | None]:
     amount = len(obs['is_first'])
     actions = [self._act_space.sample(self._rng) for _ in range(amount)]
     return np.stack(actions), state
 
-  def state(self):
+  def state(self) -> Arrays:
     return {'rng': pack_rng(self._rng)}
 
-  def restore(self, state):
+  def restore(self, state: Arrays) -> None:
     unpack_rng(self._rng, state['rng'])
 
 

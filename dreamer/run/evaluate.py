@@ -7,22 +7,40 @@ import math
 import os
 import pathlib
 import typing
+import zlib
 
 import numpy as np
 
 from dreamer import cli, files
 from dreamer.envs.base import has_images
+from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
-from dreamer.run import arguments, protocol, resume
+from dreamer.run import arguments, identity, protocol, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
-from dreamer.run.driver import Driver, RandomPolicy
+from dreamer.run.driver import Driver
 from dreamer.stats import confidence
 
 POLICIES = 'trained', 'untrained', 'random'
-OWN = 'own_'  # start of the task of runs in a user's environment
+
+class RandomEpisodes:
+  """Uniform actions; those of episode k depend on the seed and k only."""
+
+  def __init__(self, act_space: ActionSpace, seed: int):
+    self._act_space = act_space
+    self._seed = [seed, zlib.crc32(b'random_policy')]
+    self._rngs = {}  # by number of the episode
+
+  def __call__(
+      self, obs: dict, state: None, numbers: list[int]
+  ) -> tuple[np.ndarray, None]:
+    for number, is_first in zip(numbers, obs['is_first'], strict=True):
+      if is_first:
+        self._rngs[number] = np.random.default_rng([*self._seed, number])
+    actions = [self._act_space.sample(self._rngs[x]) for x in numbers]
+    return np.stack(actions), state
 
 
 class Result(typing.NamedTuple):
@@ -38,8 +56,12 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   """Runs exactly `episodes` episodes and returns a Result.
 
   How many each environment runs is fixed beforehand: the first ones to end
-  would favour short episodes. policy and the seed made of seed, name,
-  environment and episode: see Driver. Raises WorkerError.
+  would favour short episodes. Episode k is reset with a seed made of seed,
+  name and k, however many environments there are.
+
+  policy: as that of Driver, with a third argument: which episode each
+    environment plays, a list of n numbers.
+  Raises WorkerError.
   """
   envs = envs[:episodes]
   quotas = [len(range(i, episodes, len(envs))) for i in range(len(envs))]
@@ -47,27 +69,26 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   frames = []
 
   def on_episode(episode, index):
-    if len(found[index]) == quotas[index]:
-      return
     total = float(episode['reward'].astype(np.float64).sum())
     found[index].append((total, len(episode['reward']) - 1))
     if video and index == 0 and not frames and 'image' in episode:
       frames.append(episode['image'])
 
-  driver = Driver(envs, act_space, seed, name, on_episode, restarts)
-  while any(len(x) < n for x, n in zip(found, quotas, strict=True)):
-    driver.send(policy)
+  driver = Driver(envs, act_space, seed, name, on_episode, restarts, quotas)
+  while not driver.finished:
+    driver.send(lambda obs, state: policy(obs, state, driver.numbers))
     driver.receive()
   results = [found[i % len(envs)][i // len(envs)] for i in range(episodes)]
   returns, lengths = map(list, zip(*results, strict=True))
   return Result(returns, lengths, frames[0] if frames else None)
 
 
-def evaluate_run(agent, make_envs, wish):
+def evaluate_run(agent, make_envs, wish, task=None):
   """Evaluates the newest checkpoint of a run.
 
   agent: a dreamer.run.interface.Interface. make_envs(config, mode, amount)
-  makes environments. wish: a dreamer.run.arguments.Evaluation.
+  makes environments. wish: a dreamer.run.arguments.Evaluation. task: of
+  these environments, if they are a user's; by default the run's.
   Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
   """
   config, arrays, meta = resume.load_run(
@@ -81,6 +102,8 @@ def evaluate_run(agent, make_envs, wish):
     envs = make_envs(config, 'eval', min(config.envs.amount, wish.episodes))
     for env in envs:
       stack.callback(env.close)
+    config = config.update({'task': identity.evaluated(
+        wish.logdir, envs[0], config.task, task or config.task)})
     act, counters = _make_policy(
         wish.policy, config, agent.make_agent, envs[0], arrays, meta,
         wish.seed)
@@ -91,18 +114,18 @@ def evaluate_run(agent, make_envs, wish):
   return line, result
 
 
-def record(wish: Evaluation, line: dict, result: Result) -> None:
-  """Adds a line to the run's eval.jsonl and writes the video, if it has one.
-
-  A run that can't be written to only costs its line, with a warning. Raises
-  UserError where the video can't be written.
-  """
+def keep(wish: Evaluation, line: dict) -> None:
+  """Adds a line to the run's eval.jsonl; a warning where that can't be."""
   path = pathlib.Path(wish.logdir) / 'eval.jsonl'
   try:
     _append(path, to_line(line))
   except OSError as e:
     files.report(
         f'can not write {path}: {e.strerror or e}; its line is not kept')
+
+
+def save_video(wish: Evaluation, result: Result) -> None:
+  """Writes the video where one with a path was asked for, or UserError."""
   if isinstance(wish.video, pathlib.Path):
     write_gif(wish.video, result.video, fps=20)
 
@@ -113,7 +136,7 @@ def main(agent, make_envs, argv):
   Prints one line of JSON and appends it to eval.jsonl in the logdir.
   """
   def make(config, mode, amount):
-    if config.task.startswith(OWN):
+    if identity.is_own(config.task):
       raise UserError(
           f'task: {config.task} is an environment of your own; evaluate it '
           f'from Python by {agent.name}.evaluate(env, logdir)')
@@ -121,8 +144,9 @@ def main(agent, make_envs, argv):
 
   wish = _parse(agent.name, argv)
   line, result = evaluate_run(agent, make, wish)
+  keep(wish, line)
   print(to_line(line), end='', flush=True)
-  record(wish, line, result)
+  save_video(wish, result)
 
 
 def _parse(name, argv):
@@ -150,7 +174,7 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
   """Returns (function for Driver.send, counters of what it learned from)."""
   counters = dict.fromkeys(('env_steps', 'agent_steps', 'updates'), 0)
   if policy == 'random':
-    return RandomPolicy(env.act_space, seed), counters
+    return RandomEpisodes(env.act_space, seed), counters
   spaces = {key: space for key, space in env.obs_space.items()
             if key != 'image' or has_images(config, 'train')}
   agent = make_agent(config, spaces, env.act_space)
@@ -158,7 +182,8 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
     agent.restore(below(arrays, 'agent/'))
     counters = {key: meta[key] for key in counters}
   steps = counters['env_steps']
-  return lambda obs, state: agent.policy(obs, state, 'eval', steps), counters
+  act = lambda obs, state, numbers: agent.policy(obs, state, 'eval', steps)
+  return act, counters
 
 
 def _line(name, config, wish, counters, result, amount):

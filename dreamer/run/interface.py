@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dreamer.config import agents
 from dreamer.config.rules import nearest
 from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.errors import UserError
-from dreamer.files import ROOT
-from dreamer.run import arguments, evaluate, training
+from dreamer.run import arguments, evaluate, identity, training
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -23,18 +23,20 @@ class Interface:
   An agent's package offers these methods as its functions, for instance
   `dreamerv1.train(env, config)`.
 
-  name: of the agent; its schema is configs/NAME.yaml.
+  name: of the agent, and of its schema.
   load: imports TensorFlow and returns the class Agent.
+  validate: raises UserError, see `dreamer.run.checks`.
   """
 
-  def __init__(self, name: str, load: Callable[[], Callable]):
+  def __init__(self, name: str, load: Callable[[], Callable],
+               validate: Callable[..., None]):
     self.name = name
-    self.path = ROOT / 'configs' / f'{name}.yaml'
+    self.validate = validate
     self._load = load
 
   def schema(self) -> Schema:
     """Defaults, presets and allowed values of every key."""
-    return Schema.load(self.path)
+    return agents.schema(self.name)
 
   def configure(
       self, presets: str | Sequence[str] = (), **overrides: Any) -> Config:
@@ -46,7 +48,11 @@ class Interface:
     return self.schema().config(arguments.presets(presets), overrides)
 
   def make_agent(self, config: Config, obs_space: dict, act_space: Any) -> Any:
-    """Returns the Agent; imports and sets up TensorFlow."""
+    """Returns the Agent; imports and sets up TensorFlow.
+
+    Raises UserError before that where settings and spaces do not fit.
+    """
+    self.validate(config, (obs_space, act_space))
     from dreamer.nn import device  # Imports TensorFlow.
     device.setup(config)
     return self._load()(config, obs_space, act_space)
@@ -57,13 +63,14 @@ class Interface:
     env: a gym, gymnasium or dm_env object, or a function without arguments
       that makes one (needed for several environments and for OpenGL; one
       that can be imported by name runs in worker processes).
-    config: from `configure`; its `task` is not used.
+    config: from `configure`. Its `task` names the environment where it
+      starts with `own_`, and is not used otherwise.
     Raises UserError, and KeyboardInterrupt after saving a checkpoint.
     """
     arguments.environment(env, self.name)
-    config = arguments.config(config, self.name, self.path)
-    name = getattr(env, '__name__', type(env).__name__)
-    config = config.update({'task': f'{evaluate.OWN}{name}'})
+    config = arguments.config(config, self.name)
+    self.validate(config)
+    config = config.update({'task': identity.task(env, config)})
     try:
       with Stop() as stop:
         training.train(
@@ -90,8 +97,10 @@ class Interface:
     arguments.environment(env, self.name)
     if wish.amount is None and arguments.is_object(env):
       wish = wish._replace(amount=1)
-    line, result = evaluate.evaluate_run(self, _environments(env), wish)
-    evaluate.record(wish, line, result)
+    line, result = evaluate.evaluate_run(
+        self, _environments(env), wish, identity.task(env))
+    evaluate.keep(wish, line)
+    evaluate.save_video(wish, result)
     return line, result
 
   def main(self, argv: Sequence[str] | None = None) -> None:

@@ -24,9 +24,11 @@ config, and nothing is in flight where it can stop.
 
 import math
 import pathlib
+import signal
 
 import numpy as np
 
+from dreamer import files
 from dreamer.errors import UserError
 from dreamer.replay.replay import Replay
 from dreamer.run import protocol, resume
@@ -49,7 +51,7 @@ class Loop:
     self.act_space = envs[0].act_space
     self.replay = Replay(
         pathlib.Path(config.logdir) / 'episodes', config.seed,
-        **config.replay)
+        batch_length=config.batch_length, owner=True, **config.replay)
     self.driver = Driver(
         envs, self.act_space, config.seed, 'train', self._on_episode,
         config.envs.restarts)
@@ -66,6 +68,7 @@ class Loop:
     self.done = {'eval': -1, 'video': -1, 'run': -1}
     self.means = Means()
     self.nonfinite = 0  # updates in a row
+    self._warned = False  # that no episode ends
     self._metrics = None  # of the last update, not read yet
     self._return = None  # of the last episode
 
@@ -100,6 +103,10 @@ class Loop:
     except Stopped:
       self.save()
       raise
+    if not self.agent.updates and self._first_block:
+      raise UserError(
+          f'steps: {self.config.steps} were not enough for one update, '
+          f'nothing was learned: {self._why_prefilling()}')
 
   def _between_steps(self):
     """Does what is due at this step, in an order that resuming keeps."""
@@ -107,6 +114,8 @@ class Loop:
     if not self.prefilling:
       self._schedule()
       self._updates('first')
+    elif self.env_steps >= self.config.prefill and self.env_steps:
+      self._warn_of_idling()
     wrote = self._evaluations()
     if self._is_due('log') and self.env_steps and not wrote:
       self._write()
@@ -118,12 +127,32 @@ class Loop:
     blocks = self._is_due('train')
     if self.when['first']():
       self._end_prefill()
-      self.todo['first'] = (
-          self.config.pretrain_updates or self.config.train_updates)
+      self.todo['first'] = self._first_block
     else:
       self.todo['updates'] += blocks * self.config.train_updates
     for key in ('eval', 'video'):
       self.todo[key] = int(self._is_due(key) or self.todo[key])
+
+  @property
+  def _first_block(self):
+    return self.config.pretrain_updates or self.config.train_updates
+
+  def _warn_of_idling(self):
+    """Once, when the prefill could end and there is nothing to learn from."""
+    if not self._warned:
+      self._warned = True
+      files.report(
+          f'the prefill of {self.config.prefill} steps goes on: '
+          f'{self._why_prefilling()}')
+
+  def _why_prefilling(self):
+    if self.driver.episodes:
+      return (f'none of {self.driver.episodes} finished episode(s) is as long '
+              'as replay.min_length; lower it')
+    limit, amount = self.config.time_limit, self.config.envs.amount
+    return (f'no episode has ended in {self.env_steps} steps; end episodes in '
+            f'the environment, or lower time_limit ({limit} steps in each of '
+            f'{amount} environment(s))')
 
   def _end_prefill(self):
     if self.config.prefill_end == 'continue':
@@ -217,6 +246,8 @@ class Loop:
 
   def _due_evaluations(self):
     """Scores when due; videos with the first score after they are due."""
+    if self.done['eval'] == self.env_steps:
+      self.todo['eval'] = 0  # It was done here when the run had ended.
     if not self.todo['eval'] and (self.eval_envs or not self.todo['video']):
       return False
     if self.todo['eval']:
@@ -241,8 +272,10 @@ class Loop:
     try:
       if score:
         self._evaluate(video=True)
+        self.done['eval'] = self.env_steps
       if video:
         self._open_loop()
+        self.done['video'] = self.env_steps
     finally:
       self.agent.restore(before)
     return bool(score or video)
@@ -253,7 +286,7 @@ class Loop:
     If asked to stop, the agent goes back to where it was, so that a resumed
     run evaluates as if it had not stopped.
     """
-    def policy(obs, state):
+    def policy(obs, state, numbers):
       self.stop.check()
       return self.agent.policy(obs, state, 'eval', self.env_steps)
 
@@ -288,7 +321,10 @@ class Loop:
   # Log
 
   def _progress(self):
-    self.logger.progress(*self.counters, self._return)
+    try:
+      self.logger.progress(*self.counters, self._return)
+    except BrokenPipeError:  # Nobody reads: as if asked to stop by that.
+      raise Stopped(signal.SIGPIPE) from None
 
   def _write(self):
     """One line of means since the last one."""
@@ -306,7 +342,7 @@ class Loop:
         ('env_steps', 'agent_steps', 'updates'), self.counters, strict=True))
     self.checkpoints.save(self.state(), {
         'agent': self.name, 'task': self.config.task, **meta,
-        'config': self.config.flat})
+        'presets': self.config.presets, 'config': self.config.flat})
     self.replay.saved()
 
   def state(self):

@@ -65,10 +65,17 @@ def presets(config, schema=None):
       if key not in ('task', *resume.HARMLESS))]
 
 
-def config_hash(config):
-  """Returns 12 hex digits of all settings but the seed and harmless ones."""
+def config_hash(config, schema=None):
+  """Returns 12 hex digits that the seeds of one experiment share.
+
+  They count what differs from the defaults, but the seed and harmless keys:
+  so a key that an older run lacks makes no other experiment while it has its
+  default. schema: by default that of the config.
+  """
+  defaults = (schema or config.schema).defaults.flat
   flat = {key: value for key, value in config.flat.items()
-          if key not in (*resume.HARMLESS, *VARYING)}
+          if key not in (*resume.HARMLESS, *VARYING)
+          and not (key in defaults and defaults[key] == value)}
   text = json.dumps(flat, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 

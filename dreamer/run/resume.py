@@ -1,43 +1,52 @@
 """May this configuration start, or continue, in this folder?"""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pathlib
 
+from dreamer.config.schema import Config
 from dreamer.errors import ConfigError, UserError
+from dreamer.run import identity
 from dreamer.run.checkpoint import Checkpoints
 
 # What may change between two parts of one run: none of it changes shapes,
 # gradients or the random numbers of training.
 HARMLESS = (
     'logdir', 'steps', 'threads', 'log_every', 'save_every', 'eval_every',
-    'video_every', 'envs.timeout', 'envs.restarts', 'replay.memory_gb')
+    'video_every', 'envs.timeout', 'envs.reset_timeout', 'envs.restarts',
+    'replay.memory_gb')
 OWN = (
-    'config.yaml', 'checkpoints', 'episodes', 'metrics.jsonl', 'scores.jsonl',
-    'videos')
+    'config.yaml', identity.FILE, 'checkpoints', 'episodes', 'metrics.jsonl',
+    'scores.jsonl', 'videos')
 
 
 def checkpoints(logdir):
   return Checkpoints(pathlib.Path(logdir) / 'checkpoints')
 
 
-def open_logdir(config, agent):
-  """Returns the newest checkpoint (arrays, meta), or None for a new run.
+def open_logdir(
+    config: Config, agent: str) -> tuple[Config, tuple[dict, dict] | None]:
+  """Returns the config and the newest checkpoint (arrays, meta), or None.
 
-  Writes `config.yaml`, for readers. Raises UserError for a folder that holds
-  something else: another agent or task, other settings, foreign files.
+  Without a checkpoint it is a new run. The config has the run's own task,
+  where that is only the name of a user's environment. Writes `config.yaml`,
+  for readers. Raises UserError for a folder that holds something else:
+  another agent or task, other settings, foreign files.
   """
   logdir = pathlib.Path(config.logdir)
-  saved = checkpoints(logdir).load()
+  saved = checkpoints(logdir).load(move=True)
   if saved is None:
     _check_new(logdir)
   elif saved[1]['env_steps'] == 0 and not any(
       (logdir / 'episodes').glob('*.npz')):
     saved = None  # Nothing would be lost, whatever it was.
   else:
+    config = identity.same_task(config, saved[1]['config']['task'])
     check_meta(saved[1], config, agent)
   config.save(logdir / 'config.yaml')
-  return saved
+  return config, saved
 
 
 @contextlib.contextmanager
@@ -66,7 +75,7 @@ def locked(logdir):
 
 def _lock(handle, logdir):
   try:
-    import fcntl
+    import fcntl  # not on Windows
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     raise UserError(
@@ -86,7 +95,7 @@ def load_run(schema, logdir, agent):
   arrays, meta = saved
   check_agent(meta, logdir, agent)
   try:
-    config = schema.config(overrides=meta['config'])
+    config = schema.complete(meta['config'], meta.get('presets'))
   except ConfigError as e:
     raise UserError(
         f'logdir: {logdir} is of another version of {agent}: {e}') from None
@@ -114,10 +123,28 @@ def check_meta(meta, config, agent):
   if found:
     key, old, new = min(found, key=lambda x: x[0] != 'task')
     more = f' (and {len(found) - 1} more keys)' if found[1:] else ''
+    this = 'call' if identity.is_own(config.task) else 'command'
     raise UserError(
-        f'{key}: the run in {config.logdir} has {_show(old)}, this command '
-        f'{_show(new)}{more}; continue it with --{key} {_show(old)} or start '
-        'another --logdir')
+        f'{key}: the run in {config.logdir} has {_show(old)}, this {this} '
+        f'{_show(new)}{more}; {_remedy(config, agent, key, old)} or name '
+        'another logdir')
+
+
+def _remedy(config, agent, key, value):
+  """How to continue a run with its own value of a setting."""
+  own, was_own = (identity.is_own(x) for x in (
+      config.task, value if key == 'task' else config.task))
+  if own and was_own and key == 'task':
+    name = value.removeprefix(identity.OWN)
+    return (f'pass {name} again or, if both make the same environment, say '
+            f'so by configure(task={value!r})')
+  if not was_own:
+    command = f'python -m {agent} train ' if own else ''
+    return f'continue it with {command}--{key} {_show(value)}'
+  if not own:
+    return f'continue it from Python by {agent}.train(env, config)'
+  pair = f"**{{{key!r}: {value!r}}}" if '.' in key else f'{key}={value!r}'
+  return f'continue it with configure({pair})'
 
 
 def _check_new(logdir):

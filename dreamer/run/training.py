@@ -1,15 +1,13 @@
 """Starts runs and continues them, from a config or a command line."""
 
 import contextlib
-import math
 import shlex
 import sys
 
 from dreamer import cli, files
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
-from dreamer.replay import sampling
-from dreamer.run import resume
+from dreamer.run import identity, resume
 from dreamer.run.loop import Loop
 from dreamer.run.stop import Stop, Stopped
 
@@ -21,6 +19,7 @@ def main(agent, make_envs, argv):
   """
   prog = f'python -m {agent.name} train'
   config = agent.schema().parse(argv, prog)
+  agent.validate(config)
   try:
     with Stop() as stop:
       train(config, agent.name, agent.make_agent, make_envs, stop)
@@ -37,18 +36,19 @@ def train(config, name, make_agent, make_envs, stop):
   act_space) and make_envs(config, mode, amount) make its parts. stop: a
   dreamer.run.stop.Stop. Raises UserError, or Stopped after a checkpoint.
   """
-  check(config)
   config = config.update({'logdir': files.expand(config.logdir)})
   with contextlib.ExitStack() as stack:
     stack.enter_context(resume.locked(config.logdir))
-    saved = resume.open_logdir(config, name)
+    config, saved = resume.open_logdir(config, name)
     arrays, meta = saved or (None, {'env_steps': 0})
     if arrays is not None and arrays['done/run'] >= config.steps:
       print(f'{config.logdir} has its {meta["env_steps"]} steps already; '
             'raise --steps to continue', file=sys.stderr)
       return
     envs, eval_envs = _open_envs(stack, config, make_envs)
+    _check_cuts(config, envs[0])
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
+    identity.check(config.logdir, envs[0], config.task, new=saved is None)
     agent = make_agent(config, envs[0].obs_space, envs[0].act_space)
     logger = stack.enter_context(
         Logger(config.logdir, config.steps, meta['env_steps']))
@@ -59,18 +59,18 @@ def train(config, name, make_agent, make_envs, stop):
     loop.run()
 
 
-def check(config):
-  """Raises UserError for settings that would only fail later."""
-  rows = math.ceil(config.time_limit / config.action_repeat) + 1
-  replay, length = config.replay, config.batch_length
-  shortest = replay.get('min_length', 0)
-  sampling.bounds(length, shortest, replay.get('max_length', 0))
-  if rows < sampling.least_rows(length, replay.starts, shortest):
-    key = 'replay.min_length' if shortest else 'batch_length'
+def _check_cuts(config, env):
+  """Refuses evaluations that would leave no training episode whole."""
+  if env.shared_steps is None or not config.eval_every:
+    return
+  longest = int(min(config.time_limit, env.shared_steps))
+  if config.eval_every < longest:
     raise UserError(
-        f'{key}: {shortest or length} is longer than an episode '
-        f'({rows} rows by time_limit {config.time_limit} and action_repeat '
-        f'{config.action_repeat}); lower it')
+        f'eval_every={config.eval_every}: evaluations use the same '
+        'environment object and would cut every training episode that lasts '
+        f'until its limit of {longest} steps; pass a function that makes '
+        f'environments, or set eval_every to 0 or to at least {longest}, or '
+        'lower time_limit')
 
 
 def _open_envs(stack, config, make_envs):

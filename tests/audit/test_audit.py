@@ -1,4 +1,4 @@
-"""The audit: published values, presets that keep to them, tables, README."""
+"""The audit: sources, presets that keep to them, tables, README."""
 
 import copy
 import json
@@ -11,9 +11,17 @@ import pytest
 
 from dreamer.audit import __main__ as audit
 from dreamer.audit import tables
-from dreamer.audit.sources import AGENTS, VERDICTS, Published
+from dreamer.audit.sources import VERDICTS, Sources
+from dreamer.config import agents
 from dreamer.config import help as usage
-from dreamer.config.schema import Schema, flatten, read_yaml
+from dreamer.config.agents import AGENTS
+from dreamer.config.schema import (
+    Config,
+    Schema,
+    flatten,
+    read_parts,
+    read_yaml,
+)
 from dreamer.errors import ConfigError, UserError
 from dreamer.files import ROOT, replace_section
 from tests.parity import keys_v1 as parity_keys
@@ -24,7 +32,7 @@ SUITES = {
     'dreamerv1': ['dmc', 'atari', 'dmlab'],
     'dreamerv2': ['atari', 'montezuma', 'dmc_vision', 'dmc_proprio',
                   'humanoid', 'crafter']}
-BOTH = {agent: Published.load(agent) for agent in AGENTS}
+BOTH = {agent: Sources.load(agent) for agent in AGENTS}
 PAPER = read_yaml(ROOT / 'configs/paper_dreamerv1.yaml')
 PROFILES = [
     (agent, suite, preset) for agent in AGENTS for suite in SUITES[agent]
@@ -34,16 +42,16 @@ PROFILES = [
 @pytest.fixture(autouse=True)
 def read_once(monkeypatch):
   """Reading the YAML files takes half a second."""
-  monkeypatch.setattr(audit, '_schema', lambda agent: BOTH[agent].schema)
+  monkeypatch.setattr(agents, 'schema', lambda agent: BOTH[agent].schema)
   monkeypatch.setattr(
-      Published, 'load', lambda agent, schema=None: BOTH[agent])
+      Sources, 'load', lambda agent, schema=None: BOTH[agent])
 
 
-def drift(published, suite, preset):
+def drift(sources, suite, preset):
   """Lists where a profile has not what its column, or its entry, says."""
-  column, found = published.presets[preset], []
-  for key, value in published.config(suite, preset).flat.items():
-    entry = published.suites[suite].entries.get(key)
+  column, found = sources.presets[preset], []
+  for key, value in sources.config(suite, preset).flat.items():
+    entry = sources.suites[suite].entries.get(key)
     if entry is None:
       continue
     cell = entry.cells.get(column)
@@ -57,10 +65,10 @@ def drift(published, suite, preset):
 
 def row(agent, key, presets, **overrides):
   """The judged row of a key for presets and overrides."""
-  published = BOTH[agent]
-  config = published.schema.config(presets, overrides)
-  suite, preset = published.identify(config, presets)
-  rows = {x.key: x for x in published.rows(config, suite, preset)}
+  sources = BOTH[agent]
+  config = sources.schema.config(presets, overrides)
+  suite, preset = sources.identify(config)
+  rows = {x.key: x for x in sources.rows(config, suite, preset)}
   return rows[key]
 
 
@@ -85,33 +93,36 @@ class TestPresets:
       ('paper_code', 'steps', 4, 'dmc', 'paper_code'),
       ('atari', 'kl.scale', 1.0, 'atari', 'paper_code')])
   def test_drift_is_found(self, part, key, value, suite, preset):
-    content = read_yaml(ROOT / 'configs/dreamerv1.yaml')
+    content, shared = read_parts(ROOT / 'configs/dreamerv1.yaml')
     group = content if part == 'defaults' else content['presets']
+    if part == 'defaults' and not isinstance(value, str):
+      value = f'{value} in ..'
     group[part] = {**flatten(group[part]), key: value}
-    published = copy.copy(BOTH['dreamerv1'])
-    published.schema = Schema(content, 'x')
-    assert [x.split(':')[0] for x in drift(published, suite, preset)] == [key]
+    sources = copy.copy(BOTH['dreamerv1'])
+    sources.schema = Schema(content, shared, 'x')
+    assert [x.split(':')[0] for x in drift(sources, suite, preset)] == [key]
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_all_suites(self, agent):
     """Each preset with a task is a suite, or this project's own."""
-    published = BOTH[agent]
-    assert list(published.suites) == SUITES[agent]
-    assert set(published.suites) <= set(published.schema.names)
-    with_task = {name for name in published.schema.names
-                 if 'task' in published.schema.presets[name]}
-    assert with_task - {'laptop', 'minatar'} <= set(published.suites)
-    for name, suite in published.suites.items():
-      assert published.config(name).task.startswith(suite.tasks)
+    sources = BOTH[agent]
+    assert list(sources.suites) == SUITES[agent]
+    assert set(sources.suites) <= set(sources.schema.names)
+    with_task = {name for name in sources.schema.names
+                 if 'task' in sources.schema.presets[name]}
+    own = {'laptop', 'minatar', 'pixelpoint'}
+    assert with_task - own <= set(sources.suites)
+    for name, suite in sources.suites.items():
+      assert sources.config(name).task.startswith(suite.tasks)
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_exceptions_are_needed(self, agent):
     """An exception names a profile, and a value that its column has not."""
-    published = BOTH[agent]
-    for suite in published.suites.values():
+    sources = BOTH[agent]
+    for suite in sources.suites.values():
       for entry in suite.entries.values():
         for preset, cell in entry.exceptions.items():
-          column = entry.cells.get(published.presets[preset], entry.silent)
+          column = entry.cells.get(sources.presets[preset], entry.silent)
           assert column.value != cell.value, entry
 
 
@@ -120,16 +131,16 @@ class TestFile:
   def load(self, change):
     content = copy.deepcopy(PAPER)
     change(content, content['suites']['dmc']['keys'])
-    return Published(
+    return Sources(
         'dreamerv1', BOTH['dreamerv1'].schema, content, 'paper.yaml')
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_every_key_and_nothing_else(self, agent):
-    published = BOTH[agent]
-    for suite in published.suites.values():
-      assert set(suite.entries) | set(published.unpublished) == set(
-          published.schema.defaults.flat)
-    assert all(published.unpublished.values())
+    sources = BOTH[agent]
+    for suite in sources.suites.values():
+      assert set(suite.entries) | set(sources.unpublished) == set(
+          sources.schema.defaults.flat)
+    assert all(sources.unpublished.values())
 
   @pytest.mark.parametrize('agent', AGENTS)
   def test_every_value_has_a_source(self, agent):
@@ -181,13 +192,13 @@ class TestFile:
     assert 'current' not in entropy.cells
 
 
-def columns(published, suite, column, settings):
+def columns(sources, suite, column, settings):
   """Lists the settings of a release that its column contradicts."""
   wrong = []
   for key, value in settings.items():
-    entry = published.suites[suite].entries[key]
-    value = published.schema.check(key, value)
-    if key in published.unpublished or entry.same.get(
+    entry = sources.suites[suite].entries[key]
+    value = sources.schema.check(key, value)
+    if key in sources.unpublished or entry.same.get(
         value, value) != entry.cells[column].value:
       wrong.append((key, value, entry.cells.get(column)))
   return wrong
@@ -316,8 +327,8 @@ class TestVerdicts:
 
   @pytest.mark.parametrize('agent, suite, preset', PROFILES)
   def test_nothing_is_yours(self, agent, suite, preset):
-    published = BOTH[agent]
-    rows = published.rows(published.config(suite, preset), suite, preset)
+    sources = BOTH[agent]
+    rows = sources.rows(sources.config(suite, preset), suite, preset)
     assert [x.key for x in rows if x.verdict == 'yours'] == []
     assert [x.key for x in rows if x.verdict == 'deviation'] == [
         x.key for x in rows if preset in x.entry.exceptions]
@@ -334,14 +345,15 @@ class TestVerdicts:
 class TestIdentify:
 
   @pytest.mark.parametrize('agent, suite, preset', PROFILES)
-  def test_a_run(self, agent, suite, preset):
+  def test_of_unknown_presets(self, agent, suite, preset):
     config = BOTH[agent].config(suite, preset).update(
         {'seed': 3, 'logdir': 'x', 'steps': 1000, 'horizon': 9})
+    config = Config(config.schema, config.flat, None)
     assert BOTH[agent].identify(config) == (suite, preset)
 
   def test_named_presets(self):
     identify = lambda presets, **x: BOTH['dreamerv1'].identify(
-        BOTH['dreamerv1'].schema.config(presets, x), presets)
+        BOTH['dreamerv1'].schema.config(presets, x))
     assert identify([]) == ('dmc', 'paper')
     assert identify(['released', 'debug']) == ('dmc', 'released')
     assert identify(['dmc'], task='atari_pong') == ('dmc', 'paper')
@@ -512,10 +524,18 @@ class TestCommand:
 
 class TestReadme:
 
-  def test_section_is_current(self):
-    path = ROOT / 'README.md'
-    assert replace_section(path, 'audit', tables.readme()) == path.read_text(
-        encoding='utf-8'), 'run: ./run.sh audit --readme'
+  @pytest.mark.parametrize('name', list(tables.sections()))
+  def test_section_is_current(self, name):
+    text = replace_section(
+        ROOT / name, tables.SECTION, tables.sections()[name])
+    assert (ROOT / name).read_text(encoding='utf-8') == text, (
+        'run: ./run.sh audit --readme')
+
+  def test_short_list(self):
+    """Ten rows, each a conflict of the long list."""
+    short, long = (x.splitlines() for x in tables.sections().values())
+    rows = [x for x in short if x.startswith('| `')]
+    assert len(rows) == 10 and set(rows) <= set(long)
 
   def test_conflicts(self):
     get = lambda agent, suite: [
@@ -534,7 +554,7 @@ class TestReadme:
         get('dreamerv2', 'atari'))
 
   def test_lines(self):
-    lines = tables.readme().splitlines()
+    lines = tables.sections()['configs/README.md'].splitlines()
     for line in (
         '| `kl.free` | step_max | step_over | batch_max |',
         '| `rssm.stats`, `actor.stats` | joint (silent) | separate | joint |',
@@ -544,22 +564,25 @@ class TestReadme:
       assert line in lines
 
   def test_written(self, tmp_path, capsys):
-    path = tmp_path / 'README.md'
-    path.write_text('a\n<!-- audit -->\nold\n<!-- /audit -->\nb\n')
-    audit.write_readme(path)
-    text = path.read_text()
-    assert text == f'a\n<!-- audit -->\n{tables.readme()}\n<!-- /audit -->\nb\n'
-    audit.write_readme(path)
-    assert path.read_text() == text
+    (tmp_path / 'configs').mkdir()
+    for name in tables.sections():
+      (tmp_path / name).write_text(
+          'a\n<!-- audit -->\nold\n<!-- /audit -->\nb\n')
+    audit.write_sections(tmp_path)
+    for name, body in tables.sections().items():
+      assert (tmp_path / name).read_text() == (
+          f'a\n<!-- audit -->\n{body}\n<!-- /audit -->\nb\n')
+    assert capsys.readouterr().err.count('section written') == 2
     for broken in ('a', '<!-- /audit -->\n<!-- audit -->'):
-      path.write_text(broken)
+      (tmp_path / 'README.md').write_text(broken)
       with pytest.raises(UserError, match='README.md: needs the lines'):
-        audit.write_readme(path)
-      assert path.read_text() == broken
+        audit.write_sections(tmp_path)
+      assert (tmp_path / 'README.md').read_text() == broken
 
 
 # Numbers by what they count: a pattern of keys, and what their comment or
-# name must say; None: a size or a plain number.
+# name must say; None: a size or a plain number. Any other number needs some
+# comment.
 UNITS = [
     (r'steps|time_limit|prefill|(train|eval|log|save|video)_every|expl.until|'
      r'expl.decay|actor_(mix|entropy).duration', 'header'),
@@ -574,7 +597,7 @@ UNITS = [
     (r'eval_episodes', 'episodes'),
     (r'replay.memory_gb', 'gb'),
     (r'kl.free(_nats)?', 'nats'),
-    (r'envs.timeout', 'seconds'),
+    (r'envs.(reset_)?timeout', 'seconds'),
     (r'envs.amount', 'environments'),
     (r'envs.restarts', 'failures'),
     (r'threads', 'per core'),
@@ -596,15 +619,15 @@ UNITS = [
 def test_units_are_in_the_comments(agent):
   schema = BOTH[agent].schema
   source = schema.path.read_text(encoding='utf-8')
-  comments = usage._comments(source)
+  comments = usage.comments(schema)
   for key, value in schema.defaults.flat.items():
     if isinstance(value, bool) or not isinstance(value, (int, float)):
       continue
     unit = next((unit for pattern, unit in UNITS
-                 if re.fullmatch(pattern, key)), 'is not in UNITS')
+                 if re.fullmatch(pattern, key)), '.')
     if unit == 'header':
       head = ' '.join(source.partition('\ndefaults')[0].split('\n# '))
       assert 'Counts are environment steps' in head
     elif unit:
-      said = f'{key} {comments.get(("defaults", key), "")}'
+      said = comments[key] if unit == '.' else f'{key} {comments[key]}'
       assert re.search(unit, said), f'{key}: {unit}'

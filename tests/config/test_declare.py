@@ -11,8 +11,8 @@ def one(value):
 
 
 @pytest.mark.parametrize('value, default, allowed', [
-    (3, 3, None), (0.5, 0.5, None), (True, True, None), ('', '', None),
-    ('text', 'text', None), ('5', '5', None),
+    ('3 in ..', 3, '..'), ('0.5 in ..', 0.5, '..'), (True, True, None),
+    ('', '', None), ('text', 'text', None), ('5', '5', None),
     ('3 in 0..10', 3, '0..10'), ('3 in 0..', 3, '0..'),
     ('-1 in -1..', -1, '-1..'), ('1.0 in 0..1', 1.0, '0..1'),
     ('0.00001 > 0', 1e-5, '>0'), ('1.0e-8 > 0', 1e-8, '>0'),
@@ -33,7 +33,7 @@ def test_declarations(value, default, allowed):
     ('a | ', 'neither a value nor'), ('two words', 'neither a value nor'),
     ('a in 0..1', "'a' is no number"), ('a | a', 'each once'),
     ('a | 1', 'one type'), ('1 | 1.0', 'one type'), (None, 'no plain value'),
-    ([1, 2], 'no plain value')])
+    ([1, 2], 'no plain value'), (3, '3 needs bounds'), (0.5, 'needs bounds')])
 def test_mistakes(value, wanted):
   with pytest.raises(ConfigError) as info:
     one(value)
@@ -49,7 +49,8 @@ class TestShapes:
     return declare.keys(defaults, self.SHAPES)
 
   def test_keys_stand_where_the_word_stands(self):
-    found = self.keys(a={'x': 1, 'like': 'head', 'y': 2}, b={'like': 'opt'})
+    found = self.keys(
+        a={'x': True, 'like': 'head', 'y': 'z'}, b={'like': 'opt'})
     assert list(found) == ['a.x', 'a.layers', 'a.act', 'a.y', 'b.lr']
     assert found['a.layers'].default == 3
     assert str(found['a.act'].rule) == 'elu, relu'
@@ -74,7 +75,7 @@ class TestShapes:
   def test_groups_inside_groups(self):
     found = self.keys(a={'b': {'like': 'opt', 'lr': 0.3}})
     assert found['a.b.lr'].default == 0.3
-    assert list(self.keys(like='opt', z=1)) == ['lr', 'z']
+    assert list(self.keys(like='opt', z=True)) == ['lr', 'z']
 
   @pytest.mark.parametrize('section, wanted', [
       ({'like': 'haed'}, "a.like: unknown shape 'haed' (did you mean head?)"),
@@ -94,4 +95,34 @@ class TestShapes:
   def test_mistakes_in_shapes(self, shapes, wanted):
     with pytest.raises(ConfigError) as info:
       declare.keys({}, shapes)
+    assert wanted in str(info.value) and '\n' not in str(info.value)
+
+
+class TestPresets:
+
+  def test_inherited_values(self):
+    found = declare.presets({
+        'a': {'x': 1, 'n': {'y': 2}}, 'b': {'inherits': 'a', 'n.y': 3},
+        'c': {'z': 4, 'inherits': 'b'}, 'd': None})
+    assert found == {
+        'a': {'x': 1, 'n.y': 2}, 'b': {'x': 1, 'n.y': 3},
+        'c': {'x': 1, 'n.y': 3, 'z': 4}, 'd': {}}
+
+  def test_parents_may_stand_below_and_be_joint(self):
+    found = declare.presets({
+        'b': {'inherits': 'a'}, 'a': {'x': 1}, 'a+b': {'x': 2},
+        'a+c': {'inherits': 'a+b'}})
+    assert found['b'] == {'x': 1} and found['a+c'] == {'x': 2}
+
+  @pytest.mark.parametrize('content, wanted', [
+      ({'dmc': {}, 'b': {'inherits': 'dcm'}},
+       "preset b: inherits: unknown preset 'dcm' (did you mean dmc?)"),
+      ({'b': {'inherits': 3}}, 'preset b: inherits: unknown preset 3'),
+      ({'b': {'inherits': 'b'}}, 'preset b: inherits: b from b is a circle'),
+      ({'a': {'inherits': 'c'}, 'b': {'inherits': 'a'},
+        'c': {'inherits': 'b'}}, 'a from c from b from a is a circle'),
+      ({'a': [1]}, 'preset a: [1] is no mapping'), ([1], 'no mapping')])
+  def test_mistakes(self, content, wanted):
+    with pytest.raises(ConfigError) as info:
+      declare.presets(content)
     assert wanted in str(info.value) and '\n' not in str(info.value)

@@ -19,9 +19,9 @@ import dreamerv1
 from dreamer import envs
 from dreamer.config.schema import diff
 from dreamer.envs.spaces import ActionSpace, Space
-from tests.parity import v1 as parity_v1
 from tests.run import test_loop, test_resume
-from tests.support import agent_tools
+from tests.support import agent_running, agent_tools
+from tests.support.agent_running import eagerly
 
 # All but `base` and `kind` are regular expressions for whole names:
 #   keys    settings that differ from the base
@@ -34,10 +34,10 @@ Row = collections.namedtuple(
 
 IMAGINED = 'tensor/(imag_.*|returns|weight|bootstrap)'
 REPRESENTATION = (
-    'loss/model (grad|step)/encode/.* '
+    'loss/model (grad|step)/encoder/.* '
     # The prior's layers learn from the KL only.
-    '(grad|step)/dynamics/(img1|gru|obs1|obs2)/.* '
-    'step/decode/.*')  # by an optimiser of its own
+    '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.* '
+    'step/decoder/.*')  # by an optimiser of its own
 DISCRETE = (
     'task steps action_repeat time_limit prefill train_every eval_every '
     'reward_transform kl.scale horizon expl.(amount|schedule|min)')
@@ -55,24 +55,24 @@ TABLE = {
     # Representation: same losses, but in the model's loss is another sum.
     'contrastive': Row(
         'image_head cpc.mode', REPRESENTATION,
-        new='.*/cpc(/.*)? tensor/cpc_.* scale/decode'),
-    'reward_only': Row('image_head', REPRESENTATION, new='scale/decode'),
+        new='.*/cpc(/.*)? tensor/cpc_.* scale/decoder'),
+    'reward_only': Row('image_head', REPRESENTATION, new='scale/decoder'),
     # Behaviour: the model learns the same.
     'no_value': Row(
         'behaviour', 'loss/actor tensor/returns (grad|step)/actor/.*',
-        gone='.*/value(/.*)? tensor/(imag_value|weight|bootstrap)'),
+        gone='.*/critic(/.*)? tensor/(imag_value|weight|bootstrap)'),
     'planet': Row(
-        'behaviour', 'act/.*', gone=f'.*/(actor|value)(/.*)? {IMAGINED}'),
+        'behaviour', 'act/.*', gone=f'.*/(actor|critic)(/.*)? {IMAGINED}'),
     # Suites: rewards, their scale against the KL, and the horizon.
     'atari': Row(
         f'{DISCRETE} pcont.mode',
-        f'loss/(reward|model|actor|value) {IMAGINED} expl/train '
-        '(grad|step)/(encode|dynamics|reward|actor|value)/.* step/pcont/.*',
-        gone='scale/pcont', may='act/train', kind='discrete'),
+        f'loss/(reward|model|actor|critic) {IMAGINED} expl/train '
+        '(grad|step)/(encoder|rssm|reward|actor|critic)/.* step/discount/.*',
+        gone='scale/discount', may='act/train', kind='discrete'),
     'dmlab': Row(
         DISCRETE,
-        f'loss/(reward|model|actor|value) {IMAGINED} expl/train '
-        '(grad|step)/(encode|dynamics|reward|actor|value)/.*',
+        f'loss/(reward|model|actor|critic) {IMAGINED} expl/train '
+        '(grad|step)/(encoder|rssm|reward|actor|critic)/.*',
         may='act/train', kind='discrete'),
     # Profiles: what is called the same starts from the same weights.
     'paper_code': Row(
@@ -80,13 +80,13 @@ TABLE = {
         'reward.(layers|units) pcont.units cpc.(contrast|units) kl.free '
         'no_value_returns bootstrap actor.(layers|units|stats|gradient) '
         'value.units collect',
-        'loss/.* tensor/(recon|reward_pred|pcont_pred|feat|kl) '
+        'loss/.* tensor/(recon|reward_pred|discount_pred|feat|kl) '
         'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
         'tensor/(returns|bootstrap) (grad|step)/.* act/.*',
-        gone='.*/dynamics/(gru/(kernel|recurrent_kernel|bias)|(img3|obs2)/.*) '
-        '.*/actor/hout/.*',
-        new='.*/dynamics/(gru/(gates|candidate)|(img|obs)_(mean|std))/.* '
-        '.*/actor/(h1|h2|h3|hmean|hstd)/.* .*/reward/h1/.*'),
+        gone='.*/rssm/(gru|(img|obs)_dist)/(kernel|recurrent_kernel|bias) '
+        '.*/actor/out/.*',
+        new='.*/rssm/(gru/(gates|candidate)|(img|obs)_dist/(mean|std))/.* '
+        '.*/actor/(dense[234]|mean|std)/.* .*/reward/dense2/.*'),
     'released': Row(
         'precision dmc.normalize_actions atari.life_loss pretrain_updates '
         'replay.starts image_noise reward.(layers|units) '
@@ -95,8 +95,8 @@ TABLE = {
         'loss/.* tensor/(recon|reward_pred|embed|feat|kl) '
         'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
         'tensor/(returns|bootstrap) (grad|step)/.* scale/.* act/.*',
-        gone='.*/pcont(/.*)? tensor/pcont_pred',
-        new='.*/actor/(h1|h2|h3)/.* .*/reward/h1/.*'),
+        gone='.*/discount(/.*)? tensor/discount_pred',
+        new='.*/actor/dense[234]/.* .*/reward/dense2/.*'),
     # What one profile changes in one suite, beside the two by themselves.
     'atari+paper_code': Row(
         'expl.(schedule|min|eval_amount)', 'expl/.*', may='act/.*',
@@ -106,10 +106,10 @@ TABLE = {
         kind='discrete'),
     'atari+released': Row(
         'pcont.mode',
-        f'loss/(model|actor|value) {IMAGINED} '
-        '(grad|step)/(encode|actor|value)/.* '
-        '(grad|step)/dynamics/(img1|gru|obs1|obs2)/.*',
-        new='.*/pcont(/.*)? tensor/pcont_pred', kind='discrete'),
+        f'loss/(model|actor|critic) {IMAGINED} '
+        '(grad|step)/(encoder|actor|critic)/.* '
+        '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.*',
+        new='.*/discount(/.*)? tensor/discount_pred', kind='discrete'),
     'atari+laptop': Row('pcont.mode', trace=False),
     # Sizes: no trace, as no array has the same shape.
     'debug': Row(
@@ -153,17 +153,17 @@ def shrink(flat):
 @functools.cache
 def trace(kind, items):
   """Results of an agent with these settings, as dict of name to array."""
+  from dreamerv1 import explore
   from dreamerv1.agent import Agent
-  from dreamerv1.exploration import exploration_amount
   config = shrink(dict(items))
   def make():
     return Agent(config, {'image': Space((64, 64, 3), np.uint8)},
                  ActionSpace(kind, agent_tools.ACTIONS))
-  with parity_v1.eagerly():
-    out = agent_tools.learn(make(), agent_tools.make_batch(kind))
+  with eagerly():
+    out = agent_running.learn(make(), agent_tools.make_batch(kind))
     out.update(agent_tools.act(make()))
   return {**out, 'expl/eval': np.array(config.expl.eval_amount),
-          'expl/train': exploration_amount(config.expl, 1000, 50000)}
+          'expl/train': explore.amount(config.expl, 1000, 50000)}
 
 
 def same(one, two):
@@ -239,8 +239,8 @@ def test_tasks_of_the_figure_exist():
     (['dmlab', 'paper_code'], 150000, 0.1),
     (['atari', 'paper_code'], 300000, 0.1)])
 def test_epsilon_falls_with_the_updates(presets, updates, amount):
-  from dreamerv1.exploration import exploration_amount
-  found = [exploration_amount(schema.config(presets).expl, steps, updates)
+  from dreamerv1 import explore
+  found = [explore.amount(schema.config(presets).expl, steps, updates)
            for steps in (0, 10 ** 7)]
   np.testing.assert_allclose(found, amount, rtol=1e-5)
 
@@ -279,7 +279,7 @@ def test_horizon_changes_the_behaviour_only(horizon):
   assert set(base) == set(other)
   found = {x for x in base if not same(base[x], other[x])}
   assert found == {x for x in base if matches(
-      x, f'loss/(actor|value) {IMAGINED} (grad|step)/(actor|value)/.*')}
+      x, f'loss/(actor|critic) {IMAGINED} (grad|step)/(actor|critic)/.*')}
   assert other['tensor/imag_feat'].shape[0] == horizon
   assert other['tensor/returns'].shape[0] == horizon - 1
 
@@ -334,7 +334,7 @@ def test_run_continues_with_the_same_bits(settings, tmp_path):
       'batch_size': 2, 'batch_length': 4, 'horizon': 3}
   run = functools.partial(
       test_resume.run, task='dummy_continuous', **settings)
-  with parity_v1.eagerly():
+  with eagerly():
     whole = run(tmp_path / 'whole', steps=30)
     _, meta = run(tmp_path / 'parts', steps=26)  # amid an episode
     parts = run(tmp_path / 'parts', steps=30)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dreamerv1
-from tests.parity import v1 as parity_v1
-from tests.support import ROOT, agent_tools
+from tests.support import ROOT, agent_running, agent_tools
+from tests.support.agent_running import eagerly
 
 MODEL = {'pcont.mode': 'model'}
 NO_VALUE = {'behaviour': 'no_value'}
@@ -22,104 +22,115 @@ HALF_LIFE = {'expl.schedule': 'half_life', 'expl.decay': 1000}
 LINEAR = {'expl.schedule': 'linear', 'expl.min': 0.1}
 OFF = {'pcont.mode': 'off', 'image_head': 'off', 'kl.free_nats': 0.0}
 
+# Names that several rows watch.
+CONV = 'init/encoder/conv1/kernel'
+IMAGE = 'init/decoder/conv_in/kernel'
+REWARD, DISCOUNT, ACTOR, CRITIC = (f'init/{x}/dense1/kernel' for x in (
+    'reward', 'discount', 'actor', 'critic'))
+OPT = {'model': 'step/encoder/conv1/kernel',
+       'actor': 'step/actor/dense1/kernel',
+       'value': 'step/critic/dense1/kernel',
+       'diagnostic': 'step/discount/dense1/kernel'}
+
 # Key, other value, settings of both agents, what must differ, what must not.
 TABLE = [
-    ('seed', 1, {}, 'init/actor/h0/kernel act/train', 'init/actor/h0/bias'),
+    ('seed', 1, {}, f'{ACTOR} act/train', 'init/actor/dense1/bias'),
     ('precision', 'bfloat16', {}, 'tensor/embed loss/reward',
-     'init/encode/h1/kernel'),
+     CONV),
     ('precision', 'float16', {}, 'tensor/embed loss/reward scale/model',
-     'init/encode/h1/kernel'),
+     CONV),
     ('loss_scale', 64, {'precision': 'float16'}, 'scale/model scale/actor',
      'loss/model'),
-    ('image_noise', False, {}, 'tensor/embed', 'init/encode/h1/kernel'),
+    ('image_noise', False, {}, 'tensor/embed', CONV),
     ('reward_transform', 'tanh', {}, 'loss/reward loss/model',
      'tensor/reward_pred loss/image'),
-    ('encoder.depth', 3, {}, 'init/encode/h4/kernel init/dynamics/obs1/kernel',
-     'init/decode/h1/kernel'),
-    ('encoder.act', 'tanh', {}, 'tensor/embed', 'init/encode/h4/kernel'),
-    ('decoder.depth', 3, {}, 'init/decode/h1/kernel tensor/recon',
-     'init/encode/h1/kernel tensor/feat'),
+    ('encoder.depth', 3, {}, 'init/encoder/conv4/kernel '
+     'init/rssm/obs_out/kernel',
+     IMAGE),
+    ('encoder.act', 'tanh', {}, 'tensor/embed', 'init/encoder/conv4/kernel'),
+    ('decoder.depth', 3, {}, f'{IMAGE} tensor/recon',
+     f'{CONV} tensor/feat'),
     ('decoder.act', 'elu', {}, 'tensor/recon', 'tensor/feat'),
-    ('rssm.stoch', 5, {}, 'tensor/post/stoch init/dynamics/img1/kernel',
+    ('rssm.stoch', 5, {}, 'tensor/post/stoch init/rssm/img_in/kernel',
      'tensor/embed'),
-    ('rssm.deter', 9, {}, 'tensor/post/deter init/dynamics/gru/kernel',
+    ('rssm.deter', 9, {}, 'tensor/post/deter init/rssm/gru/kernel',
      'tensor/embed'),
-    ('rssm.hidden', 7, {}, 'init/dynamics/img1/kernel '
-     'init/dynamics/img2/kernel init/dynamics/obs1/kernel',
-     'init/dynamics/gru/recurrent_kernel'),
+    ('rssm.hidden', 7, {}, 'init/rssm/img_in/kernel '
+     'init/rssm/img_out/kernel init/rssm/obs_out/kernel',
+     'init/rssm/gru/recurrent_kernel'),
     ('rssm.act', 'relu', {}, 'tensor/post/deter', 'tensor/embed'),
     ('rssm.min_std', 0.5, {}, 'tensor/post/std tensor/prior/std', ''),
-    ('rssm.gru', 'reset_before', {}, 'init/dynamics/gru/gates/kernel '
-     'init/dynamics/gru/kernel tensor/post/deter', 'tensor/embed'),
-    ('rssm.stats', 'separate', {}, 'init/dynamics/img_mean/kernel '
-     'init/dynamics/obs_std/kernel init/dynamics/img3/kernel', ''),
+    ('rssm.gru', 'reset_before', {}, 'init/rssm/gru/gates/kernel '
+     'init/rssm/gru/kernel tensor/post/deter', 'tensor/embed'),
+    ('rssm.stats', 'separate', {}, 'init/rssm/img_dist/mean/kernel '
+     'init/rssm/obs_dist/std/kernel init/rssm/img_dist/kernel', ''),
     ('rssm.shared_latent_noise', True, {}, 'tensor/post/stoch '
-     'tensor/imag_feat act/eval', 'init/dynamics/img1/kernel'),
-    ('reward.layers', 2, {}, 'init/reward/h1/kernel', 'init/pcont/h0/kernel'),
-    ('reward.units', 9, {}, 'init/reward/h0/kernel', 'init/pcont/h0/kernel'),
-    ('reward.act', 'tanh', {}, 'tensor/reward_pred', 'tensor/pcont_pred'),
-    ('pcont.mode', 'off', {}, 'init/pcont/h0/kernel loss/pcont',
+     'tensor/imag_feat act/eval', 'init/rssm/img_in/kernel'),
+    ('reward.layers', 2, {}, 'init/reward/dense2/kernel', DISCOUNT),
+    ('reward.units', 9, {}, REWARD, DISCOUNT),
+    ('reward.act', 'tanh', {}, 'tensor/reward_pred', 'tensor/discount_pred'),
+    ('pcont.mode', 'off', {}, f'{DISCOUNT} loss/discount',
      'tensor/feat loss/model'),
     ('pcont.mode', 'model', {}, 'loss/model tensor/imag_discount '
-     'tensor/imag_feat grad/dynamics/gru/kernel', 'loss/pcont tensor/feat'),
-    ('pcont.layers', 2, {}, 'init/pcont/h1/kernel', 'init/reward/h0/kernel'),
-    ('pcont.units', 9, {}, 'init/pcont/h0/kernel', 'init/reward/h0/kernel'),
-    ('pcont.act', 'tanh', {}, 'tensor/pcont_pred', 'tensor/reward_pred'),
-    ('pcont.scale', 7.0, {}, 'loss/pcont', 'loss/model'),
-    ('pcont.scale', 7.0, MODEL, 'loss/pcont loss/model', 'loss/reward'),
-    ('image_head', 'diagnostic', {}, 'loss/model grad/encode/h1/kernel '
-     'step/decode/h1/kernel', 'loss/image tensor/recon grad/decode/h1/kernel'),
+     'tensor/imag_feat grad/rssm/gru/kernel', 'loss/discount tensor/feat'),
+    ('pcont.layers', 2, {}, 'init/discount/dense2/kernel', REWARD),
+    ('pcont.units', 9, {}, DISCOUNT, REWARD),
+    ('pcont.act', 'tanh', {}, 'tensor/discount_pred', 'tensor/reward_pred'),
+    ('pcont.scale', 7.0, MODEL, 'loss/model', 'loss/discount'),
+    ('image_head', 'diagnostic', {}, 'loss/model grad/encoder/conv1/kernel '
+     'step/decoder/conv_in/kernel',
+     'loss/image tensor/recon grad/decoder/conv_in/kernel'),
     ('image_head', 'off', {}, 'loss/image tensor/recon loss/model '
-     'init/decode/h1/kernel', 'tensor/feat'),
-    ('cpc.mode', 'model', {}, 'loss/cpc loss/model grad/encode/h1/kernel '
-     'init/cpc/h0/kernel', 'loss/image loss/kl tensor/feat'),
-    ('cpc.contrast', 'states', CPC, 'loss/cpc grad/cpc/h0/kernel',
+     f'{IMAGE}', 'tensor/feat'),
+    ('cpc.mode', 'model', {}, 'loss/cpc loss/model grad/encoder/conv1/kernel '
+     'init/cpc/dense1/kernel', 'loss/image loss/kl tensor/feat'),
+    ('cpc.contrast', 'states', CPC, 'loss/cpc grad/cpc/dense1/kernel',
      'tensor/cpc_mean tensor/cpc_positive loss/reward'),
     ('cpc.contrast', 'batch', CPC, 'loss/cpc', 'tensor/cpc_positive'),
     ('cpc.contrast', 'time', CPC, 'loss/cpc', 'tensor/cpc_positive'),
     ('cpc.contrast', 'window', CPC, 'loss/cpc', 'tensor/cpc_positive'),
     ('cpc.window_batch', 1, WINDOW, 'loss/cpc', 'tensor/cpc_positive'),
     ('cpc.window_time', 2, WINDOW, 'loss/cpc', 'tensor/cpc_positive'),
-    ('cpc.layers', 2, CPC, 'init/cpc/h1/kernel', 'init/reward/h0/kernel'),
-    ('cpc.units', 9, CPC, 'init/cpc/h0/kernel', 'init/reward/h0/kernel'),
+    ('cpc.layers', 2, CPC, 'init/cpc/dense2/kernel', REWARD),
+    ('cpc.units', 9, CPC, 'init/cpc/dense1/kernel', REWARD),
     ('cpc.act', 'tanh', CPC, 'tensor/cpc_mean', 'tensor/reward_pred'),
     ('cpc.init_std', 2.0, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
     ('cpc.min_std', 0.5, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
     ('kl.scale', 0.1, {}, 'loss/model', 'loss/kl loss/image'),
-    ('kl.free_nats', 0.0, {}, 'loss/kl grad/dynamics/img2/kernel',
+    ('kl.free_nats', 0.0, {}, 'loss/kl grad/rssm/img_out/kernel',
      'tensor/kl'),
     ('kl.free', 'step_over', {}, 'loss/kl', 'tensor/kl'),
-    ('kl.free', 'batch_max', {'kl.free_nats': 0.05}, 'loss/kl', 'tensor/kl'),
-    ('behaviour', 'no_value', {}, 'init/value/h0/kernel loss/value loss/actor '
+    ('kl.free', 'batch_max', {'kl.free_nats': 0.2}, 'loss/kl', 'tensor/kl'),
+    ('behaviour', 'no_value', {}, f'{CRITIC} loss/critic loss/actor '
      'tensor/returns', 'loss/model tensor/imag_reward'),
-    ('behaviour', 'planner', {}, 'init/value/h0/kernel init/actor/h0/kernel '
-     'loss/actor loss/value tensor/imag_feat act/train act/eval',
-     'loss/model step/encode/h1/kernel step/pcont/h0/kernel'),
+    ('behaviour', 'planner', {}, f'{CRITIC} {ACTOR} '
+     'loss/actor loss/critic tensor/imag_feat act/train act/eval',
+     'loss/model step/encoder/conv1/kernel step/discount/dense1/kernel'),
     ('no_value_returns', 'discounted', NO_VALUE, 'loss/actor tensor/returns',
      'tensor/imag_reward'),
     ('horizon', 4, {}, 'tensor/imag_feat tensor/returns', 'loss/model'),
-    ('discount', 0.9, {}, 'tensor/returns tensor/weight loss/pcont',
-     'tensor/imag_value tensor/pcont_pred'),
-    ('lambda', 0.5, {}, 'tensor/returns loss/actor loss/value',
+    ('discount', 0.9, {}, 'tensor/returns tensor/weight loss/discount',
+     'tensor/imag_value tensor/discount_pred'),
+    ('lambda', 0.5, {}, 'tensor/returns loss/actor loss/critic',
      'tensor/weight tensor/imag_value'),
     ('bootstrap', 'second_last', {}, 'tensor/returns tensor/bootstrap',
      'tensor/weight tensor/imag_value'),
-    ('actor.layers', 2, {}, 'init/actor/h1/kernel', 'init/value/h0/kernel'),
-    ('actor.units', 9, {}, 'init/actor/h0/kernel', 'init/value/h0/kernel'),
+    ('actor.layers', 2, {}, 'init/actor/dense2/kernel', CRITIC),
+    ('actor.units', 9, {}, ACTOR, CRITIC),
     ('actor.act', 'tanh', {}, 'tensor/imag_action act/train',
-     'init/actor/h0/kernel'),
+     ACTOR),
     ('actor.init_std', 1.0, {}, 'tensor/imag_action act/eval',
-     'init/actor/hout/bias'),
+     'init/actor/out/bias'),
     ('actor.min_std', 1.0, {}, 'tensor/imag_action act/eval',
-     'init/actor/hout/bias'),
+     'init/actor/out/bias'),
     ('actor.mean_scale', 0.1, {}, 'tensor/imag_action act/eval',
-     'init/actor/hout/kernel'),
-    ('actor.stats', 'separate', {}, 'init/actor/hmean/kernel '
-     'init/actor/hstd/kernel init/actor/hout/kernel', 'init/actor/h0/kernel'),
-    ('actor.gradient', 'score', DISCRETE, 'grad/actor/h0/kernel',
+     'init/actor/out/kernel'),
+    ('actor.stats', 'separate', {}, 'init/actor/mean/kernel '
+     'init/actor/std/kernel init/actor/out/kernel', ACTOR),
+    ('actor.gradient', 'score', DISCRETE, 'grad/actor/dense1/kernel',
      'loss/actor tensor/imag_action'),
-    ('value.layers', 2, {}, 'init/value/h1/kernel', 'init/actor/h0/kernel'),
-    ('value.units', 9, {}, 'init/value/h0/kernel', 'init/actor/h0/kernel'),
+    ('value.layers', 2, {}, 'init/critic/dense2/kernel', ACTOR),
+    ('value.units', 9, {}, CRITIC, ACTOR),
     ('value.act', 'tanh', {}, 'tensor/imag_value', 'tensor/imag_reward'),
     ('planner.horizon', 2, PLANNER, 'act/train act/eval', 'loss/model'),
     ('planner.candidates', 9, PLANNER, 'act/train act/eval', 'loss/model'),
@@ -140,31 +151,12 @@ TABLE = [
     ('expl.decay', 2000, HALF_LIFE, 'act/train', 'act/eval'),
     ('expl.decay_updates', 100000, LINEAR, 'act/train', 'act/eval'),
     ('expl.eval_amount', 0.2, {}, 'act/eval', 'act/train'),
-    ('model_opt.lr', 1e-3, {}, 'step/encode/h1/kernel step/reward/h0/kernel',
-     'step/actor/h0/kernel step/value/h0/kernel step/pcont/h0/kernel'),
-    ('model_opt.eps', 1.0, {}, 'step/encode/h1/kernel',
-     'step/actor/h0/kernel step/value/h0/kernel step/pcont/h0/kernel'),
-    ('model_opt.clip', 1e-4, {}, 'step/encode/h1/kernel',
-     'step/actor/h0/kernel step/value/h0/kernel step/pcont/h0/kernel'),
-    ('actor_opt.lr', 1e-3, {}, 'step/actor/h0/kernel',
-     'step/encode/h1/kernel step/value/h0/kernel step/pcont/h0/kernel'),
-    ('actor_opt.eps', 1.0, {}, 'step/actor/h0/kernel',
-     'step/encode/h1/kernel step/value/h0/kernel step/pcont/h0/kernel'),
-    ('actor_opt.clip', 1e-4, {}, 'step/actor/h0/kernel',
-     'step/encode/h1/kernel step/value/h0/kernel step/pcont/h0/kernel'),
-    ('value_opt.lr', 1e-3, {}, 'step/value/h0/kernel',
-     'step/encode/h1/kernel step/actor/h0/kernel step/pcont/h0/kernel'),
-    ('value_opt.eps', 1.0, {}, 'step/value/h0/kernel',
-     'step/encode/h1/kernel step/actor/h0/kernel step/pcont/h0/kernel'),
-    ('value_opt.clip', 1e-4, {}, 'step/value/h0/kernel',
-     'step/encode/h1/kernel step/actor/h0/kernel step/pcont/h0/kernel'),
-    ('diagnostic_opt.lr', 1e-2, {}, 'step/pcont/h0/kernel',
-     'step/encode/h1/kernel step/actor/h0/kernel step/value/h0/kernel'),
-    ('diagnostic_opt.eps', 1.0, {}, 'step/pcont/h0/kernel',
-     'step/encode/h1/kernel step/actor/h0/kernel step/value/h0/kernel'),
-    ('diagnostic_opt.clip', 1e-4, {}, 'step/pcont/h0/kernel',
-     'step/encode/h1/kernel step/actor/h0/kernel step/value/h0/kernel'),
 ]
+
+for group, name in OPT.items():
+  others = ' '.join(x for x in OPT.values() if x != name)
+  for key, value in (('lr', 1e-2), ('eps', 1.0), ('clip', 1e-4)):
+    TABLE.append((f'{group}_opt.{key}', value, {}, name, others))
 
 # Settings of the schedule, the data and the environment; `unroll` and
 # `threads` change speed only.
@@ -189,11 +181,11 @@ def run(overrides, names=()):
 def _run(items, part):
   overrides = dict(items)
   kind = overrides.pop('kind', 'continuous')
-  with parity_v1.eagerly():
+  with eagerly():
     agent = agent_tools.make_agent(kind, **overrides)
     if part == 'act':
       return agent_tools.act(agent)
-    return agent_tools.learn(agent, agent_tools.make_batch(kind))
+    return agent_running.learn(agent, agent_tools.make_batch(kind))
 
 
 def same(one, two, name):
@@ -253,14 +245,14 @@ def recorded_reads(monkeypatch):
 
 def test_every_key_is_read(monkeypatch):
   from dreamer.replay.replay import Replay
-  with parity_v1.eagerly(), recorded_reads(monkeypatch) as keys:
+  with eagerly(), recorded_reads(monkeypatch) as keys:
     for kind, overrides in (
         ('continuous', HALF_LIFE), ('discrete', LINEAR), ('continuous', OFF),
         ('continuous', {**NO_VALUE, **WINDOW, 'precision': 'float16'}),
         ('continuous', PLANNER)):
       agent = agent_tools.make_agent(kind, **overrides)
       agent_tools.act(agent)
-      agent_tools.learn(agent, agent_tools.make_batch(kind))
+      agent_running.learn(agent, agent_tools.make_batch(kind))
   keys.update(f'replay.{name}'
               for name in inspect.signature(Replay).parameters)
   root = ROOT

@@ -6,22 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreamer.nn.noise import FixedNoise, Noise
-from tests.parity import v1 as parity_v1
-from tests.support import agent_tools
+from dreamer.nn.noise import Noise
+from tests.support import agent_running, agent_tools
+from tests.support.agent_noise import FixedNoise
 
 KINDS = ['continuous', 'discrete']
 
 
-@pytest.fixture(autouse=True)
-def eager():
-  """Op by op: it starts faster."""
-  with parity_v1.eagerly():
-    yield
+pytestmark = pytest.mark.usefixtures('eager')
 
 
-def tensors(batch):
-  return {key: tf.convert_to_tensor(value) for key, value in batch.items()}
+tensors = agent_running.tensors
 
 
 def world_losses(agent, batch, noise):
@@ -63,7 +58,7 @@ class TestWorldModel:
     data = agent.model.preprocess(
         tensors(agent_tools.make_batch()), FixedNoise())
     np.testing.assert_allclose(
-        data['pcont'], [[.97, .97, .97, 0], [.97] * 4], rtol=1e-6)
+        data['discount'], [[.97, .97, .97, 0], [.97] * 4], rtol=1e-6)
 
   def test_images(self):
     batch = tensors(agent_tools.make_batch())
@@ -78,17 +73,6 @@ class TestWorldModel:
     assert abs(noise.mean() - 0.5) < 0.01
     assert not np.array_equal(
         two, model.preprocess(batch, Noise('0', 1))['image'])
-
-  def test_masked_rewards(self):
-    agent, batch = agent_tools.make_agent(), agent_tools.make_batch()
-    mask = np.float32([[1, 0, 1, 1], [1, 1, 1, 0]])
-    losses, found = world_losses(
-        agent, {**batch, 'reward_mask': mask}, FixedNoise())
-    each = 0.5 * (batch['reward'] - found['reward_pred']) ** 2
-    each += 0.5 * np.log(2 * np.pi)
-    np.testing.assert_allclose(
-        losses['reward'], np.sum(each * mask) / 8, rtol=1e-4)
-    agent.train({**batch, 'reward_mask': mask})
 
   def test_shared_noise_is_one_vector_for_all_rows(self):
     def draws(shared):
@@ -105,17 +89,18 @@ class TestWorldModel:
   @pytest.mark.parametrize('gru', ['reset_after', 'reset_before'])
   def test_filtering_is_the_same_while_acting(self, gru):
     agent = agent_tools.make_agent(**{'rssm.gru': gru})
-    rssm = agent.model.dynamics
+    rssm = agent.model.rssm
     rng = np.random.default_rng(0)
     normal = lambda *shape: tf.constant(rng.normal(size=shape), tf.float32)
-    embed, action = normal(2, 4, agent.model.encode.size), normal(2, 4, 3)
+    embed, action = normal(2, 4, agent.model.encoder.size), normal(2, 4, 3)
+    first = tf.zeros(2, tf.bool)
     noise = {'post': normal(4, 2, 4), 'prior': normal(4, 2, 4)}
     post, prior = rssm.observe(embed, action, noise)
     state = rssm.initial(2)
     for t in range(4):
       guess = rssm.img_step(state, action[:, t], noise['prior'][t])
       state = rssm.obs_step(
-          state, action[:, t], embed[:, t], noise['post'][t])
+          state, action[:, t], embed[:, t], first, noise['post'][t])
       for key in state:
         np.testing.assert_allclose(post[key][:, t], state[key], atol=1e-5)
         np.testing.assert_allclose(prior[key][:, t], guess[key], atol=1e-5)
@@ -127,10 +112,10 @@ class TestWorldModel:
       losses, _ = world_losses(agent, batch, FixedNoise())
     for name, variable in agent.model.variables.items():
       head = name.split('/')[0]
-      for loss, own in (('image', 'decode'), ('pcont', 'pcont')):
+      for loss, own in (('image', 'decoder'), ('discount', 'discount')):
         grad = tape.gradient(losses[loss], variable)
         assert (grad is not None) == (head == own), (loss, name)
-      if head in ('decode', 'pcont'):
+      if head in ('decoder', 'discount'):
         assert tape.gradient(losses['model'], variable) is None
 
 
@@ -142,7 +127,7 @@ class TestBehaviour:
       ('off', agent_tools.ROWS * agent_tools.LENGTH)])
   def test_starts(self, mode, rows):
     agent = agent_tools.make_agent(**{'pcont.mode': mode})
-    found = agent_tools.learn(agent, agent_tools.make_batch())
+    found = agent_running.learn(agent, agent_tools.make_batch())
     assert found['tensor/imag_feat'].shape == (3, rows, 8 + 4)
     assert found['tensor/returns'].shape == (2, rows)
 
@@ -150,7 +135,7 @@ class TestBehaviour:
   def test_who_gets_gradients(self, kind):
     agent = agent_tools.make_agent(kind, **{'pcont.mode': 'model'})
     noise = FixedNoise()
-    for loss in ('actor', 'value'):
+    for loss in ('actor', 'critic'):
       with tf.GradientTape() as tape:
         _, found = world_losses(agent, agent_tools.make_batch(kind), noise)
         start = agent._start_states(found['post'], {})
@@ -166,19 +151,20 @@ class TestBehaviour:
     two = agent_tools.make_agent(noise=FixedNoise(), **{
         'model_opt.lr': 1.0, 'actor_opt.lr': 1.0, 'value_opt.lr': 1.0})
     batch = agent_tools.make_batch()
-    found = agent_tools.learn(
-        agent_tools.make_agent(), batch, FixedNoise())
+    found = agent_running.learn(
+        agent_tools.make_agent(noise=FixedNoise()), batch)
     for agent in (one, two):
       metrics = agent.train(batch)
-      for loss in ('model', 'actor', 'value', 'pcont'):
+      for loss in ('model', 'actor', 'critic', 'discount'):
         np.testing.assert_allclose(
             metrics[f'loss/{loss}'], found[f'loss/{loss}'], rtol=1e-5)
 
   def test_returns_without_value(self):
     def learn(returns):
       agent = agent_tools.make_agent(
-          behaviour='no_value', no_value_returns=returns, discount=0.9)
-      found = agent_tools.learn(agent, agent_tools.make_batch(), FixedNoise())
+          noise=FixedNoise(), behaviour='no_value',
+          no_value_returns=returns, discount=0.9)
+      found = agent_running.learn(agent, agent_tools.make_batch())
       return (found['tensor/imag_reward'], found['tensor/returns'],
               found['loss/actor'])
     reward, returns, loss = learn('undiscounted')
@@ -195,13 +181,13 @@ class TestBehaviour:
     agent = agent_tools.make_agent(
         behaviour='no_value', **{'actor_opt.lr': 0.03, 'actor.init_std': 0.5})
     model = types.SimpleNamespace(
-        dynamics=agent.model.dynamics, reward=lambda feat: feat[..., 0],
+        rssm=agent.model.rssm, reward=lambda feat: feat[..., 0],
         imagined_discount=agent.model.imagined_discount)
     step = lambda prev, action, noise: {
         **prev, 'stoch': tf.repeat(action[:, :1], 4, 1)}
     frozen = types.SimpleNamespace(
-        img_step=step, get_feat=model.dynamics.get_feat)
-    model.dynamics.map = lambda fn: frozen
+        img_step=step, get_feat=model.rssm.get_feat)
+    model.rssm.map = lambda fn: frozen
     start = {key: tf.zeros([8, size]) for key, size in (
         ('deter', 8), ('stoch', 4), ('mean', 4), ('std', 4))}
     for index in range(60):

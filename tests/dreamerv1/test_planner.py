@@ -7,26 +7,16 @@ import pytest
 import tensorflow as tf
 
 from dreamer.envs.spaces import ActionSpace
-from dreamer.errors import UserError
-from dreamer.nn.noise import FixedNoise, Noise
+from dreamer.nn.noise import Noise
 from dreamerv1.planner import Planner
-from tests.parity import v1 as parity_v1
 from tests.support import agent_tools
+from tests.support.agent_noise import FixedNoise
 
 SPEED = 0.25
 TARGETS = np.float32([[0.6], [-0.3], [5.0]])
 
 
-@pytest.fixture(autouse=True)
-def eager(request):
-  """Op by op, which starts faster, unless the test is marked `compiled`."""
-  with parity_v1.eagerly('compiled' not in request.fixturenames):
-    yield
-
-
-@pytest.fixture
-def compiled():
-  """Runs the test with compiled graphs, as training does."""
+pytestmark = pytest.mark.usefixtures('eager')
 
 
 class Line:
@@ -38,10 +28,10 @@ class Line:
 
   def __init__(self, wind=0.0):
     self.wind = wind
-    self.dynamics = self
+    self.rssm = self
 
-  def noise_shape(self, rows):
-    return [rows, 1]
+  def draw(self, noise, name, lead):
+    return noise.normal(name, [*lead, 1])
 
   def get_feat(self, state):
     return tf.concat([state['position'], state['target']], -1)
@@ -103,7 +93,7 @@ class TestOptimum:
 
   def test_acts_by_the_first_action(self):
     action = make_planner().act(
-        Line(), make_state(TARGETS), Noise('0', 0), True)
+        Line(), make_state(TARGETS), Noise('0', 0), 'train')
     np.testing.assert_allclose(action, [[1], [-1], [1]], atol=0.15)
 
   def test_better_with_every_iteration(self):
@@ -186,9 +176,9 @@ class TestInTheAgent:
 
   def test_nothing_but_the_model_is_trained(self):
     agent = self.make()
-    assert set(agent.optimizers) == {'model', 'pcont'}
+    assert set(agent.optimizers) == {'model', 'discount'}
     assert agent.behaviour.variables == {}
-    assert not [x for x in agent.state() if x.startswith(('actor', 'value'))]
+    assert not [x for x in agent.state() if x.startswith(('actor', 'critic'))]
     metrics = agent.train(agent_tools.make_batch())
     assert 'loss/model' in metrics
     assert not [x for x in metrics if 'actor' in x or 'imag/' in x]
@@ -211,7 +201,7 @@ class TestInTheAgent:
     planner, model = agent.behaviour, agent.model
     reward = model.reward
     model.reward = lambda feat: sign * reward(feat)
-    state = model.dynamics.initial(1)
+    state = model.rssm.initial(1)
     still = types.SimpleNamespace(normal=lambda name, shape: Noise(
         '0', 0).normal(name, shape) * (name == 'plan_action'))
     means, _ = planner.plan(model, state, still)
@@ -233,12 +223,3 @@ class TestInTheAgent:
       assert action.shape == (3, agent_tools.ACTIONS)
     assert len(calls) == 3
     assert policy.experimental_get_tracing_count() == 1
-
-  @pytest.mark.parametrize('kind, settings, words', [
-      ('discrete', {}, 'behaviour: planner with discrete actions'),
-      ('continuous', {'planner.elites': 50},
-       'planner.elites: 50 of 20 planner.candidates')])
-  def test_errors(self, kind, settings, words):
-    with pytest.raises(UserError) as info:
-      agent_tools.make_agent(kind, ['planet'], **settings)
-    assert words in str(info.value) and '\n' not in str(info.value)

@@ -18,20 +18,21 @@ import pytest
 import dreamerv2
 from dreamer.config.schema import diff
 from dreamer.envs.spaces import ActionSpace, Space
-from tests.parity.v1 import eagerly
+from tests.support import agent_running
 from tests.support import agent_tools_v2 as tools
+from tests.support.agent_running import eagerly
 
 FROZEN = {'model_opt.lr': 1e-30, 'model_opt.decay': 0.0}
 FLOAT32 = {'precision': 'float32'}
 
 # Gradients of what infers the posterior; the prior's layers after the cell
 # see the KL only.
-REPRESENTATION = 'grad/wm/encoder/* grad/wm/rssm/*'
-PRIOR = 'grad/wm/rssm/img_out_0/* grad/wm/rssm/img_dist_0/*'
+REPRESENTATION = 'grad/encoder/* grad/rssm/*'
+PRIOR = 'grad/rssm/img_out/* grad/rssm/img_dist/*'
 ACTOR = 'loss/actor grad/actor/*'
 CRITIC = 'loss/critic grad/critic/*'
 GAMMA = (f'loss/discount loss/model tensor/like/discount {REPRESENTATION} '
-         'grad/wm/heads/discount/* tensor/imag_discount tensor/returns '
+         'grad/discount/* tensor/imag_discount tensor/returns '
          f'tensor/weight {ACTOR} {CRITIC}')
 # Samples of small networks may agree though their probabilities don't.
 SAMPLES = 'act/* tensor/imag_action tensor/imag_stoch tensor/*/stoch'
@@ -73,13 +74,13 @@ TABLE = [
     Row(('no_reward_gradients',), REPRESENTATION, PRIOR),
     Row(('no_kl_balancing',), REPRESENTATION, rounding='loss/kl loss/model'),
     Row(('no_layer_norm',),
-        'init/wm/rssm/gru/norm/* loss/* grad/* tensor/*', 'tensor/embed',
+        'init/rssm/gru/norm/* loss/* grad/* tensor/*', 'tensor/embed',
         SAMPLES),
     Row(('gaussian_latents',), 'init/* loss/* grad/* tensor/*',
-        'init/wm/encoder/* init/*/bias init/*/out/out/* init/wm/rssm/gru/* '
-        'init/wm/rssm/img_out_0/* init/wm/rssm/obs_out/* '
-        'init/wm/heads/decoder/conv?/* tensor/embed',
-        f'{SAMPLES} init/wm/rssm/*_dist*/bias'),
+        'init/encoder/* init/*/bias init/*/out/* init/rssm/gru/* '
+        'init/rssm/img_out/* init/rssm/obs_out/* '
+        'init/decoder/conv?/* tensor/embed',
+        f'{SAMPLES} init/rssm/*_dist*/bias'),
     Row(('no_reinforce',), ACTOR),
     Row(('no_reinforce',), **CONTINUOUS),
     Row(('reinforce_only',)),
@@ -92,22 +93,22 @@ TABLE = [
 
     # Suites; sizes are tiny here, see `test_published_values`.
     Row(('dmc_vision',),
-        'init/wm/heads/discount/* loss/* tensor/like/* '
+        'init/discount/* loss/* tensor/like/* '
         f'tensor/imag_discount tensor/returns tensor/weight {REPRESENTATION} '
-        'grad/wm/heads/reward/* grad/wm/heads/discount/* grad/actor/* '
+        'grad/reward/* grad/discount/* grad/actor/* '
         'grad/critic/*', 'loss/image tensor/like/image', **CONTINUOUS),
     Row(('dmc_proprio',),
-        'init/wm/encoder/* init/wm/heads/decoder/* '
-        'init/wm/rssm/obs_out/kernel loss/* grad/* tensor/*',
+        'init/encoder/* init/decoder/* '
+        'init/rssm/obs_out/kernel loss/* grad/* tensor/*',
         'loss/kl tensor/imag_discount tensor/weight', f'{SAMPLES} {PRIOR}',
         base=('dmc_vision',), **CONTINUOUS),
     Row(('humanoid',), f'loss/model {REPRESENTATION} {ACTOR}',
         base=('dmc_vision',), settings={'kl.free': 0.0}, **CONTINUOUS),
     Row(('crafter',), 'init/*norm*/* loss/* grad/* tensor/*',
-        'init/wm/rssm/gru/norm/*', SAMPLES),
+        'init/rssm/gru/norm/*', SAMPLES),
 
     # As released: where precision is that of the paper, only a scale.
-    Row(('released',), f'loss/model {REPRESENTATION} grad/wm/heads/discount/*',
+    Row(('released',), f'loss/model {REPRESENTATION} grad/discount/*',
         PRIOR, settings=FLOAT32),
     Row(('released',), 'scale/* loss/* grad/* tensor/*', '',
         f'{SAMPLES} tensor/weight loss/image'),  # rounded, some agree
@@ -129,28 +130,28 @@ TABLE = [
 # Shapes of weights in presets that are sizes.
 SHAPES = {
     'debug': {
-        'wm/encoder/conv3/kernel': (4, 4, 16, 32),
-        'wm/heads/decoder/convin/kernel': (16 + 16, 128),
-        'wm/rssm/img_in/kernel': (16 + 3, 16),
-        'wm/rssm/gru/dense/kernel': (32, 48),
-        'wm/rssm/obs_dist/kernel': (16, 16),
-        'wm/heads/reward/dense0/kernel': (32, 16),
-        'wm/heads/reward/out/out/kernel': (16, 1),
-        'wm/heads/discount/dense0/kernel': (32, 16),
-        'actor/dense0/kernel': (32, 16), 'critic/dense0/kernel': (32, 16),
-        'actor/out/out/kernel': (16, 3)},
+        'encoder/conv4/kernel': (4, 4, 16, 32),
+        'decoder/conv_in/kernel': (16 + 16, 128),
+        'rssm/img_in/kernel': (16 + 3, 16),
+        'rssm/gru/dense/kernel': (32, 48),
+        'rssm/obs_dist/kernel': (16, 16),
+        'reward/dense1/kernel': (32, 16),
+        'reward/out/kernel': (16, 1),
+        'discount/dense1/kernel': (32, 16),
+        'actor/dense1/kernel': (32, 16), 'critic/dense1/kernel': (32, 16),
+        'actor/out/kernel': (16, 3)},
     'laptop': {
-        'wm/encoder/conv3/kernel': (4, 4, 32, 64),
-        'wm/heads/decoder/convin/kernel': (256 + 128, 256),
-        'wm/rssm/img_in/kernel': (256 + 3, 128),
-        'wm/rssm/gru/dense/kernel': (256, 384),
-        'wm/rssm/obs_dist/kernel': (128, 256),
-        'wm/heads/reward/dense0/kernel': (384, 128),
-        'wm/heads/reward/dense1/kernel': (128, 128),
-        'wm/heads/reward/out/out/kernel': (128, 1),
-        'wm/heads/discount/dense1/kernel': (128, 128),
-        'actor/dense1/kernel': (128, 128), 'critic/dense1/kernel': (128, 128),
-        'actor/out/out/kernel': (128, 3)}}
+        'encoder/conv4/kernel': (4, 4, 32, 64),
+        'decoder/conv_in/kernel': (256 + 128, 256),
+        'rssm/img_in/kernel': (256 + 3, 128),
+        'rssm/gru/dense/kernel': (256, 384),
+        'rssm/obs_dist/kernel': (128, 256),
+        'reward/dense1/kernel': (384, 128),
+        'reward/dense2/kernel': (128, 128),
+        'reward/out/kernel': (128, 1),
+        'discount/dense2/kernel': (128, 128),
+        'actor/dense2/kernel': (128, 128), 'critic/dense2/kernel': (128, 128),
+        'actor/out/kernel': (128, 3)}}
 
 
 @functools.cache
@@ -159,7 +160,7 @@ def run(presets, kind, settings, env_steps):
   settings = {**FROZEN, **dict(settings)}
   make = lambda: tools.make_agent(kind, presets, **settings)
   with eagerly():
-    found = {**tools.learn(make(), tools.make_batch(kind), env_steps),
+    found = {**agent_running.learn(make(), tools.make_batch(kind), env_steps),
              **tools.act(make(), env_steps)}
   return {key: value for key, value in found.items()
           if not key.startswith('step/')}
@@ -207,7 +208,7 @@ def test_sizes(preset):
       ActionSpace('discrete', 3))
   shapes = {key: tuple(x.shape) for key, x in agent.parameters.items()}
   assert {key: shapes[key] for key in SHAPES[preset]} == SHAPES[preset]
-  deeper = {f'wm/heads/reward/dense{i}/kernel' for i in range(5)} & set(shapes)
+  deeper = {f'reward/dense{i}/kernel' for i in range(1, 6)} & set(shapes)
   assert len(deeper) == agent.config.reward.layers
 
 

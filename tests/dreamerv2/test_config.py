@@ -9,9 +9,9 @@ import pytest
 
 import dreamerv2
 from tests.dreamerv1.test_config import recorded_reads, same
-from tests.parity.v1 import eagerly
-from tests.support import ROOT
+from tests.support import ROOT, agent_running
 from tests.support import agent_tools_v2 as tools
+from tests.support.agent_running import eagerly
 
 # Beside settings, a row's base may have these: kind of actions, environment
 # steps and updates so far.
@@ -29,21 +29,21 @@ PLAN = {'expl.behaviour': 'plan2explore'}
 LOSS = {'expl.behaviour': 'model_loss'}
 
 # Names that several rows watch.
-CONV = 'wm/encoder/conv1/kernel'
-IMAGE = 'init/wm/heads/decoder/conv1/kernel'
-REWARD, DISCOUNT = (f'init/wm/heads/{x}/dense0/kernel'
+CONV = 'encoder/conv2/kernel'
+IMAGE = 'init/decoder/conv2/kernel'
+REWARD, DISCOUNT = (f'init/{x}/dense1/kernel'
                     for x in ('reward', 'discount'))
-IMG, OBS = (f'wm/rssm/{x}/kernel' for x in ('img_dist_0', 'obs_dist'))
-HEAD = 'init/expl/networks0/dense0/kernel'
-OUT = 'init/expl/networks0/out/out/kernel'
+IMG, OBS = (f'rssm/{x}/kernel' for x in ('img_dist', 'obs_dist'))
+HEAD = 'init/expl/head1/dense1/kernel'
+OUT = 'init/expl/head1/out/kernel'
 TARGETS = 'tensor/expl_ensemble_targets'
-OPT = {'model': f'opt/{CONV}', 'actor': 'opt/actor/dense0/kernel',
-       'critic': 'opt/critic/dense0/kernel',
-       'expl': 'opt/expl/networks0/out/out/kernel'}
+OPT = {'model': f'opt/{CONV}', 'actor': 'opt/actor/dense1/kernel',
+       'critic': 'opt/critic/dense1/kernel',
+       'expl': 'opt/expl/head1/out/kernel'}
 
 # Key, other value, settings of both agents, what must differ, what must not.
 TABLE = [
-    ('seed', 1, {}, 'init/actor/dense0/kernel', 'init/actor/dense0/bias'),
+    ('seed', 1, {}, 'init/actor/dense1/kernel', 'init/actor/dense1/bias'),
     ('seed', 1, CONTINUOUS, 'act/train act/eval', ''),
     ('precision', 'bfloat16', {}, 'tensor/embed loss/reward',
      f'init/{CONV} scale/model'),
@@ -56,76 +56,76 @@ TABLE = [
     ('reward_transform', 'sign', {}, 'loss/reward loss/model',
      'tensor/feat loss/image'),
     ('encoder.images', 'none', VECTORS, f'init/{CONV} tensor/embed',
-     'init/wm/encoder/dense0/kernel'),
-    ('encoder.vectors', 'all', {}, 'init/wm/encoder/dense0/kernel '
+     'init/encoder/dense1/kernel'),
+    ('encoder.vectors', 'all', {}, 'init/encoder/dense1/kernel '
      'tensor/embed', f'init/{CONV}'),
-    ('encoder.vectors', 'speed', {}, 'init/wm/encoder/dense0/kernel '
+    ('encoder.vectors', 'speed', {}, 'init/encoder/dense1/kernel '
      'tensor/embed', f'init/{CONV}'),
-    ('encoder.depth', 3, {}, f'init/{CONV} init/wm/rssm/obs_out/kernel',
+    ('encoder.depth', 3, {}, f'init/{CONV} init/rssm/obs_out/kernel',
      IMAGE),
-    ('encoder.layers', 2, VECTORS, 'init/wm/encoder/dense1/kernel',
-     'init/wm/heads/decoder/dense0/kernel'),
-    ('encoder.units', 9, VECTORS, 'init/wm/encoder/dense0/kernel '
-     'init/wm/rssm/obs_out/kernel', f'init/{CONV}'),
+    ('encoder.layers', 2, VECTORS, 'init/encoder/dense2/kernel',
+     'init/decoder/dense1/kernel'),
+    ('encoder.units', 9, VECTORS, 'init/encoder/dense1/kernel '
+     'init/rssm/obs_out/kernel', f'init/{CONV}'),
     ('encoder.act', 'tanh', {}, 'tensor/embed', f'init/{CONV}'),
-    ('encoder.norm', 'layer', VECTORS, 'init/wm/encoder/convnorm0/gamma '
-     'init/wm/encoder/densenorm0/gamma tensor/embed', f'init/{CONV}'),
+    ('encoder.norm', 'layer', VECTORS, 'init/encoder/conv1/norm/gamma '
+     'init/encoder/dense1/norm/gamma tensor/embed', f'init/{CONV}'),
     ('decoder.images', 'none', VECTORS, f'{IMAGE} loss/image loss/model',
      'loss/speed loss/angle tensor/feat'),
     ('decoder.vectors', 'all', {}, 'loss/speed loss/angle loss/model',
      'loss/image tensor/feat'),
     ('decoder.depth', 3, {}, f'{IMAGE} loss/image', f'init/{CONV}'),
-    ('decoder.layers', 2, VECTORS, 'init/wm/heads/decoder/dense1/kernel',
+    ('decoder.layers', 2, VECTORS, 'init/decoder/dense2/kernel',
      IMAGE),
-    ('decoder.units', 9, VECTORS, 'init/wm/heads/decoder/dense0/kernel '
-     'init/wm/heads/decoder/dense_speed/out/kernel', IMAGE),
+    ('decoder.units', 9, VECTORS, 'init/decoder/dense1/kernel '
+     'init/decoder/out/speed/kernel', IMAGE),
     ('decoder.act', 'tanh', {}, 'loss/image', f'{IMAGE} tensor/feat'),
     ('decoder.norm', 'layer', VECTORS, 'loss/image loss/speed '
-     'init/wm/heads/decoder/convnorm0/gamma '
-     'init/wm/heads/decoder/densenorm0/gamma', IMAGE),
+     'init/decoder/conv1/norm/gamma '
+     'init/decoder/dense1/norm/gamma', IMAGE),
     ('decoder.gradient', False, {}, f'grad/{CONV}',
-     'loss/model grad/wm/heads/decoder/convin/kernel'),
+     'loss/model grad/decoder/conv_in/kernel'),
     ('rssm.latents', 'gaussian', {}, 'tensor/post/mean tensor/post/stoch '
      f'tensor/prior/logit init/{IMG}', 'tensor/embed'),
     ('rssm.stoch', 4, {}, f'tensor/post/stoch init/{IMG}', 'tensor/embed'),
     ('rssm.classes', 6, {}, f'tensor/post/stoch init/{IMG}', 'tensor/embed'),
-    ('rssm.deter', 9, {}, 'tensor/post/deter init/wm/rssm/gru/dense/kernel',
+    ('rssm.deter', 9, {}, 'tensor/post/deter init/rssm/gru/dense/kernel',
      'tensor/embed'),
-    ('rssm.hidden', 7, {}, 'init/wm/rssm/img_in/kernel '
-     'init/wm/rssm/img_out_0/kernel init/wm/rssm/obs_out/kernel',
+    ('rssm.hidden', 7, {}, 'init/rssm/img_in/kernel '
+     'init/rssm/img_out/kernel init/rssm/obs_out/kernel',
      'tensor/embed'),
     ('rssm.act', 'relu', {}, 'tensor/post/deter tensor/prior/logit',
      'tensor/embed'),
-    ('rssm.norm', 'layer', {}, 'init/wm/rssm/img_in_norm/gamma '
-     'init/wm/rssm/obs_out_norm/beta tensor/post/logit', 'tensor/embed'),
-    ('rssm.gru_norm', False, {}, 'init/wm/rssm/gru/norm/gamma '
-     'tensor/post/deter', 'tensor/embed init/wm/rssm/gru/dense/kernel'),
+    ('rssm.norm', 'layer', {}, 'init/rssm/img_in/norm/gamma '
+     'init/rssm/obs_out/norm/beta tensor/post/logit', 'tensor/embed'),
+    ('rssm.gru_norm', False, {}, 'init/rssm/gru/norm/gamma '
+     'tensor/post/deter', 'tensor/embed init/rssm/gru/dense/kernel'),
     ('rssm.std_act', 'softplus', GAUSSIAN, 'tensor/post/std tensor/prior/std',
      'tensor/embed'),
     ('rssm.std_act', 'sigmoid', GAUSSIAN, 'tensor/post/std tensor/prior/std',
      'tensor/embed'),
     ('rssm.min_std', 0.5, GAUSSIAN, 'tensor/post/std tensor/prior/std',
      'tensor/embed'),
-    ('reward.layers', 2, {}, 'init/wm/heads/reward/dense1/kernel', DISCOUNT),
+    ('reward.layers', 2, {}, 'init/reward/dense2/kernel', DISCOUNT),
     ('reward.units', 9, {}, REWARD, DISCOUNT),
     ('reward.act', 'tanh', {}, 'loss/reward tensor/imag_reward',
      'loss/discount'),
-    ('reward.norm', 'layer', {}, 'init/wm/heads/reward/norm0/gamma '
+    ('reward.norm', 'layer', {}, 'init/reward/dense1/norm/gamma '
      'loss/reward', 'loss/discount'),
     ('reward.gradient', False, {}, f'grad/{CONV}',
-     'loss/model grad/wm/heads/reward/dense0/kernel'),
+     'loss/model grad/reward/dense1/kernel'),
     ('reward.scale', 7.0, {}, 'loss/model', 'loss/reward'),
     ('discount_head.enabled', False, {}, f'{DISCOUNT} loss/discount '
      'loss/model tensor/imag_discount tensor/returns', 'loss/reward'),
-    ('discount_head.layers', 2, {}, 'init/wm/heads/discount/dense1/kernel',
+    ('discount_head.layers', 2, {}, 'init/discount/dense2/kernel',
      REWARD),
     ('discount_head.units', 9, {}, DISCOUNT, REWARD),
     ('discount_head.act', 'tanh', {}, 'loss/discount tensor/imag_discount',
      'loss/reward'),
-    ('discount_head.norm', 'layer', {}, 'init/wm/heads/discount/norm0/gamma '
+    ('discount_head.norm', 'layer', {}, 'init/discount/dense1/norm/gamma '
      'loss/discount', 'loss/reward'),
     ('discount_head.gradient', False, {}, f'grad/{CONV}',
-     'loss/model grad/wm/heads/discount/dense0/kernel'),
+     'loss/model grad/discount/dense1/kernel'),
     ('discount_head.scale', 7.0, {}, 'loss/model', 'loss/discount'),
     ('kl.scale', 7.0, {}, 'loss/model', 'loss/kl'),
     ('kl.balance', 0.3, {}, f'grad/{IMG} grad/{OBS}', 'loss/kl tensor/kl'),
@@ -138,24 +138,25 @@ TABLE = [
      'tensor/imag_value tensor/feat'),
     ('lambda', 0.5, {}, 'tensor/returns loss/actor loss/critic',
      'tensor/weight tensor/imag_value'),
-    ('actor.layers', 2, {}, 'init/actor/dense1/kernel',
-     'init/critic/dense0/kernel'),
-    ('actor.units', 9, {}, 'init/actor/dense0/kernel',
-     'init/critic/dense0/kernel'),
+    ('actor.layers', 2, {}, 'init/actor/dense2/kernel',
+     'init/critic/dense1/kernel'),
+    ('actor.units', 9, {}, 'init/actor/dense1/kernel',
+     'init/critic/dense1/kernel'),
     ('actor.act', 'tanh', CONTINUOUS, 'tensor/imag_action',
-     'init/actor/dense0/kernel loss/model'),
-    ('actor.norm', 'layer', CONTINUOUS, 'init/actor/norm0/gamma '
-     'tensor/imag_action', 'init/actor/dense0/kernel'),
+     'init/actor/dense1/kernel loss/model'),
+    ('actor.norm', 'layer', CONTINUOUS, 'init/actor/dense1/norm/gamma '
+     'tensor/imag_action', 'init/actor/dense1/kernel'),
     ('actor.min_std', 1.0, CONTINUOUS, 'tensor/imag_action '
-     'tensor/policy_scale', 'init/actor/out/std/kernel'),
-    ('critic.layers', 2, {}, 'init/critic/dense1/kernel '
-     'init/target_critic/dense1/kernel', 'init/actor/dense0/kernel'),
-    ('critic.units', 9, {}, 'init/critic/dense0/kernel '
-     'init/target_critic/dense0/kernel', 'init/actor/dense0/kernel'),
+     'tensor/policy_scale', 'init/actor/std/kernel'),
+    ('critic.layers', 2, {}, 'init/critic/dense2/kernel '
+     'init/slow_critic/dense2/kernel', 'init/actor/dense1/kernel'),
+    ('critic.units', 9, {}, 'init/critic/dense1/kernel '
+     'init/slow_critic/dense1/kernel', 'init/actor/dense1/kernel'),
     ('critic.act', 'tanh', {}, 'tensor/imag_value tensor/critic_pred',
      'tensor/imag_reward'),
-    ('critic.norm', 'layer', {}, 'init/critic/norm0/gamma '
-     'init/target_critic/norm0/gamma tensor/imag_value', 'tensor/imag_reward'),
+    ('critic.norm', 'layer', {}, 'init/critic/dense1/norm/gamma '
+     'init/slow_critic/dense1/norm/gamma tensor/imag_value',
+     'tensor/imag_reward'),
     ('actor_gradient', 'dynamics', {}, 'loss/actor',
      'loss/critic tensor/imag_feat'),
     ('actor_gradient', 'both', {}, 'loss/actor',
@@ -173,12 +174,12 @@ TABLE = [
     ('actor_entropy.kind', 'linear', ENTROPY, 'loss/actor', 'loss/critic'),
     ('actor_entropy.end', 0.5, ENTROPY, 'loss/actor', 'loss/critic'),
     ('actor_entropy.duration', 200, ENTROPY, 'loss/actor', 'loss/critic'),
-    ('slow_critic.enabled', False, {}, 'init/target_critic/dense0/kernel '
+    ('slow_critic.enabled', False, {}, 'init/slow_critic/dense1/kernel '
      'tensor/imag_value loss/actor loss/critic', 'tensor/imag_reward'),
     ('slow_critic.every_updates', 3, {'updates': 2},
-     'step/target_critic/dense0/kernel', 'step/critic/dense0/kernel'),
+     'step/slow_critic/dense1/kernel', 'step/critic/dense1/kernel'),
     ('slow_critic.fraction', 0.5, {'updates': 2},
-     'step/target_critic/dense0/kernel', 'step/critic/dense0/kernel'),
+     'step/slow_critic/dense1/kernel', 'step/critic/dense1/kernel'),
     ('reward_norm.momentum', 0.5, {}, 'tensor/imag_reward tensor/returns '
      'norm/reward_norm/mag', 'tensor/imag_reward_raw'),
     ('reward_norm.scale', 2.0, {}, 'tensor/imag_reward tensor/returns',
@@ -188,43 +189,43 @@ TABLE = [
     ('eval_state_mean', True, CONTINUOUS, 'act/eval', 'act/train'),
     ('expl.behaviour', 'random', CONTINUOUS, 'act/train', 'act/eval'),
     ('expl.behaviour', 'plan2explore', CONTINUOUS, 'act/train '
-     f'{HEAD} loss/expl_expl', 'act/eval loss/model loss/actor'),
+     f'{HEAD} loss/expl_heads', 'act/eval loss/model loss/actor'),
     ('expl.behaviour', 'model_loss', CONTINUOUS, 'act/train '
-     'init/expl/head/dense0/kernel loss/expl_expl',
+     'init/expl/head1/dense1/kernel loss/expl_heads',
      'act/eval loss/model loss/actor'),
     ('expl.until', 1000, RANDOM, 'act/train', 'act/eval'),
     ('expl.noise', 0.3, CONTINUOUS, 'act/train', 'act/eval'),
     ('expl.noise', 0.9, {}, 'act/train', 'act/eval'),
     ('expl.eval_noise', 0.3, CONTINUOUS, 'act/eval', 'act/train'),
     ('expl.intrinsic_scale', 2.0, PLAN, 'tensor/expl_imag_reward',
-     'tensor/imag_reward loss/expl_expl'),
+     'tensor/imag_reward loss/expl_heads'),
     ('expl.extrinsic_scale', 2.0, PLAN, 'tensor/expl_imag_reward',
-     'tensor/imag_reward loss/expl_expl'),
+     'tensor/imag_reward loss/expl_heads'),
     ('expl.reward_norm.momentum', 0.5, PLAN, 'tensor/expl_imag_reward '
      'norm/expl/intrinsic/mag', 'tensor/imag_reward'),
     ('expl.reward_norm.scale', 2.0, PLAN, 'tensor/expl_imag_reward',
      'tensor/imag_reward'),
     ('expl.reward_norm.eps', 1.0, PLAN, 'tensor/expl_imag_reward',
      'tensor/imag_reward'),
-    ('expl.head.layers', 2, PLAN, 'init/expl/networks0/dense1/kernel',
+    ('expl.head.layers', 2, PLAN, 'init/expl/head1/dense2/kernel',
      REWARD),
     ('expl.head.units', 9, PLAN, HEAD, REWARD),
-    ('expl.head.act', 'tanh', PLAN, 'loss/expl_expl', 'loss/reward'),
-    ('expl.head.norm', 'layer', PLAN, 'loss/expl_expl '
-     'init/expl/networks0/norm0/gamma', 'loss/reward'),
-    ('expl.models', 4, PLAN, 'loss/expl_expl tensor/expl_imag_reward '
-     'init/expl/networks3/dense0/kernel', HEAD),
+    ('expl.head.act', 'tanh', PLAN, 'loss/expl_heads', 'loss/reward'),
+    ('expl.head.norm', 'layer', PLAN, 'loss/expl_heads '
+     'init/expl/head1/dense1/norm/gamma', 'loss/reward'),
+    ('expl.models', 4, PLAN, 'loss/expl_heads tensor/expl_imag_reward '
+     'init/expl/head4/dense1/kernel', HEAD),
     ('expl.target', 'deter', PLAN, f'{OUT} {TARGETS}', HEAD),
     ('expl.target', 'feat', PLAN, f'{OUT} {TARGETS}', HEAD),
     ('expl.target', 'embed', PLAN, f'{OUT} {TARGETS}', HEAD),
-    ('expl.offset', 2, PLAN, f'loss/expl_expl {TARGETS}', 'loss/model'),
-    ('expl.offset', 0, PLAN, f'loss/expl_expl {TARGETS}', 'loss/model'),
+    ('expl.offset', 2, PLAN, f'loss/expl_heads {TARGETS}', 'loss/model'),
+    ('expl.offset', 0, PLAN, f'loss/expl_heads {TARGETS}', 'loss/model'),
     ('expl.action', False, PLAN, f'{HEAD} tensor/expl_ensemble_inputs',
      TARGETS),
-    ('expl.log', True, PLAN, 'tensor/expl_imag_reward', 'loss/expl_expl'),
-    ('expl.loss', 'image', LOSS, 'loss/expl_expl', 'loss/model'),
-    ('expl.loss', 'reward', LOSS, 'loss/expl_expl', 'loss/model'),
-    ('expl.loss', 'discount', LOSS, 'loss/expl_expl', 'loss/model'),
+    ('expl.log', True, PLAN, 'tensor/expl_imag_reward', 'loss/expl_heads'),
+    ('expl.loss', 'image', LOSS, 'loss/expl_heads', 'loss/model'),
+    ('expl.loss', 'reward', LOSS, 'loss/expl_heads', 'loss/model'),
+    ('expl.loss', 'discount', LOSS, 'loss/expl_heads', 'loss/model'),
 ]
 
 for group, name in OPT.items():
@@ -269,12 +270,12 @@ def _run(items, part):
     agent = tools.make_agent(kind, **settings)
     agent.counters['updates'].assign(updates)
     if part == 'initial':
-      return tools.initial(agent)
+      return agent_running.initial(agent)
     if part == 'optimise':
-      return tools.optimise(agent)
+      return agent_running.optimise(agent)
     if part == 'act':
       return tools.act(agent, env_steps)
-    work = {'look': tools.look, 'learn': tools.learn}[part]
+    work = {'look': agent_running.look, 'learn': agent_running.learn}[part]
     return work(agent, tools.make_batch(kind), env_steps)
 
 
@@ -319,7 +320,7 @@ def test_every_key_is_read(monkeypatch):
       settings = {k: v for k, v in settings.items() if k != 'env_steps'}
       agent = tools.make_agent(kind, **settings)
       tools.act(agent)
-      tools.look(agent, tools.make_batch(kind))
+      agent_running.look(agent, tools.make_batch(kind))
   keys.update(f'replay.{name}'
               for name in inspect.signature(Replay).parameters)
   root = ROOT

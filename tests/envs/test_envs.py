@@ -1,26 +1,18 @@
 """Environments and wrappers in this process, except what renders."""
 
-import types
-
-import gymnasium
 import numpy as np
 import pytest
 
 from dreamer import envs
-from dreamer.config import schema as configs
 from dreamer.envs import base, spaces, wrappers
-from dreamer.envs.suites import gym as user
-from dreamer.envs.workers import remote
+from dreamer.envs.suites import dummy
 from dreamer.errors import UserError
-from tests.support import strange_envs as strange
-
-
-def make_config(**overrides):
-  schema = configs.Schema.load('configs/dreamerv1.yaml')
-  overrides = {
-      key.replace('__', '.'): value for key, value in overrides.items()}
-  return schema.config(overrides={
-      'task': 'dummy_continuous', 'envs.worker': 'inline', **overrides})
+from tests.support.env_tools import (
+  assert_same,
+  draw_actions,
+  make_config,
+  rollout,
+)
 
 
 class Counter(base.Env):
@@ -55,21 +47,6 @@ def wrapped(env, repeat=1, limit=1000):
   return wrappers.Checks(wrappers.Frames(env), 'test')
 
 
-def rollout(env, seed, actions):
-  return [env.reset(seed)] + [env.step(action) for action in actions]
-
-
-def assert_same(left, right):
-  assert left.keys() == right.keys()
-  for key in left:
-    np.testing.assert_array_equal(left[key], right[key], err_msg=key)
-
-
-def draw_actions(space, amount, seed=0):
-  rng = np.random.default_rng(seed)
-  return np.stack([space.sample(rng) for _ in range(amount)])
-
-
 ZERO = np.zeros(2, np.float32)
 
 
@@ -97,6 +74,26 @@ def test_action_repeat_stops_at_the_end():
   assert obs['is_last'] and obs['is_terminal']
   assert obs['reward'] == 4 and inner.count == 4
   assert obs['discount'] == 0
+
+
+def test_action_repeat_multiplies_discounts():
+  class Halving(Counter):
+    def step(self, action):
+      obs = super().step(action)
+      return {**obs, 'discount': np.float32(0.5)}
+  env = wrapped(Halving(), repeat=3)
+  env.reset()
+  assert env.step(ZERO)['discount'] == np.float32(0.125)
+
+
+def test_action_repeat_multiplies_up_to_a_termination():
+  class Fading(Counter):
+    def step(self, action):
+      obs = super().step(action)
+      discount = 0.0 if obs['is_last'] else 0.9
+      return {**obs, 'discount': np.float32(discount)}
+  obs = rollout(wrapped(Fading(length=2), repeat=3), 0, [ZERO])[-1]
+  assert obs['discount'] == 0 and obs['is_terminal']
 
 
 @pytest.mark.parametrize('repeat, limit, steps', [
@@ -225,6 +222,40 @@ def test_dummy_pays_for_the_right_actions():
   assert good > 35 and bad < 10
 
 
+def test_pixelpoint_by_hand():
+  """From the rim along a known angle; figures of an independent program."""
+  env = dummy.PixelPoint()
+  env._point = np.float32([0.8, 0.0])
+  assert [env.step([-1.0, 0.0])['reward'] for _ in range(3)] == pytest.approx(
+      [0.25, 0.3, 0.35])
+  assert env.step([-9.0, 0.5])['reward'] == pytest.approx(1 - 0.6005, abs=1e-4)
+  env._point = np.float32([0.3, -0.45])
+  image = env.render()
+  assert image.dtype == np.uint8 and not image[..., 2].any()
+  for place, pixel in (
+      ((39, 20), (253, 0, 0)), ((39, 16), (123, 0, 0)), ((40, 25), (64, 0, 0)),
+      ((45, 12), (2, 0, 0)), ((31, 31), (0, 248, 0)), ((25, 31), (0, 30, 0)),
+      ((0, 0), (0, 0, 0))):
+    assert tuple(image[place]) == pixel, place
+  env.step([1.0, 1.0])
+  env._point = np.float32([0.99, 0.99])
+  assert env.step([1.0, 1.0])['reward'] == 0
+  assert env._point.tolist() == [1, 1]
+
+
+def test_pixelpoint_is_hard_for_random_play():
+  env = envs.make_env(make_config(
+      task='dummy_pixelpoint', time_limit=100, action_repeat=2))
+  assert list(env.obs_space) == ['image'] and env.act_space.dim == 2
+  rng = np.random.default_rng(0)
+  scores = [score(env, seed, lambda obs: env.act_space.sample(rng))
+            for seed in range(20)]
+  assert 8 < np.mean(scores) < 25
+  first, again = env.reset(3)['image'], env.reset(3)['image']
+  assert np.array_equal(first, again)
+  assert not np.array_equal(first, env.reset(4)['image'])
+
+
 def score(env, seed, policy):
   obs, total = env.reset(seed), 0
   while not obs['is_last']:
@@ -264,167 +295,3 @@ def test_make_envs_inline_halves():
   assert obs[0]['is_first'] and obs[1]['is_first']
   action = np.zeros(2, np.float32)
   assert_same(first.step(action), first.replay(1, [action]))
-
-
-# Environments of users
-
-
-def test_gymnasium_object():
-  env = strange.NewStyle()
-  space = user.UserEnv(env).obs_space
-  assert space['camera' if 'camera' in space else 'image'].shape == (
-      64, 64, 3)
-  assert space['speed'].shape == (1,)
-  remote_env, = envs.make_envs(
-      make_config(action_repeat=2), 'train', 1, env)
-  obs = remote_env.reset(5)
-  again = remote_env.reset(5)
-  assert_same(obs, again)
-  level = env.level
-  obs = remote_env.step(np.float32([-1, 0.5]))
-  assert (obs['image'] == level + 2).all() and obs['reward'] == 1
-  np.testing.assert_allclose(env.actions[-1], [0, 1])
-  obs = [remote_env.step(np.ones(2, np.float32)) for _ in range(2)][-1]
-  assert obs['is_last'] and obs['is_terminal'] and obs['reward'] == 0.5
-
-
-def test_truncation_is_not_terminal():
-  env = envs.make_env(make_config(), factory=lambda: strange.NewStyle(
-      length=1, truncates=True))
-  obs = rollout(env, 0, [ZERO])[-1]
-  assert obs['is_last'] and not obs['is_terminal'] and obs['discount'] == 1
-
-
-@pytest.mark.parametrize('truncated', [False, True])
-def test_old_gym_object(truncated):
-  inner = strange.OldStyle(truncated)
-  env, = envs.make_envs(make_config(action_repeat=1), 'train', 1, inner)
-  assert env.act_space == spaces.ActionSpace('discrete', 4)
-  actions = np.eye(4, dtype=np.float32)[[3, 0, 1]]
-  obs = rollout(env, 11, actions)
-  assert inner.seeds == [11] and inner.actions == [3, 0, 1]
-  assert obs[2]['image'].shape == (64, 64, 3)
-  assert (obs[2]['image'] == 2).all()
-  assert obs[-1]['is_last'] and obs[-1]['is_terminal'] != truncated
-
-
-class NoArguments(gymnasium.Wrapper):
-  """A wrapper whose reset takes no seed."""
-
-  def reset(self):
-    return self.env.reset()
-
-
-def test_wrapper_without_a_seed():
-  env, = envs.make_envs(
-      make_config(), 'train', 1, NoArguments(strange.NewStyle(50)))
-  one, two, three = (rollout(env, seed, [ZERO]) for seed in (3, 3, 4))
-  assert len(one) == len(two) == 2
-  assert not np.array_equal(one[0]['image'], three[0]['image'])
-
-
-def test_dm_env_object():
-  inner = strange.DmStyle()
-  env, = envs.make_envs(make_config(action_repeat=1), 'train', 1, inner)
-  obs = rollout(env, 0, [np.float32([1, -1])] * 4)
-  np.testing.assert_allclose(inner.action, [3, -1])
-  assert (obs[3]['image'] == 30).all()
-  assert obs[1]['discount'] == np.float32(0.9)
-  assert obs[1]['height'].tolist() == [1.5]
-  assert obs[-1]['is_terminal'] and not obs[-2]['is_last']
-
-
-def test_shared_object_tells_that_an_episode_is_lost():
-  inner = strange.NewStyle(length=50)
-  train, = envs.make_envs(make_config(), 'train', 1, inner)
-  test, = envs.make_envs(make_config(), 'eval', 1, inner)
-  train.reset(0)
-  test.reset(1)
-  test.step(ZERO)
-  with pytest.raises(remote.WorkerError, match='cut by an evaluation'):
-    train.step(ZERO)
-  train.restart()
-  train.reset(2)
-  train.step(ZERO)
-  with pytest.raises(UserError, match='envs.amount=2'):
-    envs.make_envs(make_config(), 'train', 2, inner)
-
-
-def test_object_of_another_kind():
-  with pytest.raises(UserError, match='not a gym, gymnasium or dm_env'):
-    envs.make_env(make_config(), factory=strange.not_an_env)
-
-
-def test_env_without_picture():
-  inner = strange.OldStyle()
-  inner.render = lambda: None
-  with pytest.raises(UserError, match='render_mode'):
-    envs.make_env(make_config(), factory=lambda: inner).reset()
-
-
-def test_unsupported_action_space():
-  inner = strange.OldStyle()
-  inner.action_space = types.SimpleNamespace(nvec=[2, 2], dtype=np.int64)
-  with pytest.raises(UserError, match='Box of floats or Discrete'):
-    user.UserEnv(inner)
-
-
-@pytest.mark.parametrize('shape', [
-    (64, 64, 3), (128, 128, 1), (3, 80, 100), (48, 32), (210, 160, 4)])
-def test_to_image(shape):
-  image = user.to_image(np.full(shape, 77, np.uint8))
-  assert image.shape == (64, 64, 3) and image.dtype == np.uint8
-  assert (image == 77).all()
-
-
-def test_to_image_shrinks_by_area():
-  fine = np.zeros((128, 128, 3), np.uint8)
-  fine[::2] = 100
-  assert (user.to_image(fine) == 50).all()
-
-
-def test_gym_by_id():
-  import gymnasium
-  gymnasium.register('StrangeTest-v0', strange.NewStyle)
-  env = envs.make_env(make_config(task='gym_StrangeTest-v0'))
-  assert not env.reset(0)['is_last']
-
-
-def test_old_gym_by_id_under_new_numpy(capfd):
-  gym = user.import_quietly('gym')
-  assert 'unmaintained' not in capfd.readouterr().err
-  gym.register('StrangeOldTest-v0', _OldRegistered)
-  env = envs.make_env(make_config(task='gym_StrangeOldTest-v0'))
-  obs = rollout(env, 0, np.eye(2, dtype=np.float32))
-  assert (obs[1]['image'] == 7).all()
-
-
-class _OldRegistered:
-  """What gym 0.26 accepts; made by id."""
-
-  def __new__(cls, render_mode=None):
-    import gym
-
-    class Env(gym.Env):
-      metadata = {'render_modes': ['rgb_array'], 'render_fps': 10}
-      observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-      action_space = gym.spaces.Discrete(2)
-
-      def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros(2, np.float32), {}
-
-      def step(self, action):
-        return np.zeros(2, np.float32), 1.0, np.bool_(False), False, {}
-
-      def render(self):
-        return np.full((64, 64, 3), 7, np.uint8)
-
-    env = Env()
-    env.render_mode = render_mode
-    return env
-
-
-def test_unknown_gym_id_names_the_nearest():
-  with pytest.raises(UserError, match='did you mean .*gym_CartPole-v1'):
-    envs.make_env(make_config(task='gym_CartPol-v1'))

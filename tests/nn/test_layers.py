@@ -90,6 +90,18 @@ def test_dense(shape, precision):
   compare(layer, slow, [rand(*shape)], precision)
 
 
+@pytest.mark.parametrize('norm', ['none', 'layer'])
+@pytest.mark.parametrize('lead', [(5,), (2, 5)])
+def test_dense_in_two_parts(lead, norm):
+  """As one Dense layer over both inputs, joined."""
+  split = layers.SplitDense('x', 3, 2, 4, INIT, 'tanh', norm)
+  whole = layers.Dense('x', 5, 4, INIT, 'tanh', norm)
+  for module in (split, whole):
+    fill_biases(module)
+  x, y = rand(*lead, 3), rand(*lead, 2)
+  assert error(split(x, split.ahead(y)), whole(tf.concat([x, y], -1))) < 1e-5
+
+
 @pytest.mark.parametrize('precision', PRECISIONS)
 @pytest.mark.parametrize('pixels,kernel,stride', [
     (8, 4, 2), (9, 4, 2), (6, 4, 2), (7, 3, 1), (4, 4, 2)])
@@ -170,19 +182,18 @@ def test_layer_norm_is_float32_inside():
 
 @pytest.mark.parametrize('precision', PRECISIONS)
 def test_norm_comes_between_layer_and_activation(precision):
-  make = lambda act: layers.Dense('x', 3, 4, INIT, act)
-  plain = layers.normed(make, 'none', 'norm', 4, 'elu')
+  plain = layers.Dense('x', 3, 4, INIT, 'elu')
   assert list(plain.variables) == ['x/kernel', 'x/bias']
-  layer = layers.normed(make, 'layer', 'norm', 4, 'elu')
+  layer = layers.Dense('x', 3, 4, INIT, 'elu', 'layer')
   assert set(layer.variables) == {
-      'x/kernel', 'x/bias', 'norm/gamma', 'norm/beta'}
+      'x/kernel', 'x/bias', 'x/norm/gamma', 'x/norm/beta'}
   fill_biases(layer)
   w = {key: value.numpy() for key, value in layer.variables.items()}
-  w['norm/beta'] += 1
-  layer.variables['norm/beta'].assign(w['norm/beta'])
+  w['x/norm/beta'] += 1
+  layer.variables['x/norm/beta'].assign(w['x/norm/beta'])
   x = rand(5, 3).numpy()
   normed = numpy_norm(
-      x @ w['x/kernel'] + w['x/bias'], w['norm/gamma'], w['norm/beta'])
+      x @ w['x/kernel'] + w['x/bias'], w['x/norm/gamma'], w['x/norm/beta'])
   elu = lambda x: np.where(x > 0, x, np.exp(x) - 1)
   assert error(bind(layer, precision)(x), elu(normed)) < TOLERANCE[precision]
   assert error(bind(plain, precision)(x), elu(
@@ -335,6 +346,37 @@ def test_map_leaves_the_module_alone():
   with tf.GradientTape() as tape:
     loss = tf.reduce_sum(frozen(rand(2, 3)))
   assert tape.gradient(loss, list(before.values())) == [None] * len(before)
+
+
+class Holder(layers.Module):
+  """Keeps a layer where it is told to."""
+
+  def __init__(self, keep):
+    super().__init__('holder')
+    self.kept = keep(layers.Dense('x', 3, 4, INIT))
+
+
+@pytest.mark.parametrize('keep', [
+    lambda layer: {'a': layer}, lambda layer: (layer,),
+    lambda layer: [[layer]], lambda layer: [{'a': (layer,)}],
+    lambda layer: {'a': [layer]}],
+    ids=['dict', 'tuple', 'nested list', 'dict in a list', 'list in a dict'])
+def test_modules_that_would_not_be_found_raise(keep):
+  """They would be neither trained nor saved."""
+  module = Holder(keep)
+  for use in (lambda: module.variables, lambda: list(module.children),
+              lambda: module.map(tf.identity)):
+    with pytest.raises(TypeError, match='holder.kept: modules in a'):
+      use()
+
+
+@pytest.mark.parametrize('keep', [lambda layer: layer, lambda layer: [layer]])
+def test_modules_are_found_in_attributes_and_lists(keep):
+  module = Holder(keep)
+  module.other = {'a': 1, 'b': (2, [3])}
+  assert set(module.variables) == {'x/kernel', 'x/bias'}
+  half = module.map(lambda w: tf.cast(w, tf.float16))
+  assert {x.dtype for x in half.variables.values()} == {tf.float16}
 
 
 def test_decoder_and_encoder_shapes():

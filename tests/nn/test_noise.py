@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreamer.nn.noise import FixedNoise, Noise
+from dreamer.nn.noise import Noise
 
 KINDS = ['normal', 'uniform', 'gumbel']
 
@@ -60,8 +60,27 @@ def test_global_seed_has_no_effect():
   assert np.array_equal(first, draw('normal'))
 
 
-def test_fixed():
-  noise = FixedNoise()
-  for kind, value in (('normal', .5), ('uniform', .5), ('gumbel', 0)):
-    x = getattr(noise, kind)('x', [2, 3])
-    assert x.shape == (2, 3) and np.all(x == value)
+@pytest.mark.parametrize('first', KINDS)
+@pytest.mark.parametrize('second', KINDS)
+def test_a_name_is_drawn_once_in_a_step(first, second):
+  """Else both would have the same bits, and nobody would see it."""
+  noise = Noise('0/learn', 3)
+  getattr(noise, first)('x', [2])
+  with pytest.raises(ValueError, match='noise 0/learn/x is drawn twice'):
+    getattr(noise, second)('x', [3])
+  getattr(noise, second)('y', [3])
+
+
+def test_parts_share_what_was_drawn():
+  noise = Noise('0/learn', 3)
+  part = noise.named('expl')
+  one, two = noise.normal('x', [9]), part.normal('x', [9])
+  assert not np.array_equal(one, two)
+  with pytest.raises(ValueError, match='noise 0/learn/expl/x is drawn twice'):
+    noise.named('expl').normal('x', [9])
+
+
+def test_a_traced_function_draws_once_for_all_its_calls():
+  step = tf.function(lambda counter: Noise('0', counter).normal('x', [9]))
+  one, two = step(tf.constant(1)), step(tf.constant(2))
+  assert not np.array_equal(one, two)

@@ -1,0 +1,1 @@
+"""Our arrays beside those that the released code computed."""

@@ -52,7 +52,7 @@ def lambda_return(path, case):
 
 def exploration(path, case):
   """TF2: amount of exploration over environment steps, for each config."""
-  from dreamerv1.agent import exploration_amount
+  from dreamerv1 import explore
   from tests.parity import __main__ as parity
   reference = parity.REFERENCES['danijar/dreamer']
   expected, arrays = {}, {}
@@ -60,14 +60,14 @@ def exploration(path, case):
     config = parity_keys.make_config(reference, row['config'])
     name = f'{index}/amount'
     expected[name] = row['amount']
-    arrays[name] = [exploration_amount(config.expl, step, 0)
+    arrays[name] = [explore.amount(config.expl, step, 0)
                     for step in row['steps']]
   return expected, arrays
 
 
 def mpc_agent(path, case):
   """TF1: amount over training, and what becomes of the policy's actions."""
-  from dreamerv1.agent import exploration_amount
+  from dreamerv1 import explore
   expected, arrays = {}, {}
   for preset, modes in case['presets'].items():
     row = modes['train']
@@ -75,7 +75,7 @@ def mpc_agent(path, case):
     expl = _tf1_exploration(row).expl
     expected[name] = list(values.values())
     # 50 batch elements, TF1's unit, are one update.
-    arrays[name] = [exploration_amount(expl, 0, int(step) / 50)
+    arrays[name] = [explore.amount(expl, 0, int(step) / 50)
                     for step in values]
   for index, row in enumerate(case['mpc_agent']):
     name = f'{index}/action'
@@ -113,16 +113,15 @@ class _GivenNoise:
 
 
 def _tf1_action(row):
-  from dreamer.envs.spaces import ActionSpace, Space
-  from dreamerv1 import agent as lib
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv1 import explore
   config = _tf1_exploration(row, ['debug'])
   action = np.array(row['policy_action'], np.float32)
   kind = 'continuous' if row['type'] == 'additive_normal' else 'discrete'
-  agent = lib.Agent(config, {'image': Space((64, 64, 3), np.uint8)},
-                    ActionSpace(kind, action.shape[1]))
-  amount = lib.exploration_amount(
-      config.expl, 0, row['trainer_step'] / 50)
-  return agent._explore(action, amount, _GivenNoise(row), True).numpy()
+  exploration = explore.Exploration(
+      config, ActionSpace(kind, action.shape[1]))
+  amount = explore.amount(config.expl, 0, row['trainer_step'] / 50)
+  return exploration(action, amount, _GivenNoise(row), 'train').numpy()
 
 
 FUNCTIONS = {'tools.lambda_return': lambda_return,

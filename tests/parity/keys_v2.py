@@ -183,9 +183,9 @@ def parse_schedule(value, repeat=1):
   if kind == 'warmup':
     duration, end = numbers
     start = 0.0
-  elif kind in ('linear', 'exp', 'horizon'):
+  elif kind in ('linear', 'exp'):
     start, end, duration = numbers
   else:
-    raise ValueError('kinds are linear, warmup, exp, horizon')
+    raise ValueError('kinds are linear, warmup, exp')
   return {'kind': kind, 'start': start, 'end': end,
           'duration': int(duration * repeat)}

@@ -11,9 +11,11 @@ import tensorflow as tf
 
 from dreamer.config.schema import Schema, Section
 from dreamer.errors import UserError
-from dreamer.nn import dists, layers, noise, returns, schedules
+from dreamer.nn import actions, dists, layers, returns, schedules
 from tests.parity import cases as parity_cases
 from tests.parity import replay as parity_replay
+from tests.support.agent_noise import FixedNoise
+from tests.support.agent_running import eagerly
 
 
 def run(path):
@@ -129,6 +131,8 @@ def schedule(data):
   from tests.parity.keys_v2 import parse_schedule
   expected, arrays = {}, {}
   for text, values in data['values'].items():
+    if text.startswith('horizon'):
+      continue  # no setting of the release uses this kind
     config = Section(parse_schedule(text))
     expected[text] = list(values.values())
     arrays[text] = [schedules.schedule(config, int(step)) for step in values]
@@ -145,9 +149,6 @@ def stream_norm(data):
   """Running reward normalisation: outputs, magnitude and moments."""
   from dreamerv2.actor_critic import RewardNorm
   arrays = {}
-  names = {'mean': 'imag/reward', 'std': 'imag/reward_std',
-           'normed_mean': 'imag/reward_normed',
-           'normed_std': 'imag/reward_normed_std'}
   for index in sorted({key.split('/')[0] for key in data}):
     settings = json.loads(str(data[f'{index}/kwargs']))
     norm = RewardNorm('norm', Section(settings), settings.pop('shape', []))
@@ -155,37 +156,60 @@ def stream_norm(data):
              and key.endswith('/in')]
     for key in sorted(steps):
       key = key.removesuffix('/in')
-      out, moments = norm(tf.constant(data[f'{key}/in']))
+      raw = data[f'{key}/in']
+      out = norm(tf.constant(raw)).numpy()
       arrays.update({f'{key}/out': out, f'{key}/mag': norm.mag.numpy()})
-      arrays.update({f'{key}/metric/{name}': moments[ours]
-                     for name, ours in names.items()})
+      for kind, x in (('', raw), ('normed_', out)):
+        arrays[f'{key}/metric/{kind}mean'] = x.mean()
+        arrays[f'{key}/metric/{kind}std'] = x.std()
   skip = ('/in', '/kwargs')
   return {k: v for k, v in data.items() if not k.endswith(skip)}, arrays
 
 
 def action_noise(data):
   """Distribution of noisy one-hot actions, noisy continuous ones."""
-  from dreamerv2 import explore
   expected, arrays = {}, {}
   for index, row in enumerate(data['discrete']):
-    action = tf.constant(row['action'])
     name = f'discrete/{index}'
     if row['amount']:
       expected[name] = row['probs']
-      arrays[name] = explore.noisy_probs(action, row['amount'])
+      arrays[name] = _chances(tf.constant(row['action']), row['amount'])
     assert row['returns_input'] == (row['amount'] == 0)
   for index, row in enumerate(data['continuous']):
     name = f'continuous/{index}'
     expected[name] = row['half_std_result']
-    arrays[name] = explore.noisy_continuous(
-        tf.constant(row['action']), row['amount'], noise.FixedNoise())
+    arrays[name] = actions.gaussian(
+        tf.constant(row['action']), row['amount'], FixedNoise())
   return expected, arrays
 
 
-def _small_agent(suite, image, actions):
+class _GivenRows:
+  """Draws by which all rows are replaced, or none, by one action."""
+
+  def __init__(self, replaced, action):
+    self.value, self.action = 0.0 if replaced else 1.0, action
+
+  def uniform(self, name, shape):
+    return tf.fill(shape, self.value)
+
+  def gumbel(self, name, shape):
+    return tf.one_hot([self.action] * shape[0], shape[1])
+
+
+def _chances(action, amount):
+  """Chances of each action after `epsilon`, from all that it can draw."""
+  size = action.shape[-1]
+  after = lambda *given: actions.epsilon(
+      action, amount, True, _GivenRows(*given))
+  return sum(amount / size * after(True, i) for i in range(size)) + (
+      1 - amount) * after(False, 0)
+
+
+def _small_agent(suite, image, size):
   """The agent of the small cases of a suite, with the rule's parameters."""
   from dreamer.envs.spaces import ActionSpace, Space
   from dreamerv2.agent import Agent
+  from tests.parity.v2 import parameters
   schema = Schema.load('configs/dreamerv2.yaml')
   head = {'layers': 2, 'units': 16}
   config = schema.config([suite, 'released'], {
@@ -195,21 +219,20 @@ def _small_agent(suite, image, actions):
       'reward': head, 'discount_head': head, 'actor': head, 'critic': head})
   kind = 'discrete' if suite == 'atari' else 'continuous'
   agent = Agent(config, {'image': Space(image, 'uint8')},
-                ActionSpace(kind, actions), noise.FixedNoise())
-  for key, variable in agent.parameters.items():
+                ActionSpace(kind, size), FixedNoise())
+  for key, variable in parameters(agent).items():
     variable.assign(parity_cases.rule_parameter(key, variable.shape))
   return agent
 
 
 def policy(data):
   """Four steps for two environments, with a reset within, in each mode."""
-  from tests.parity.v1 import eagerly
   from tests.parity.v2 import half_std
   arrays = {}
   for name, suite in (('atari', 'atari'), ('dmc', 'dmc_vision')):
     images, first = data[f'{name}/image'], data[f'{name}/is_first']
-    actions = data[f'{name}/train/0/action'].shape[1]
-    agent = _small_agent(suite, images.shape[2:], actions)
+    size = data[f'{name}/train/0/action'].shape[1]
+    agent = _small_agent(suite, images.shape[2:], size)
     for mode in ('train', 'eval', 'explore'):
       state = None
       for step in range(images.shape[1]):
@@ -224,7 +247,6 @@ def policy(data):
 
 def report_openl(data):
   """The open-loop video before it is rounded to bytes."""
-  from tests.parity.v1 import eagerly
   agent = _small_agent('atari', data['image'].shape[2:],
                        data['action'].shape[2])
   batch = {key: tf.constant(data[key]) for key in agent.batch_keys}

@@ -132,17 +132,18 @@ def _frequencies(replay, run):
   """How often each start, or the last one of each episode, is drawn."""
   seed, draws = FREQUENCIES
   _seed(replay, run, seed)
-  numbers = [int(x.load()['obs'][0, 0]) for x in replay._index]
+  numbers = {
+      k: int(x.load()['obs'][0, 0]) for k, x in replay._index.items()}
   counts = collections.Counter()
   for _ in range(draws):
     number, start, _ = replay._sampler.draw(run['chunk_length'])
     counts[numbers[number], start] += 1
   last = {number: max(s for n, s in counts if n == number)
-          for number in numbers}
+          for number in numbers.values()}
   theirs = run['last_start_frequency']
   pairs = {'last': (
-      [theirs[str(x)] for x in numbers],
-      [counts[x, last[x]] / draws for x in numbers])}
+      [theirs[str(x)] for x in last],
+      [counts[x, last[x]] / draws for x in last])}
   theirs = run.get('start_frequency_20000')
   if theirs:
     pairs['starts'] = (

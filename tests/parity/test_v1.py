@@ -23,8 +23,8 @@ def test_case(name):
   assert len(comparison.rows) > 5
 
 
-@pytest.mark.slow  # test_agent compares compiled graphs with these.
 def test_compiled_graph_computes_the_same():
+  """As in training: a traced function, gradients from the graph itself."""
   comparison = parity.run_case(SMALL)
   assert comparison.problems == []
 
@@ -205,7 +205,7 @@ class TestErrors:
   @pytest.mark.parametrize('content', [None, b'', b'PK\x03\x04 and no more'])
   def test_damaged_files(self, case, name, content, monkeypatch):
     from dreamerv1.agent import Agent
-    monkeypatch.setattr(Agent, 'losses', None)  # files are read first
+    monkeypatch.setattr(Agent, 'learn', None)  # files are read first
     (case / name).unlink()
     if content is not None:
       (case / name).write_bytes(content)

@@ -25,9 +25,11 @@ def test_case(name):
   assert len(comparison.rows) > 150
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('name', ['v2_atari_small', 'v2_plan2explore_small'])
+@pytest.mark.parametrize('name', [
+    'v2_atari_small', pytest.param(
+        'v2_plan2explore_small', marks=pytest.mark.slow)])
 def test_case_as_compiled_graph(name):
+  """As in training: a traced function, gradients from the graph itself."""
   comparison = parity.run_case(GOLDEN / name)
   assert comparison.ok, comparison.problems
 

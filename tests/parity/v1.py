@@ -2,22 +2,31 @@
 
 import contextlib
 import types
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
-from dreamer.nn import noise as noise_lib
+from dreamer.nn import dists
 from dreamerv1.agent import Agent
+from dreamerv1.checks import validate
 from tests.parity import cases as parity_cases
 from tests.parity import keys_v1 as parity_keys
+from tests.parity.names import theirs
+from tests.support import agent_running
+from tests.support.agent_noise import FixedNoise
+from tests.support.agent_running import eagerly
 
 # Names in expected.npz of what the agent's metrics hold.
 METRICS = {'model/kl': 'metric/kl_raw', 'model/prior_ent': 'metric/prior_ent',
            'model/post_ent': 'metric/post_ent',
            'actor/entropy': 'metric/action_ent',
-           'grad_norm/decode': 'grad_norm/image'}
+           'grad_norm/decoder': 'grad_norm/image',
+           'grad_norm/discount': 'grad_norm/pcont',
+           'grad_norm/critic': 'grad_norm/value',
+           'loss/discount': 'loss/pcont', 'loss/critic': 'loss/value'}
 
 # TF1's objectives before sign and scale: log probabilities and returns, which
 # are maximised, or losses.
@@ -35,37 +44,49 @@ def run(path, case, reference, eager=False):
   other side.
   """
   agent = make_agent(case, reference)
-  absent = parity_cases.load_parameters(agent.parameters, case, path)
-  batch = read_batch(path / 'batch.npz')
+  absent = parity_cases.load_parameters(parameters(agent), case, path)
+  batch, mask = read_batch(path / 'batch.npz')
   expected = _expected(path, absent)
   if 'cem' in case:
     expected.update(_plans(path))
   start = agent.state()
-  comparison = _compare(agent, batch, case, path, expected, eager)
+  compare = lambda: _compare(agent, batch, mask, case, path, expected, eager)
+  comparison = compare()
   ties = [] if comparison.ok else _ties(agent, start, batch)
   for name, shift, note in ties:
     agent.restore({**start, name: start[name] + shift})
-    other = _compare(agent, batch, case, path, expected, eager)
+    other = compare()
     if other.ok:
       other.notes.append(note)
       return other
   return comparison
 
 
-def _compare(agent, batch, case, path, expected, eager):
-  steps = case['steps']
-  with eagerly(eager):
-    arrays = first_step(agent, batch)
-    arrays.update(plan(agent, path, arrays) if 'cem' in case else {})
-    for step in range(steps):
-      arrays.update(train_step(agent, batch, f'step{step}'))
-      if 'loss_scales' in case:  # TF1's cases hold losses after scaling
-        arrays[f'step{step}/loss/kl'] *= agent.config.kl.scale
+def _compare(agent, batch, mask, case, path, expected, eager):
+  start, scaled = agent.state(), 'loss_scales' in case
+  with eagerly(eager), masked_rewards(mask):
+    update = agent_running.update(agent, batch)
+    arrays = {**first_step(update),
+              **named(agent, update.scalars, 'step0', scaled)}
+    if 'cem' in case:  # with the weights that the states are from
+      moved = agent.state()
+      agent.restore(start)
+      arrays.update(plan(agent, path, arrays))
+      agent.restore(moved)
+    for step in range(1, case['steps']):
+      metrics = {key: x.numpy() for key, x in agent.train(batch).items()}
+      arrays.update(named(agent, metrics, f'step{step}', scaled))
   arrays.update({f'param/{key}': value.numpy()
-                 for key, value in agent.parameters.items()})
-  lrs = {name: opt.lr for opt in agent.optimizers.values()
-         for name in opt.params}
-  return parity_cases.Comparison(expected, arrays, steps, lrs)
+                 for key, value in parameters(agent).items()})
+  lrs = {theirs('dreamerv1', name): opt.lr
+         for opt in agent.optimizers.values() for name in opt.params}
+  return parity_cases.Comparison(expected, arrays, case['steps'], lrs)
+
+
+def parameters(agent):
+  """The agent's parameters by their names in the cases."""
+  return {theirs('dreamerv1', key): value
+          for key, value in agent.parameters.items()}
 
 
 def _plans(path):
@@ -104,7 +125,7 @@ def _ties(agent, start, batch):
   agent.restore(start)
   x = agent.model.preprocess(batch, agent.fixed_noise)['image']
   x, found = tf.reshape(x, [-1, *x.shape[2:]]), []
-  for layer in agent.model.encode.layers:
+  for layer in agent.model.encoder.conv.layers:
     linear = layer.map(tf.identity)
     linear.act = lambda x: x
     pre = linear(x).numpy()
@@ -137,54 +158,65 @@ def make_agent(case, reference, noise=None):
   given = case['config'].get('action_dist')
   if given and known[given] != space['type']:
     raise UserError(f'action_dist: {given} for {space["type"]} actions')
-  return Agent(
-      config, {'image': Space(tuple(case['image']), np.uint8)},
-      ActionSpace(space['type'], space['dim']),
-      noise or noise_lib.FixedNoise())
+  spaces = ({'image': Space(tuple(case['image']), 'uint8')},
+            ActionSpace(space['type'], space['dim']))
+  validate(config)
+  validate(config, spaces)
+  return Agent(config, *spaces, noise or FixedNoise())
 
 
 def read_batch(path):
-  """The replay batch under our keys, as tensors."""
+  """The replay batch under our keys, as tensors, and a mask or None.
+
+  TF1 can leave out rewards, where the mask is 0.
+  """
   batch = parity_cases.read_npz(path)
   if 'pcont' in batch:
     batch['discount'] = batch.pop('pcont')
-  if 'reward_mask' in batch:
-    batch['reward_mask'] = batch['reward_mask'][..., 0]
-  return {key: tf.convert_to_tensor(value) for key, value in batch.items()}
+  mask = batch.pop('reward_mask', None)
+  return agent_running.tensors(batch), mask
 
 
 @contextlib.contextmanager
-def eagerly(on=True):
-  """Runs functions of TensorFlow op by op inside the context."""
-  before = tf.config.functions_run_eagerly()
-  tf.config.run_functions_eagerly(on)
-  try:
+def masked_rewards(mask):
+  """Leaves out rewards where the mask [B, T, 1] is 0."""
+  right = dists.unit_normal_log_prob
+
+  def masked(target, mean, event_dims):
+    value = right(target, mean, event_dims)
+    here = event_dims == 0 and value.shape == mask.shape[:2]
+    return value * mask[..., 0] if here else value
+
+  with contextlib.ExitStack() as stack:
+    if mask is not None:
+      stack.enter_context(
+          mock.patch.object(dists, 'unit_normal_log_prob', masked))
     yield
-  finally:
-    tf.config.run_functions_eagerly(before)
 
 
-def first_step(agent, batch):
-  """Tensors and gradients before the first update."""
-  data = agent.model.preprocess(batch, agent.fixed_noise)
-  _, grads, tensors = agent.losses(data, agent.fixed_noise)
-  arrays = {f'grad/{key}': grad.numpy() for group in grads.values()
+def first_step(update):
+  """Tensors and gradients of the first update."""
+  arrays = {f'grad/{theirs("dreamerv1", key)}': grad
+            for group in update.gradients.values()
             for key, grad in group.items()}
-  for key, value in tensors.items():
-    if isinstance(value, dict):
-      arrays.update({f'tensor/{key}/{k}': v.numpy() for k, v in value.items()})
-    else:
-      arrays[f'tensor/{key}'] = value.numpy()
+  arrays.update(agent_running.flat(update.tensors))
+  if 'tensor/discount_pred' in arrays:
+    arrays['tensor/pcont_pred'] = arrays.pop('tensor/discount_pred')
   return arrays
 
 
-def train_step(agent, batch, prefix):
-  """Metrics of one update under the names of expected.npz."""
-  metrics = {METRICS.get(key, key): value.numpy()
-             for key, value in agent.train(batch).items()}
-  for theirs, (sign, ours) in OBJECTIVES.items():
+def named(agent, metrics, prefix, scaled):
+  """Metrics of one update under the names of expected.npz.
+
+  The discount's loss is scaled there, and TF1's (`scaled`) of the KL; its
+  objectives are not.
+  """
+  metrics = {METRICS.get(key, key): value for key, value in metrics.items()}
+  for name, (sign, ours) in OBJECTIVES.items():
     if f'loss/{ours}' in metrics:
-      metrics[f'objective/{theirs}'] = sign * metrics[f'loss/{ours}']
-  if 'objective/pcont' in metrics:
-    metrics['objective/pcont'] /= agent.config.pcont.scale
+      metrics[f'objective/{name}'] = sign * metrics[f'loss/{ours}']
+  if 'loss/pcont' in metrics:
+    metrics['loss/pcont'] = metrics['loss/pcont'] * agent.config.pcont.scale
+  if scaled:
+    metrics['loss/kl'] = metrics['loss/kl'] * agent.config.kl.scale
   return {f'{prefix}/{key}': value for key, value in metrics.items()}

@@ -8,11 +8,14 @@ import tensorflow as tf
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
 from dreamer.nn import dists
-from dreamer.nn import noise as noise_lib
 from dreamerv2.agent import Agent
+from dreamerv2.checks import validate
 from tests.parity import cases as parity_cases
 from tests.parity import keys_v2 as parity_keys_v2
-from tests.parity.v1 import eagerly
+from tests.parity.names import theirs
+from tests.support import agent_running
+from tests.support.agent_noise import FixedNoise
+from tests.support.agent_running import eagerly
 
 # Names in expected.npz of what the agent's metrics hold.
 METRICS = {
@@ -24,6 +27,8 @@ METRICS = {
     'imag/value': 'critic_slow', 'imag/return': 'critic_target',
     'critic/value': 'critic', 'actor/entropy': 'actor_ent',
     'actor/entropy_scale': 'actor_ent_scale', 'actor/mix': 'actor_grad_mix'}
+# The explorer's heads are called expl_expl there.
+HEADS = 'expl_heads'
 
 RESERVED = ('action', 'reward', 'discount', 'is_first', 'is_last',
             'is_terminal')
@@ -41,13 +46,13 @@ def run(path, case, reference, eager=False):
   del reference
   batch = parity_cases.read_npz(path / 'batch.npz')
   agent = make_agent(case, batch)
-  parity_cases.load_parameters(agent.parameters, case, path)
+  parity_cases.load_parameters(parameters(agent), case, path)
   expected = parity_cases.read_npz(path / 'expected.npz')
   with eagerly(eager), half_std():
     arrays = train(agent, batch, case)
-  lrs = {name: opt.lr for opt in agent.optimizers.values()
-         for name in opt.params}
-  lrs.update({name: agent.config.critic_opt.lr for name in agent.parameters
+  lrs = {theirs('dreamerv2', name): opt.lr
+         for opt in agent.optimizers.values() for name in opt.params}
+  lrs.update({name: agent.config.critic_opt.lr for name in parameters(agent)
               if 'target_critic/' in name})  # moves with the critic
   comparison = parity_cases.Comparison(expected, arrays, case['steps'], lrs)
   margin = case.get('argmax_margin_min')  # null without an argmax
@@ -81,8 +86,10 @@ def make_agent(case, batch, noise=None):
   if space['type'] not in ('continuous', 'discrete'):
     raise UserError(f'action_space.type: {space["type"]}; continuous or '
                     'discrete')
-  return Agent(config, spaces, ActionSpace(space['type'], space['dim']),
-               noise or noise_lib.FixedNoise())
+  spaces = spaces, ActionSpace(space['type'], space['dim'])
+  validate(config)
+  validate(config, spaces)
+  return Agent(config, *spaces, noise or FixedNoise())
 
 
 @contextlib.contextmanager
@@ -93,41 +100,43 @@ def half_std():
     yield
 
 
+def parameters(agent):
+  """The agent's parameters by their names in the cases."""
+  return {theirs('dreamerv2', key): value
+          for key, value in agent.parameters.items()}
+
+
 def train(agent, batch, case):
   """All arrays: step 0 with tensors and gradients, then the other steps."""
   steps = case.get('tfstep', [0] * case['steps'])
-  steps = [tf.constant(step * agent.config.action_repeat, tf.int64)
-           for step in steps]
-  data = {key: tf.convert_to_tensor(batch[key]) for key in agent.batch_keys}
-  metrics, grads, tensors = tf.function(agent.learn, autograph=False)(
-      data, steps[0])
-  arrays = _metrics(metrics, 'step0')
-  arrays.update({f'grad/{key}': grad.numpy() for key, grad in grads.items()})
-  arrays.update(_tensors(agent, tensors))
+  steps = [step * agent.config.action_repeat for step in steps]
+  update = agent_running.update(agent, batch, steps[0])
+  arrays = _metrics(update.scalars, 'step0')
+  arrays.update({f'grad/{theirs("dreamerv2", key)}': grad
+                 for group in update.gradients.values()
+                 for key, grad in group.items()})
+  arrays.update(_tensors(agent, update.tensors))
   for index, step in enumerate(steps[1:], 1):
-    arrays.update(_metrics(agent.train(batch, step), f'step{index}'))
+    metrics = {key: x.numpy() for key, x in agent.train(batch, step).items()}
+    arrays.update(_metrics(metrics, f'step{index}'))
   arrays.update({f'param/{key}': value.numpy()
-                 for key, value in agent.parameters.items()})
+                 for key, value in parameters(agent).items()})
   return {**arrays, **_extra(agent)}
 
 
 def _metrics(metrics, prefix):
   found = {}
   for key, value in metrics.items():
+    key = key.replace(HEADS, 'expl_expl')
     base = key.removeprefix('expl_')
     if base in METRICS:
       key = f'metric/{"expl_" if base != key else ""}{METRICS[base]}'
-    found[f'{prefix}/{key}'] = value.numpy()
+    found[f'{prefix}/{key}'] = value
   return found
 
 
 def _tensors(agent, tensors):
-  arrays = {}
-  for key, value in tensors.items():
-    if isinstance(value, dict):
-      arrays.update({f'tensor/{key}/{k}': v.numpy() for k, v in value.items()})
-    else:
-      arrays[f'tensor/{key}'] = value.numpy()
+  arrays = agent_running.flat(tensors)
   for prefix in ('', 'expl_'):  # statistics of the imagined states
     if f'{prefix}imag_deter' not in tensors:
       continue
@@ -140,9 +149,9 @@ def _tensors(agent, tensors):
 
 
 def _extra(agent):
-  norms = {'': agent.reward_norm}
+  norms = {'': agent.behaviour.reward_norm}
   if agent.explorer:
-    norms['expl_'] = agent.explorer.norms['reward']
+    norms['expl_'] = agent.explorer.behaviour.reward_norm
   found = {f'extra/{key}rewnorm_mag': norm.mag.numpy()
            for key, norm in norms.items()}
   found.update({f'extra/{key}target_updates': agent.updates for key in norms})

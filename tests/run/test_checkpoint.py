@@ -116,7 +116,11 @@ def test_damaged_is_set_aside_and_the_previous_used(tmp_path, damage):
   damage(path)
   content = path.read_bytes()
   with pytest.warns(UserWarning, match='000000000002.npz is damaged'):
-    arrays, meta = Checkpoints(tmp_path).load()
+    assert Checkpoints(tmp_path).load()[1]['env_steps'] == 1
+  assert path.read_bytes() == content  # Whoever reads changes nothing.
+  assert len(list(tmp_path.iterdir())) == 2
+  with pytest.warns(UserWarning, match='000000000002.npz is damaged'):
+    arrays, meta = Checkpoints(tmp_path).load(move=True)
   assert meta['env_steps'] == 1
   same(arrays, example(1))
   assert not path.exists()
@@ -127,11 +131,11 @@ def test_all_damaged(tmp_path):
   for steps in (1, 2):
     truncate(save(tmp_path, steps))
   with pytest.warns(UserWarning, match='damaged') as warned:
-    assert Checkpoints(tmp_path).load() is None
+    assert Checkpoints(tmp_path).load(move=True) is None
   assert len(warned) == 2
   truncate(save(tmp_path, 2))
   with pytest.warns(UserWarning):
-    Checkpoints(tmp_path).load()
+    Checkpoints(tmp_path).load(move=True)
   assert len(list((tmp_path / 'damaged').iterdir())) == 3
 
 

@@ -1,15 +1,19 @@
 """Driver: steps, episodes, failures, and resuming in between."""
 
 import io
+import itertools
+import warnings
 import zlib
 
 import numpy as np
 import pytest
 
+from dreamer import files
 from dreamer.envs.spaces import ActionSpace
-from dreamer.envs.workers.remote import WorkerError
+from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
 from dreamer.run.driver import Driver, Glue, RandomPolicy
+from dreamer.run.evaluate import evaluate
 
 SPACE = ActionSpace('continuous', 2)
 
@@ -189,6 +193,91 @@ def test_seeds_are_those_of_the_recipe():
   assert len({*envs[0].log, *envs[1].log}) == 6
 
 
+@pytest.mark.parametrize('amounts', [[5], [3, 2], [2, 2, 1]])
+def test_episodes_of_a_row_do_not_depend_on_the_number_of_environments(
+    amounts):
+  """k-th of all: from seed, name and k; lengths differ, so they interleave."""
+  count = len(amounts)
+  envs = [Env(2 + 3 * i) for i in range(count)]
+  driver, episodes = make(envs, 7, 'eval', amounts=amounts)
+  numbers = []
+  while not driver.finished:
+    run(driver, 1)
+    numbers.append(driver.numbers)
+  expected = [
+      int(np.random.SeedSequence(
+          [7, zlib.crc32(b'eval'), 0, k]).generate_state(1)[0]) % 2 ** 31
+      for k in range(5)]
+  for i, env in enumerate(envs):
+    assert env.log == expected[i::count]
+    seen = list(dict.fromkeys(row[i] for row in numbers))
+    assert seen == list(range(5))[i::count]
+
+
+def test_an_episode_of_a_row_that_fails_is_played_with_another_seed():
+  """Others keep theirs."""
+  envs = [Env(2), Env(3, crash=[2, 4])]
+  with warnings.catch_warnings(record=True):
+    driver, episodes = make(envs, amounts=[2, 2])
+    while not driver.finished:
+      run(driver, 1)
+  alone = Env(1)
+  run(make([alone], amounts=[4])[0], 4)
+  assert envs[0].log == alone.log[::2]
+  assert envs[1].log[0] == alone.log[1] and envs[1].log[-1] == alone.log[3]
+  assert len(envs[1].log) == len(set(envs[1].log)) == 4
+
+
+def test_no_episode_begins_before_a_step_needs_it():
+  env = Env(4)
+  driver, episodes = make([env])
+  assert not env.log
+  run(driver, 4)
+  assert len(episodes) == 1 and len(env.log) == 1
+  run(driver, 1)
+  assert len(env.log) == 2
+
+
+def test_environments_rest_after_their_amount():
+  envs = [Env(2), Env(5), Env(3)]
+  driver, episodes = make(envs, amounts=[2, 1, 1])
+  policy = Policy()
+  steps = 0
+  while not driver.finished:
+    run(driver, 1, policy)
+    steps += 1
+  assert steps == 5 and driver.steps == 4 + 5 + 3
+  assert sorted(index for _, index in episodes) == [0, 0, 1, 2]
+  assert [len(x.log) for x in envs] == [2, 1, 1]
+  assert [x.calls for x in envs] == [2 + 4, 1 + 5, 1 + 3]
+  # The row of one that rests is the beginning of its last episode.
+  obs, _ = policy.seen[4]
+  assert obs['is_first'].tolist() == [True, False, True]
+  np.testing.assert_array_equal(
+      obs['image'][0], [x for x, i in episodes if i == 0][1]['image'][0])
+  with pytest.raises(AssertionError):
+    driver.send(policy)
+
+
+def test_evaluation_resets_once_for_each_episode():
+  envs = [Env(2), Env(5), Env(3)]
+  policy = Policy()
+  result = evaluate(
+      lambda obs, state, _: policy(obs, state), envs, SPACE, 0, 'test', 5)
+  assert [len(x.log) for x in envs] == [2, 2, 1]
+  assert result.lengths == [2, 5, 3, 2, 5]
+
+
+def test_resting_changes_no_other_episode():
+  straight, expected = make([Env(2), Env(9)], amounts=[9, 1])
+  run(straight, 9)
+  resting, episodes = make([Env(2), Env(9)], amounts=[1, 1])
+  run(resting, 9)
+  (left, _), = [x for x in expected if x[1] == 1]
+  (right, _), = [x for x in episodes if x[1] == 1]
+  equal(left, right)
+
+
 def test_reset_forgets_unfinished_episodes():
   env = Env(4)
   driver, episodes = make([env])
@@ -197,7 +286,7 @@ def test_reset_forgets_unfinished_episodes():
   driver.reset()
   run(driver, 4, policy)
   assert len(episodes) == 1 and len(episodes[0][0]['reward']) == 5
-  assert policy.seen[2][0]['is_first'].all() and len(set(env.log)) == 3
+  assert policy.seen[2][0]['is_first'].all() and len(set(env.log)) == 2
   assert policy.seen[2][1]['count'] == 0
   assert driver.dropped == 0
 
@@ -208,7 +297,7 @@ def test_reset_hands_over_what_is_unfinished():
   policy = Policy()
   run(driver, 2, policy)
   unfinished = driver.reset()
-  assert sorted(unfinished) == [0, 1]  # the third has just begun another one
+  assert sorted(unfinished) == [0, 1]  # the third's has just ended
   for index, episode in unfinished.items():
     assert len(episode['reward']) == 3
     np.testing.assert_array_equal(episode['is_first'], [1, 0, 0])
@@ -264,7 +353,7 @@ def test_crash_drops_the_episode_and_goes_on():
   assert (driver.steps, driver.dropped, driver.episodes) == (14, 1, 2)
   assert [(len(e['reward']), i) for e, i in episodes] == [(6, 1), (5, 0)]
   assert policy.seen[3][0]['is_first'].tolist() == [True, False]
-  assert envs[0].restarts == 1 and len(set(envs[0].log)) == 3
+  assert envs[0].restarts == 1 and len(set(envs[0].log)) == 2
 
 
 def test_crash_in_a_reset_loses_nothing():
@@ -305,6 +394,81 @@ def test_an_env_that_resets_but_never_steps_ends_too():
   with pytest.warns(UserWarning), pytest.raises(WorkerError):
     run(driver, 100)
   assert env.restarts == 3
+
+
+class Mistaken(Env):
+  """Fails in each step number `at`, as the environment's own code does."""
+
+  def __init__(self, length, at, places=('here',)):
+    super().__init__(length)
+    self.at = at
+    self.places = itertools.cycle(places)
+
+  def receive(self):
+    obs = super().receive()
+    if self._time in self.at:
+      raise WorkerError('no such joint', next(self.places))
+    return obs
+
+
+def test_a_mistake_that_repeats_is_not_restarted_again():
+  env = Mistaken(5, at=[2])
+  driver, _ = make([env])
+  with pytest.warns(UserWarning) as warned, pytest.raises(WorkerError, match=(
+      'no such joint; the same at step 2 of two episodes in a row')):
+    run(driver, 100)
+  assert env.restarts == 1 and len(warned) == 1
+
+
+def test_a_mistake_in_reset():
+  env = Mistaken(5, at=[0])
+  with pytest.warns(UserWarning), pytest.raises(
+      WorkerError, match='the same at reset of two'):
+    run(make([env])[0], 1)
+  assert env.restarts == 1
+
+
+def test_failures_at_several_places_are_no_mistake():
+  env = Mistaken(5, at=[2], places=('here', 'there'))
+  driver, _ = make([env], restarts=6)
+  with pytest.warns(UserWarning), pytest.raises(WorkerError, match='joint$'):
+    run(driver, 100)
+  assert env.restarts == 6
+
+
+def test_a_finished_episode_forgives_a_mistake():
+  env = Mistaken(3, at=[2])
+  env.length = 3
+  driver, episodes = make([env])
+  with pytest.warns(UserWarning) as warned:
+    run(driver, 2)
+    env.at = []
+    run(driver, 3)
+    env.at = [2]
+    run(driver, 2)
+  assert len(warned) == 2 and len(episodes) == 1
+
+
+def test_repeated_warnings_are_counted():
+  """Python's own filter would show equal ones once."""
+  env = Env(2, crash=range(2, 1000, 5))
+  driver, _ = make([env])
+  with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter('default')
+    run(driver, 9)
+    resumed, _ = make([Env(2, crash=[1])])
+    resumed.restore(driver.state())
+    run(resumed, 1)
+  texts = [str(x.message) for x in warned]
+  assert [x.rpartition('crashed')[2] for x in texts] == [
+      '', ' (2nd time)', ' (3rd time)', ' (4th time)']
+
+
+@pytest.mark.parametrize('number, text', [
+    (1, '1st'), (2, '2nd'), (3, '3rd'), (4, '4th'), (11, '11th'),
+    (12, '12th'), (21, '21st'), (113, '113th'), (101, '101st')])
+def test_ordinals(number, text):
+  assert files.ordinal(number) == text
 
 
 def test_no_restarts():

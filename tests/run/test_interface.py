@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import types
+import warnings
 
 import gymnasium
 import numpy as np
@@ -18,7 +19,7 @@ from tests.support.strange_envs import NewStyle
 
 AGENT = FakeInterface()
 SMALL = {'batch_length': 3, 'time_limit': 10, 'envs.worker': 'inline',
-         'eval_every': 0}
+         'eval_every': 0, 'prefill': 20, 'steps': 30}
 
 
 def configure(logdir, **overrides):
@@ -223,3 +224,213 @@ class TestEvaluate:
     AGENT.train(NewStyle, configure(tmp_path, **{'envs.amount': 2}))
     line, _ = AGENT.evaluate(NewStyle(), tmp_path, 2)
     assert line['protocol']['envs'] == 1
+
+
+class TestReading:
+  """Evaluating a run changes nothing in it but eval.jsonl."""
+
+  def contents(self, logdir):
+    return {path: path.read_bytes() for path in sorted(logdir.rglob('*'))
+            if path.is_file() and path.name != 'eval.jsonl'}
+
+  def test_damaged_checkpoints_stay(self, tmp_path):
+    AGENT.train(NewStyle, configure(tmp_path))
+    paths = sorted((tmp_path / 'checkpoints').iterdir())
+    for path, is_there in zip(reversed(paths), (True, False), strict=True):
+      path.write_bytes(path.read_bytes()[:-100])
+      before = self.contents(tmp_path)
+      with pytest.warns(UserWarning, match='is damaged'):
+        if is_there:
+          line, _ = AGENT.evaluate(NewStyle, tmp_path, 1)
+          assert line['step'] == int(paths[0].stem)
+        else:
+          refusal(AGENT.evaluate, NewStyle, tmp_path, 1)
+      assert self.contents(tmp_path) == before
+
+  def test_a_run_that_can_not_be_written_to(self, tmp_path, capsys):
+    """The score and a video elsewhere are made; the line costs a warning."""
+    AGENT.train(NewStyle, configure(tmp_path / 'run'))
+    (tmp_path / 'run' / 'eval.jsonl').mkdir()  # As where nobody may write.
+    before = self.contents(tmp_path)
+    with pytest.warns(UserWarning, match='can not write .*eval.jsonl'):
+      line, result = AGENT.evaluate(
+          NewStyle, tmp_path / 'run', 1, video=tmp_path / 'a.gif')
+    assert line['episodes'] == 1 and result.video is not None
+    assert (tmp_path / 'a.gif').read_bytes()[:3] == b'GIF'
+    (tmp_path / 'a.gif').unlink()
+    assert self.contents(tmp_path) == before
+
+
+class Coloured(NewStyle):
+  """An environment with an argument that spaces don't show."""
+
+  def __init__(self, colour=10, dim=2, dark=False):
+    super().__init__()
+    self.colour, self.dark = colour, dark
+    self.action_space = gymnasium.spaces.Box(-1, 1, (dim,))
+    if dark:
+      self.observation_space = gymnasium.spaces.Dict({
+          'camera': self.observation_space['camera']})
+
+  def _obs(self):
+    obs = {**super()._obs(), 'speed': np.float32(self.colour / 255)}
+    return {key: obs[key] for key in self.observation_space}
+
+
+def make_coloured():
+  return Coloured()
+
+
+class Unseeded(Coloured):
+  """Begins each episode elsewhere, whatever the seed."""
+
+  def reset(self, seed=None, options=None):
+    return super().reset(seed=int(np.random.default_rng().integers(2 ** 31)))
+
+
+def make_unseeded():
+  return Unseeded()
+
+
+class Maker:
+
+  def __call__(self):
+    return Coloured()
+
+
+class TestIdentity:
+  """A run continues in the environment it began with, and in no other."""
+
+  def run(self, logdir, env, steps=30, **settings):
+    AGENT.train(env, configure(logdir, steps=steps, **settings))
+
+  def task(self, logdir):
+    """As a reader of the folder finds it."""
+    return dreamerv1.schema().read(logdir / 'config.yaml').task
+
+  @pytest.mark.parametrize('env, task', [
+      (make_coloured, 'own_make_coloured'), (Coloured, 'own_Coloured'),
+      (Coloured(), 'own_Coloured'), (lambda: Coloured(), 'own_<lambda>'),
+      (functools.partial(Coloured, 3), 'own_Coloured(...)'),
+      (functools.partial(functools.partial(Coloured, 3), dim=2),
+       'own_Coloured(...)'), (Maker(), 'own_Maker(...)'),
+      (gymnasium.wrappers.TimeLimit(Coloured(), 9), 'own_Coloured')])
+  def test_names(self, tmp_path, env, task):
+    self.run(tmp_path, env)
+    assert self.task(tmp_path) == task
+    self.run(tmp_path, env, 40)
+
+  @pytest.mark.parametrize('env, other', [
+      (functools.partial(Coloured, 10), functools.partial(Coloured, 200)),
+      (lambda: Coloured(10), lambda: Coloured(200)),
+      (make_coloured, lambda: Coloured(200)),
+      (Coloured(10), Coloured(200)),
+      (lambda: Coloured(200), Coloured)])
+  def test_another_environment(self, tmp_path, env, other):
+    self.run(tmp_path, env)
+    before = sorted(tmp_path.rglob('*.npz'))
+    line = refusal(self.run, tmp_path, other, 60)
+    assert 'speed differs' in line and 'environment.json' in line
+    assert sorted(tmp_path.rglob('*.npz')) == before
+    self.run(tmp_path, env, 60)
+
+  @pytest.mark.parametrize('other, words', [
+      (functools.partial(Coloured, dim=3),
+       'actions are continuous 3, there continuous 2'),
+      (functools.partial(Coloured, dark=True), 'observation speed is missing')])
+  def test_other_spaces(self, tmp_path, other, words):
+    self.run(tmp_path, functools.partial(Coloured))
+    assert words in refusal(self.run, tmp_path, other, 40)
+    assert words in refusal(AGENT.evaluate, other, tmp_path, 1)
+
+  def test_more_observations(self, tmp_path):
+    self.run(tmp_path, functools.partial(Coloured, dark=True))
+    line = refusal(self.run, tmp_path, functools.partial(Coloured), 40)
+    assert 'observation speed is not known there' in line
+
+  @pytest.mark.parametrize('env, same', [
+      (make_coloured, lambda: Coloured()),
+      (functools.partial(Coloured, 10), make_coloured),
+      (lambda: Coloured(), Coloured(10))])
+  def test_names_that_say_nothing(self, tmp_path, env, same):
+    """The answers decide, and the run keeps the name it had."""
+    self.run(tmp_path, env)
+    before = self.task(tmp_path)
+    self.run(tmp_path, same, 40)
+    assert self.task(tmp_path) == before
+
+  def test_another_name(self, tmp_path):
+    self.run(tmp_path, make_coloured)
+    line = refusal(self.run, tmp_path, Coloured, 40)
+    assert 'pass make_coloured again' in line
+    assert "configure(task='own_make_coloured')" in line and '--' not in line
+    self.run(tmp_path, Coloured, 40, task='own_make_coloured')
+    assert self.task(tmp_path) == 'own_make_coloured'
+
+  def test_other_settings_than_the_run(self, tmp_path):
+    self.run(tmp_path, Coloured)
+    line = refusal(self.run, tmp_path, Coloured, 40, horizon=7)
+    assert 'continue it with configure(horizon=5)' in line
+    line = refusal(self.run, tmp_path, Coloured, 40, **{'rssm.deter': 7})
+    assert "configure(**{'rssm.deter': 16})" in line
+
+  def test_a_task_that_has_a_name(self, tmp_path, debug_config):
+    options = ['--configs', 'debug', '--task', 'dummy_continuous',
+               '--envs.worker=inline', '--logdir']
+    AGENT.main(['train', *options, str(tmp_path / 'dummy')])
+    line = refusal(self.run, tmp_path / 'dummy', Coloured)
+    assert 'dreamerv1 train --task dummy_continuous' in line
+    self.run(tmp_path / 'own', Coloured)
+    line = refusal(AGENT.main, ['train', *options, str(tmp_path / 'own')])
+    assert 'from Python by dreamerv1.train(env, config)' in line
+
+  def test_deleting_the_record_allows_it(self, tmp_path):
+    self.run(tmp_path, functools.partial(Coloured, 10))
+    (tmp_path / 'environment.json').unlink()
+    self.run(tmp_path, functools.partial(Coloured, 200), 40)
+    refusal(self.run, tmp_path, functools.partial(Coloured, 10), 50)
+
+  def test_a_damaged_record(self, tmp_path):
+    self.run(tmp_path, Coloured)
+    (tmp_path / 'environment.json').write_text('{"obs":')
+    assert 'environment.json is damaged; delete it' in refusal(
+        self.run, tmp_path, Coloured, 40)
+
+  def test_an_environment_that_is_no_function_of_its_seed(self, tmp_path):
+    """What it answers can't be compared: only names and spaces are."""
+    self.run(tmp_path, make_unseeded)
+    self.run(tmp_path, make_unseeded, 40)
+    assert 'pass make_unseeded again' in refusal(
+        self.run, tmp_path, Unseeded, 50)
+
+  def test_workers(self, tmp_path):
+    settings = {'envs.worker': 'process'}
+    self.run(tmp_path, make_coloured, **settings)
+    self.run(tmp_path, make_coloured, 40, **settings)
+    recorded = tmp_path / 'environment.json'
+    found = json.loads(recorded.read_text())
+    found['first']['image'] = 'other'
+    recorded.write_text(json.dumps(found))
+    assert 'image differs' in refusal(
+        self.run, tmp_path, make_coloured, 50, **settings)
+
+  @pytest.mark.parametrize('env, task', [
+      (make_coloured, 'own_Coloured'), (lambda: Coloured(), 'own_Coloured'),
+      (functools.partial(Coloured, 9), 'own_Coloured(...)'),
+      (lambda: Coloured(9), 'own_<lambda>'),
+      (make_unseeded, 'own_make_unseeded')])
+  def test_evaluations(self, tmp_path, env, task):
+    """One in another environment doesn't count as one of the run's."""
+    self.run(tmp_path, Coloured)
+    same = task == 'own_Coloured'
+    with warnings.catch_warnings(record=True) as found:
+      warnings.simplefilter('always')
+      assert AGENT.evaluate(env, tmp_path, 1)[0]['task'] == task
+    told = [x for x in found if 'another environment' in str(x.message)]
+    assert len(told) == (not same and env is not make_unseeded)
+
+  def test_an_evaluation_in_another_one_of_the_same_name(self, tmp_path):
+    self.run(tmp_path, functools.partial(Coloured, 1))
+    with pytest.warns(UserWarning, match='own_Coloured.* .another'):
+      line, _ = AGENT.evaluate(functools.partial(Coloured, 2), tmp_path, 1)
+    assert line['task'] == 'own_Coloured(...) (another)'

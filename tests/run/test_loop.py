@@ -10,18 +10,24 @@ import signal
 import subprocess
 import sys
 import time
+import types
+import warnings
 
+import gymnasium
 import numpy as np
 import pytest
 
+import dreamerv2
 from dreamer import npz
+from dreamer.config import agents
 from dreamer.envs import make_envs
 from dreamer.envs.workers.remote import RemoteEnv
 from dreamer.errors import UserError
 from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
-from tests.support import ROOT
+from tests.support import ROOT, strange_envs
 from tests.support.fakes import FakeAgent
+from tests.support.strange_envs import NewStyle
 
 
 class StopAt(Stop):
@@ -158,8 +164,32 @@ class TestSchedule:
     make = lambda *args: [Recorder(env) for env in make_envs(*args)]
     training.train(config, 'fake', Agent, make, Stop())
     learning = order[order.index('update') + 1:]
-    assert learning[:2] == ['send', 'receive']
-    assert learning[2:] == ['send', 'update', 'receive'] * 9
+    assert learning[:3] == ['receive', 'send', 'receive']  # reset, step
+    assert learning[3:] == ['send', 'update', 'receive'] * 9
+
+  @pytest.mark.parametrize('eval_every, limit, refused', [
+      (40, 60, True), (60, 60, False), (0, 60, False), (90, 1000, True),
+      (100, 1000, False)])
+  def test_evaluations_that_would_cut_every_episode(
+      self, debug_config, eval_every, limit, refused):
+    """In one object, whose limit is its own or time_limit (100)."""
+    env = gymnasium.wrappers.TimeLimit(NewStyle(length=10 ** 6), limit)
+    # As by gymnasium.make:
+    env.env.spec = types.SimpleNamespace(max_episode_steps=limit)
+    config = debug_config(
+        steps=300, eval_every=eval_every, action_repeat=1, batch_length=4)
+    def go():
+      training.train(
+          config, 'fake', FakeAgent,
+          functools.partial(make_envs, factory=env), Stop())
+    if not refused:
+      go()
+      assert metrics(config)[-1]['step'] == 300
+      return
+    with pytest.raises(UserError, match=(
+        f'eval_every={eval_every}: .* at least {min(limit, 100)}, ')):
+      go()
+    assert not (pathlib.Path(config.logdir) / 'metrics.jsonl').exists()
 
   def test_updates_see_finished_steps_only(self, debug_config, monkeypatch):
     """At an episode's last step its update must not see that episode."""
@@ -247,9 +277,9 @@ class TestPrefillEnd:
     assert self.lengths(config) == expected
     arrays, meta = saved(config)
     assert meta['env_steps'] == 430 and len(events) == 150 + meta['updates']
-    # After 'continue' the last episode has begun 30 steps ago, else just now.
-    rows = len(arrays['driver/env0/rows/reward'])
-    assert rows == (16 if end == 'continue' else 1)
+    # After 'continue' the last episode has begun 30 steps ago, else not yet.
+    rows = len(arrays.get('driver/env0/rows/reward', ()))
+    assert rows == (16 if end == 'continue' else 0)
     assert all(x.get('train/length', 100) == 100 for x in metrics(config))
 
   def test_several_environments(self, debug_config):
@@ -328,9 +358,51 @@ class TestResume:
     assert metrics(config) == metrics(whole)
 
   def test_raising_steps_continues_as_one_run(self, config, whole):
-    for steps in (100, 180, 290, 450):
+    for steps in (200, 230, 290, 450):
       run(config.update({'steps': steps}))
     assert_same(saved(config), saved(whole))
+
+  @pytest.mark.parametrize('settings', [
+      {}, {'eval_every': 50}, {'log_every': 20}, {'video_every': 30}])
+  def test_continuing_at_the_end_writes_no_second_line(self, config, settings):
+    """Whatever has become due meanwhile completes the line that is there."""
+    config = config.update({'eval_every': 0, 'video_every': 0, 'steps': 300})
+    run(config)
+    before = metrics(config)
+    assert before[-1]['step'] == 300 and 'eval/return' not in before[-1]
+    run(config.update({'steps': 304, **settings}))
+    after = metrics(config)
+    steps = [row['step'] for row in after]
+    assert steps == sorted(set(steps)) and steps[-1] == 304
+    assert after[:len(before) - 1] == before[:-1]
+    assert set(before[-1]) <= set(after[len(before) - 1])
+    if 'eval_every' in settings:
+      assert 'eval/return' in after[len(before) - 1]
+
+  def test_killed_between_the_last_line_and_the_last_checkpoint(self, config):
+    """A save that is due there is before that of the end."""
+    class Killed(Exception):
+      pass
+
+    config = config.update({'save_every': 20, 'steps': 420})
+    with pytest.MonkeyPatch.context() as patch:
+      before = checkpoint.Checkpoints.save
+
+      def save(self, arrays, meta):
+        if arrays['done/run'] >= 0:
+          raise Killed
+        return before(self, arrays, meta)
+
+      patch.setattr(checkpoint.Checkpoints, 'save', save)
+      with pytest.raises(Killed):
+        run(config)
+    assert saved(config)[1]['env_steps'] == 420
+    expected = metrics(config)
+    assert expected[-1]['step'] == 420
+    scores = pathlib.Path(config.logdir, 'scores.jsonl').read_text()
+    run(config)
+    assert metrics(config) == expected
+    assert pathlib.Path(config.logdir, 'scores.jsonl').read_text() == scores
 
   def test_finished_runs_do_nothing(self, config, whole, capsys):
     rows = metrics(whole)
@@ -454,6 +526,16 @@ class TestResume:
     with pytest.raises(UserError, match='another version of fake.* old.key'):
       resume.check_meta(meta, config, 'fake')
 
+  def test_a_loaded_run_knows_its_origin(self, whole):
+    """Of a checkpoint that is older than `presets`: not known."""
+    load = lambda: resume.load_run(whole.schema, whole.logdir, 'fake')[0]
+    assert load().presets == whole.presets == ('debug',)
+    arrays, meta = resume.checkpoints(whole.logdir).load()
+    del meta['presets']
+    resume.checkpoints(whole.logdir).save(arrays, meta)
+    assert load().presets is None and load() == whole
+    assert agents.saved(whole.logdir).presets == ('debug',)
+
   def test_no_usable_checkpoint(self, whole):
     for path in pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'):
       path.write_bytes(b'')
@@ -503,10 +585,6 @@ class TestErrors:
     assert [x['loss/model'] for x in metrics(config) if 'loss/model' in x] == [
         2.0, 2.0]
 
-  def test_batches_longer_than_episodes(self, debug_config):
-    with pytest.raises(UserError, match='batch_length: 60 is longer than an'):
-      run(debug_config(batch_length=60))
-
   def test_disk_full(self, debug_config, monkeypatch):
     """The last good checkpoint stays, and workers end."""
     config = debug_config(**{'envs.worker': 'process'})
@@ -532,6 +610,84 @@ class TestErrors:
     monkeypatch.undo()
     run(config)
     assert saved(config)[1]['env_steps'] == 600
+
+
+class TestIdle:
+  """A run that learns nothing says so: before, at once, and at its end."""
+
+  def test_as_many_steps_as_the_prefill(self, debug_config):
+    config = debug_config(steps=200)
+    run(config)
+    assert saved(config)[1]['updates'] == 2
+
+  def test_no_episode_ends(self, debug_config, capsys):
+    config = debug_config(steps=400, time_limit=450, eval_every=0)
+    with pytest.raises(UserError) as info:
+      run(config)
+    for text in ('steps: 400', 'no episode has ended', 'time_limit (450'):
+      assert text in str(info.value)
+    err = capsys.readouterr().err
+    assert err.count('warning: the prefill of 200 steps goes on') == 1
+    assert err.index('the prefill of 200') < err.index('100% | 400/400')
+    # It can be continued, and then learns.
+    run(config.update({'steps': 460}))
+    assert saved(config)[1]['updates'] > 0
+
+  def test_episodes_too_short_to_be_stored(self, tmp_path, capsys):
+    """They last 5 steps, whatever the time limit is."""
+    config = dreamerv2.configure(['debug'], **{
+        'task': 'own_short', 'logdir': str(tmp_path), 'steps': 80,
+        'prefill': 40, 'time_limit': 60, 'envs.worker': 'inline',
+        'action_repeat': 1, 'batch_length': 10, 'eval_every': 0,
+        'replay.min_length': 10})
+    make = functools.partial(make_envs, factory=strange_envs.new_style)
+    with pytest.raises(UserError, match='none of 16 finished .*min_length'):
+      run(config, make=make)
+    assert 'none of 8 finished episode(s) is' in capsys.readouterr().err
+
+  def test_no_updates_that_were_wished_for(self, debug_config):
+    config = debug_config(steps=300, train_updates=0, pretrain_updates=0)
+    run(config)
+    assert saved(config)[1]['updates'] == 0
+
+
+class TestClosing:
+
+  @pytest.mark.parametrize('worker', ['inline', 'process'])
+  def test_a_close_that_raises_fails_no_finished_run(
+      self, debug_config, tmp_path, worker):
+    config = debug_config(batch_length=3, time_limit=10, prefill=20, steps=40,
+                          **{'envs.worker': worker, 'task': 'own_close'})
+    with warnings.catch_warnings(record=True) as told:
+      warnings.simplefilter('always')
+      run(config, make=functools.partial(
+          make_envs, factory=strange_envs.fails_in_close))
+    assert saved(config)[1]['env_steps'] == 40
+    if worker == 'inline':
+      assert any('display is gone' in str(x.message) for x in told)
+
+
+class TestPipe:
+
+  def test_a_pipe_that_closes_stops_with_a_checkpoint(
+      self, debug_config, monkeypatch):
+    """As a signal does; the run continues with the same bits."""
+    config = debug_config(steps=330)
+    whole = config.update({'logdir': config.logdir + '_whole'})
+    run(whole)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, 'w') as closed, monkeypatch.context() as patch:
+      patch.setattr(sys, 'stderr', closed)
+      with pytest.raises((Stopped, BrokenPipeError)):
+        run(config)
+      patch.undo()
+      with pytest.raises(BrokenPipeError):
+        closed.flush()
+      os.dup2(os.open(os.devnull, os.O_WRONLY), closed.fileno())
+    assert 0 < saved(config)[1]['env_steps'] < 330
+    run(config)
+    assert_same(saved(config), saved(whole))
 
 
 class TestSignals:
@@ -614,7 +770,8 @@ class TestEvaluate:
         *make_envs(config.update({'time_limit': 40}), 'eval', 1)]
     agent = FakeAgent(config, None, envs[0].act_space)
     result = evaluate.evaluate(
-        agent.policy, envs, envs[0].act_space, 0, 'test', 5, video=True)
+        lambda obs, state, _: agent.policy(obs, state, 'eval'), envs,
+        envs[0].act_space, 0, 'test', 5, video=True)
     assert result.lengths == [5, 20, 5, 20, 5]
     assert len(result.returns) == 5
     assert result.video.shape == (6, 64, 64, 3)
@@ -623,6 +780,22 @@ class TestEvaluate:
     envs = make_envs(debug_config(), 'eval', 3)
     agent = FakeAgent(None, None, envs[0].act_space)
     result = evaluate.evaluate(
-        agent.policy, envs, envs[0].act_space, 0, 'test', 1)
+        lambda obs, state, _: agent.policy(obs, state, 'eval'), envs,
+        envs[0].act_space, 0, 'test', 1)
     assert len(result.returns) == 1
     assert result.video is None
+
+  def test_episodes_do_not_depend_on_the_number_of_environments(
+      self, debug_config):
+    """Neither their beginning nor the actions of the random policy."""
+    def run(amount, seed=3, episodes=5):
+      envs = make_envs(debug_config(time_limit=30), 'eval', amount)
+      random = evaluate.RandomEpisodes(envs[0].act_space, seed)
+      return evaluate.evaluate(
+          random, envs, envs[0].act_space, seed, 'test', episodes).returns
+
+    alone = run(1)
+    assert len(set(alone)) == 5
+    assert run(2) == run(3) == run(5) == alone
+    assert run(2, episodes=3) == alone[:3]
+    assert run(1, seed=4) != alone

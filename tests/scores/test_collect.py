@@ -7,7 +7,8 @@ import pytest
 from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from scores import __main__, binning, collect, form, runs
+from scores import __main__, binning, collect, folders, form, runs
+from scores.folders import Folder
 from tests.support.scores_tools import TASK, evaluation, write_lines, write_run
 
 
@@ -102,7 +103,7 @@ class TestLogdir:
     assert found.where.endswith('/a') and found.where.count('/') == 1
 
   def test_from_before_scores_jsonl(self, old):
-    found = runs.read_logdir(old)
+    found = runs.of_folder(Folder(old))
     assert (found.task, found.method, found.seed) == (
         'dmc_cup_catch', 'dreamerv1', 3)
     assert found.evaluations == [(8000, [8.5]), (13000, [95.5])]
@@ -112,7 +113,7 @@ class TestLogdir:
         'step': 21796, 'eval_seed': 100, 'returns': [1.0, 2.0]}
 
   def test_training_returns(self, old):
-    found = runs.read_logdir(old, 'training')
+    found = runs.of_folder(Folder(old), 'training')
     assert found.protocol['returns'] == 'training'
     assert found.evaluations == [(9000, [4.5])]
 
@@ -121,7 +122,7 @@ class TestLogdir:
     config = dreamerv2.configure(['released'], task='atari_pong')
     config.save(old / 'config.yaml')
     write_lines(old / 'eval.jsonl', [])
-    found = runs.read_logdir(old)
+    found = runs.of_folder(Folder(old))
     assert found.method == 'dreamerv2' and found.presets == ['released']
     assert found.protocol['actions'] == 'minimal'
 
@@ -130,7 +131,7 @@ class TestLogdir:
     logdirs = sorted((ROOT / 'scores' / 'ours').glob('*/seed*'))
     assert logdirs
     for logdir in logdirs:
-      found = runs.read_logdir(logdir)
+      found = runs.of_folder(Folder(logdir))
       assert found.final and found.reached > 0
 
   def test_round_trip(self, tmp_path):
@@ -138,7 +139,8 @@ class TestLogdir:
     write_run(tmp_path / 'b', [(100, [6.0])], seed=1)
     run('collect', tmp_path / 'a', tmp_path / 'b', '--out', tmp_path / 'x')
     once = runs.load([tmp_path / 'x'])
-    assert once == runs.load([tmp_path / 'b', tmp_path / 'a'])
+    assert [runs.to_json(x) for x in once] == [
+        runs.to_json(x) for x in runs.load([tmp_path / 'b', tmp_path / 'a'])]
     run('collect', tmp_path / 'x', '--out', tmp_path / 'y')
     assert (tmp_path / 'x').read_text() == (tmp_path / 'y').read_text()
     assert str(tmp_path) not in (tmp_path / 'x').read_text()
@@ -210,6 +212,7 @@ def no_folder(tmp_path, logdir):
 @failing
 def no_config(tmp_path, logdir):
   (logdir / 'config.yaml').unlink()
+  write_lines(logdir / 'scores.jsonl', [{'step': 1, 'returns': [1.0]}])
 
 
 @failing
@@ -284,7 +287,7 @@ def nan_in_the_last_evaluation(tmp_path, logdir):
 
 
 BAD = [
-    (no_folder, 'cannot read'), (no_config, 'config.yaml: cannot read'),
+    (no_folder, 'cannot read'), (no_config, 'no seed is known: config.yaml is'),
     (no_evaluations, 'no evaluation returns; evaluate the run'),
     (mixed_tasks, 'holds evaluations of dmc_cup_catch, but config.yaml says '
      'dmc_walker_walk'),
@@ -321,14 +324,14 @@ class TestBadInput:
     out = capsys.readouterr()
     assert 'scores.jsonl: its last line was cut and is left out' in out.err
     assert json.loads(out.out)['runs'][0]['notes'] == [
-        f'scores.jsonl: {runs.CUT}']
+        f'scores.jsonl: {folders.CUT}']
 
   def test_step_twice_is_noted(self, tmp_path, capsys):
     import dreamerv1
     logdir = write_run(tmp_path / 'run', [(100, [1.0])])
     write_lines(logdir / 'scores.jsonl', [
         evaluation(dreamerv1.configure(), 100, [x]) for x in (1.0, 2.0)])
-    found = runs.read_logdir(logdir)
+    found = runs.of_folder(Folder(logdir))
     assert found.evaluations == [(100, [2.0])]
     assert 'step 100 occurs twice' in found.notes[0]
 

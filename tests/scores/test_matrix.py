@@ -7,11 +7,11 @@ import pytest
 import dreamerv1
 import dreamerv2
 from dreamer.errors import UserError
-from dreamer.run import training
 from scores import __main__, atari, form, matrix
 from tests.support.scores_tools import write_run
 
-SCHEMAS = {'dreamerv1': dreamerv1.schema(), 'dreamerv2': dreamerv2.schema()}
+AGENTS = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
+SCHEMAS = {name: agent.schema() for name, agent in AGENTS.items()}
 RATES = {'tflops': 10.0, 'updates_per_second': None, 'steps_per_second': 200.0}
 
 
@@ -48,7 +48,7 @@ class TestCommands:
       rest = (*rest[:where], '0', *rest[where + 1:], 'runs/a b')
       if rest not in accepted:
         config = SCHEMAS[rest[0]].parse(rest[1:])
-        training.check(config)
+        AGENTS[rest[0]].validate(config)
         assert (config.task, config.steps) == (job.task, job.steps)
         accepted.add(rest)
     assert len(logdirs) == len(matrix.jobs(name)) > 0
@@ -194,8 +194,10 @@ class TestMain:
     assert len(run(capsys, *argv)[0]) == 3
     folder = tmp_path / 'dreamerv2' / 'dmc_humanoid_walk'
     task = 'dmc_humanoid_walk'
-    write_run(folder / 'seed0', [(42_000_000, [1.0])], task=task)
-    write_run(folder / 'seed2', [(1_000_000, [1.0])], seed=2, task=task)
+    write_run(folder / 'seed0', [(42_000_000, [1.0])], task=task,
+              agent='dreamerv2')
+    write_run(folder / 'seed2', [(1_000_000, [1.0])], seed=2, task=task,
+              agent='dreamerv2')
     commands, comments = run(capsys, *argv)
     assert ['--seed 1' in commands[0], '--seed 2' in commands[1]] == [True] * 2
     assert comments[0] == (
@@ -205,7 +207,8 @@ class TestMain:
 
   def test_missing_finds_another_run(self, tmp_path, capsys):
     folder = tmp_path / 'dreamerv2' / 'dmc_humanoid_walk'
-    write_run(folder / 'seed0', [(10, [1.0])], task='dmc_cup_catch')
+    write_run(folder / 'seed0', [(10, [1.0])], task='dmc_cup_catch',
+              agent='dreamerv2')
     with pytest.raises(UserError, match='holds a run of task dmc_cup_catch'):
       run(capsys, 'humanoid', '--missing', tmp_path)
 

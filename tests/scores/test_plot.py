@@ -46,15 +46,15 @@ class TestSeries:
     run = make_run()._replace(evaluations=[])
     assert series.ours([run], binning.RULES['table_g'], 'x') is None
 
-  def test_published(self):
-    curve = series.published(references.load('dreamerv1/released'), TASK)
+  def test_of_a_reference(self):
+    curve = series.of_reference(references.load('dreamerv1/released'), TASK)
     assert len(curve.steps) == 50 and curve.seeds == 5
     row = form.published('dreamerv1_released_curves')[0]
     assert (row.env_steps, row.task) == (5000, 'dmc_acrobot_swingup')
     # Table G has no curve of its own: the rerun's, under its own name.
-    assert series.published(
+    assert series.of_reference(
         references.load('dreamerv1/table_g'), TASK).label == 'TF2 rerun'
-    assert series.published(
+    assert series.of_reference(
         references.load('dreamerv2/released', 'schedules'),
         'atari_pong').steps.tolist()[-1] == 199_000_000
 
@@ -66,7 +66,7 @@ class TestSeries:
   def test_aggregate_curve_ends_at_table_1(self):
     """At 199M only seeds that stopped make a difference."""
     reference = references.load('dreamerv2/released')
-    curves = {task: series.published(reference, task)
+    curves = {task: series.of_reference(reference, task)
               for task in atari.games()}
     metrics = series.normalizers(list(curves))
     assert list(metrics) == list(atari.METRICS.values())

@@ -9,9 +9,10 @@ import subprocess
 import pytest
 
 import dreamerv1
+from dreamer.config.schema import Section
 from dreamer.envs import make_envs
 from dreamer.log.logger import Logger
-from dreamer.run import evaluate, protocol, training
+from dreamer.run import arguments, evaluate, protocol, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support.fakes import FakeAgent, FakeInterface
 
@@ -50,7 +51,8 @@ class TestRun:
     config = debug_config(steps=400, seed=7)
     train(config)
     line, _ = evaluate.evaluate_run(
-        FakeInterface('fake'), make_envs, config.logdir, episodes=1, seed=3)
+        FakeInterface('fake'), make_envs,
+        arguments.evaluation(config.logdir, episodes=1, seed=3))
     scored = lines(config.logdir)[-1]
     assert set(scored) <= set(line)
     for key in set(scored) - {'returns', 'lengths', 'protocol'}:
@@ -155,6 +157,19 @@ class TestDescribe:
         ('task', 'dmc_cup_catch'), ('kl.scale', 2.0), ('action_repeat', 4)):
       assert hash_of(base.update({key: value})) != hash_of(base)
     assert len(hash_of(base)) == 12
+
+  def test_hash_counts_what_differs_from_the_defaults(self):
+    """So a key that a version has more makes no other experiment."""
+    schema = dreamerv1.schema()
+    config = schema.config(['laptop'])
+    older = Section({key: value for key, value in config.flat.items()
+                     if key not in ('unroll', 'planner.elites')})
+    hash_of = protocol.config_hash
+    assert hash_of(older, schema) != hash_of(config)  # elites: 20 for 100
+    assert hash_of(older, schema) == hash_of(
+        config.update({'planner.elites': 100}))
+    assert hash_of(config.update({'unroll': True})) != hash_of(config)
+    assert hash_of(config.update({'seed': 3})) == hash_of(config)
 
 
 class TestCommit:

@@ -1,247 +1,272 @@
-"""The HTML page, and README's results."""
+"""The report of a run: its table and picture, files, damage."""
 
-import html.parser
 import json
-import re
-import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import dreamerv1
+import dreamerv2
 from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from dreamer.log.video import write_gif
-from scores import __main__, readme, report, runs
-from tests.support.scores_tools import TASK, make_run, write_lines, write_run
+from dreamer.log.tables import to_text
+from scores import __main__, curves, report, runs
+from tests.support.scores_tools import write_lines
 
 
-class Page(html.parser.HTMLParser):
-  """Collects texts of headings and cells, sources, and unclosed tags."""
-
-  VOID = ('meta', 'img', 'br')
-
-  def __init__(self, text):
-    super().__init__()
-    self.open, self.texts, self.sources, self.links = [], {}, [], []
-    self.feed(text)
-
-  def handle_starttag(self, tag, attrs):
-    attrs = dict(attrs)
-    self.sources += [attrs['src']] if 'src' in attrs else []
-    self.links += [attrs['href']] if 'href' in attrs else []
-    if tag not in self.VOID:
-      self.open.append(tag)
-
-  def handle_endtag(self, tag):
-    assert self.open.pop() == tag
-
-  def handle_data(self, data):
-    if self.open and data.strip():
-      self.texts.setdefault(self.open[-1], []).append(data)
+def evaluation(policy, returns, steps=500000, **more):
+  return {'agent': 'dreamerv1', 'policy': policy, 'task': 'dmc_walker_walk',
+          'step': steps, 'episodes': len(returns), 'returns': returns,
+          'mean': -1, 'low': -1, 'high': -1, **more}
 
 
-def write_runs(folder, seeds=3, until=200_000):
-  for seed in range(seeds):
-    logdir = write_run(folder / f'seed{seed}', [
-        (step, [100.0 + seed]) for step in range(5000, until + 1, 10_000)],
-        seed=seed, reached=until)
-    write_lines(logdir / 'eval.jsonl', [
-        {'policy': policy, 'step': until, 'returns': [base, base + 10]}
-        for policy, base in (('trained', 100), ('untrained', 20),
-                             ('random', 10))])
-  return [folder / f'seed{seed}' for seed in range(seeds)]
+def add(logdir, *rows, tail=''):
+  with open(logdir / 'eval.jsonl', 'a') as file:
+    file.write(''.join(json.dumps(x) + '\n' for x in rows) + tail)
 
 
-def page(*argv):
-  __main__.main(['report', *map(str, argv)])
+@pytest.fixture
+def logdir(tmp_path):
+  """A run that was evaluated, without its config.yaml."""
+  logdir = tmp_path / 'mine' / 'run'
+  logdir.mkdir(parents=True)
+  write_lines(logdir / 'eval.jsonl', [
+      evaluation('trained', [1.0, 2.0]),
+      evaluation('random', [40.0, 50.0, 60.0], 0),
+      evaluation('untrained', [30.0, 30.0], 0),
+      evaluation('trained', [800.0, 900.0, 1000.0])])
+  write_lines(logdir / 'metrics.jsonl', [
+      {'step': step, 'train/return': step / 10}
+      for step in range(100, 5100, 100)])
+  return logdir
 
 
-@pytest.fixture(scope='module')
-def written(tmp_path_factory):
-  tmp_path = tmp_path_factory.mktemp('page')
-  logdirs = write_runs(tmp_path / 'mine')
-  videos = logdirs[0] / 'videos'
-  videos.mkdir()
-  for step in (1000, 2000):
-    write_gif(videos / f'{step:012d}_policy.gif',
-              np.full([3, 8, 8, 3], step // 20, np.uint8), 20)
-  out = tmp_path / 'page.html'
-  page(*logdirs, '--to', 'dreamerv1/released', '--out', out)
-  return out
+def read(logdir):
+  run, = runs.load([logdir], strict=False)
+  return run
 
 
-class TestPage:
-
-  def test_everything_is_inside(self, written):
-    text = written.read_text()
-    found = Page(text)
-    assert found.open == [] and found.links == []
-    assert all(x.startswith('data:image/') for x in found.sources)
-    assert not re.search(r'https?://|<script|@import|url\(', text)
-    kinds = [x[11:14] for x in found.sources]
-    assert kinds == ['png', 'gif']
-
-  def test_content(self, written):
-    found = Page(written.read_text())
-    assert found.texts['h1'] == ['dreamerv1: 1 task, 3 runs']
-    assert found.texts['h2'] == [
-        'Runs', 'Evaluations after training', 'Compared with the paper',
-        'Curves', 'Videos', 'Settings', 'Protocol']
-    cells = found.texts['td']
-    assert 'At 100,000 environment steps' in found.texts['h3']
-    assert 'differs: lower' in cells
-    # Two episodes, 100 and 110: 12.706 * 7.07 / sqrt(2) = 63.5.
-    assert '105.0 [41.5, 168.5] (2)' in cells
-    assert found.texts['figcaption'] == ['mine/seed0, policy, step 2,000']
-    assert 'action_repeat' in cells
-    assert any('what is not as in the paper' in x for x in found.texts['h3'])
-
-  def test_same_input_same_page(self, written, tmp_path):
-    again = tmp_path / 'again.html'
-    page(*sorted((written.parent / 'mine').iterdir()), '--to',
-         'dreamerv1/released', '--out', again)
-    assert again.read_text() == written.read_text()
-
-  def test_nothing_of_the_machine(self, written):
-    assert str(written.parent) not in written.read_text()
-
-  def test_settings_as_in_the_paper_but_one(self, tmp_path):
-    logdir = write_run(tmp_path / 'a', [(10, [1.0])], horizon=9)
-    page(logdir, '--out', tmp_path / 'x.html')
-    cells = Page((tmp_path / 'x.html').read_text()).texts['td']
-    where = cells.index('horizon')
-    assert cells[where + 1] == '15' and '9' in cells[where:where + 7]
-
-  def test_runs_of_an_older_version(self, tmp_path):
-    """Without keys that came later there is no audit, but the differences."""
-    logdir = write_run(tmp_path / 'a', [(10, [1.0])], horizon=9)
-    text = (logdir / 'config.yaml').read_text()
-    (logdir / 'config.yaml').write_text(text.replace('batch_size: 50\n', ''))
-    page(logdir, '--out', tmp_path / 'x.html')
-    found = Page((tmp_path / 'x.html').read_text())
-    assert any("differs from today's defaults" in x
-               for x in found.texts['h3'])
-    assert 'horizon' in found.texts['td']
-    assert any('missing key batch_size' in x for x in found.texts['p'])
-
-  def test_tasks_share_an_audit(self):
-    found = [make_run(TASK, config='a'), make_run('dmc_cup_catch', config='b')]
-    assert report._settings(found, {}).count('config.yaml is in') == 2
-
-  def test_texts_are_escaped(self):
-    run = make_run(TASK)._replace(where='<b>&', notes=['<i>'])
-    text = report.page([run], {})
-    assert '<b>&' not in text.replace('&lt;b&gt;&amp;', '') and (
-        '&lt;i&gt;' in text)
-
-  @pytest.mark.parametrize('to, wanted', [
-      ('dreamerv1/table_g', 'Not compared: no budget in common'),
-      (None, 'Name a reference by --to.')])
-  def test_without_comparison(self, tmp_path, to, wanted):
-    logdirs = write_runs(tmp_path / 'mine', 1)
-    page(*logdirs, *(['--to', to] if to else []), '--out', tmp_path / 'x')
-    assert wanted in (tmp_path / 'x').read_text()
-
-  def test_too_many_videos(self, tmp_path, monkeypatch):
-    videos = tmp_path / 'videos'
-    videos.mkdir()
-    for name in ('a', 'b', 'c'):
-      (videos / f'000000000010_{name}.gif').write_bytes(b'GIF')
-    (videos / 'other_x.gif').write_bytes(b'GIF')
-    monkeypatch.setattr(report, 'MOST_VIDEOS', 2)
-    run = make_run(TASK)
-    text = report._videos([run], {run.where: tmp_path})
-    assert text.count('<img') == 2 and '1 more in the folders' in text
-
-  def test_collected_file(self, tmp_path):
-    logdirs = write_runs(tmp_path / 'mine', 1)
-    __main__.main(['collect', *map(str, logdirs), '--out',
-                   str(tmp_path / 'x.json')])
-    page(tmp_path / 'x.json', '--out', tmp_path / 'x.html')
-    assert 'config.yaml is in its folder' in (tmp_path / 'x.html').read_text()
+def text(logdir):
+  return to_text(report.table(read(logdir)))
 
 
-class TestReadme:
+class TestTable:
 
-  @pytest.fixture
-  def ours(self, tmp_path):
-    write_runs(tmp_path / 'ours' / 'mine', 2)
-    (tmp_path / 'README.md').write_text(
-        '# Start\n<!-- scores -->\nold\n<!-- /scores -->\nend\n')
-    return tmp_path
-
-  def texts(self, folder):
-    return readme.texts(folder / 'ours', folder / 'README.md')
-
-  def test_table(self, ours):
-    text = self.texts(ours)[ours / 'README.md']
-    assert text.startswith('# Start\n') and text.endswith('\nend\n')
-    assert 'old' not in text
-    lines = [x for x in text.splitlines() if x.startswith('| [mine]')]
+  def test_full(self, logdir):
+    lines = text(logdir).splitlines()
     assert lines[0] == (
-        '| [mine](scores/ours/mine) | dmc_walker_walk | 0 | 200,000 | '
-        '105.0 [41.5, 168.5] | 25.0 [-38.5, 88.5] | 15.0 [-48.5, 78.5] | no | '
-        '961.7 at 5M |')
-    assert 'Mean returns of 2 evaluation episodes' in text
+        'mine/run: dmc_walker_walk after 500,000 environment steps')
+    rows = {line[:20].strip(): line[20:].split() for line in lines}
+    # Half widths: 100 and 10 times t / sqrt(3) = 2.4841377.
+    assert rows['trained agent'] == ['3', '900.0', '[651.6,', '1,148.4]']
+    assert rows['random policy'] == ['3', '50.0', '[25.2,', '74.8]']
+    assert rows['untrained agent'] == ['2', '30.0', '[30.0,', '30.0]']
+    assert rows['the paper, 5M steps'] == ['961.7']
+    assert lines[-2:] == [
+        "Share of the paper's score (5M steps), in %: 93.6 [67.8, 119.4]",
+        "The interval lies above the random policy's: yes"]
 
-  def test_above(self):
-    final = {'trained': {'returns': [100.0, 101.0]},
-             'untrained': {'returns': [1.0, 2.0]},
-             'random': {'returns': [3.0, 4.0]}}
-    assert readme._finals(make_run()._replace(final=final))[-1] == 'yes'
-    final['random'] = {'returns': [95.0, 99.0]}
-    assert readme._finals(make_run()._replace(final=final))[-1] == 'no'
-    del final['random']
-    assert readme._finals(make_run()._replace(final=final))[2:] == ['-', '-']
+  @pytest.mark.parametrize('returns, wanted', [
+      ([60.0, 80.0, 90.0], "above the random policy's: no (38.7 <= 74.8)"),
+      ([900.0], 'Unknown: an interval needs at least 2 episodes')])
+  def test_not_above(self, logdir, returns, wanted):
+    add(logdir, evaluation('trained', returns))
+    assert wanted in text(logdir)
 
-  @pytest.mark.parametrize('task, method, presets, text', [
-      (TASK, 'dreamerv1', [], '961.7 at 5M'),
-      (TASK, 'dreamerv1', ['planet', 'laptop'], '944.7 at 5M'),
-      ('atari_pong', 'dreamerv2', [], '19.6 at 199M'),
-      ('minatar_breakout', 'dreamerv2', [], '-')])
-  def test_published(self, task, method, presets, text):
-    run = make_run(task, method=method)._replace(presets=presets)
-    assert readme._published(run) == text
+  def test_without_random(self, tmp_path):
+    add(tmp_path, evaluation('trained', [1.0, 2.0]))
+    assert 'evaluate it with --policy random' in text(tmp_path)
 
-  def test_scores_file(self, ours):
-    text = self.texts(ours)[ours / 'ours' / 'mine' / 'scores.json']
-    content = json.loads(text)
-    assert content['format'] == runs.FORMAT and len(content['runs']) == 2
-    assert str(ours) not in text
+  def test_without_evaluation(self, logdir):
+    (logdir / 'eval.jsonl').unlink()
+    assert 'has not been evaluated' in text(logdir)
+    assert 'unknown task' in text(logdir)
+    # Returns 410, 420 ... 500 have a half width of 2.262157 * 9.574271.
+    assert ('last 10 training episode(s): 455.0 [433.3, 476.7]'
+            in text(logdir))
 
-  def test_main(self, ours, monkeypatch, capsys):
-    monkeypatch.setattr(readme, 'OURS', ours / 'ours')
-    monkeypatch.setattr(readme, 'README', ours / 'README.md')
-    with pytest.raises(UserError, match='scores.json, README.md: not what'):
-      __main__.main(['readme', '--check'])
-    assert 'old' in (ours / 'README.md').read_text()
-    __main__.main(['readme'])
-    assert capsys.readouterr().out.count('\n') == 2
-    __main__.main(['readme', '--check'])
-    __main__.main(['readme'])
-    assert capsys.readouterr().out == ''
-    with open(ours / 'ours' / 'mine' / 'seed0' / 'eval.jsonl', 'a') as file:
-      file.write('{"policy": "trained", "returns": [7, 8], "step": 9}\n')
-    with pytest.raises(UserError, match='run.sh scores readme'):
-      __main__.main(['readme', '--check'])
+  def test_the_paper_is_that_of_the_agent(self, tmp_path):
+    """Also of a run with nothing but eval.jsonl."""
+    add(tmp_path, evaluation('trained', [1.0, 2.0], agent='dreamerv2'))
+    assert 'the paper, 1.98M steps' in text(tmp_path)
+    assert read(tmp_path).method == 'dreamerv2'
 
-  def test_without_marks(self, ours):
-    (ours / 'README.md').write_text('nothing')
-    with pytest.raises(UserError, match='needs the lines <!-- scores -->'):
-      self.texts(ours)
+  def test_no_paper_is_guessed(self, tmp_path):
+    add(tmp_path, evaluation('trained', [1.0, 2.0], agent=None))
+    assert 'the paper' not in text(tmp_path)
+    assert 'no agent is known' in ' '.join(read(tmp_path).faults)
 
-  def test_ours_is_up_to_date(self):
-    """What CI checks: README and scores.json are what the runs give."""
-    __main__.main(['readme', '--check'])
+  @pytest.mark.parametrize('agent', [dreamerv1, dreamerv2])
+  def test_an_old_run_is_of_the_agent_that_has_its_settings(
+      self, tmp_path, agent):
+    agent.configure(task='dmc_cup_catch').save(tmp_path / 'config.yaml')
+    text = (tmp_path / 'config.yaml').read_text()
+    kept = [x for x in text.splitlines(True)
+            if not x.startswith(('agent:', 'presets:'))]
+    (tmp_path / 'config.yaml').write_text(''.join(kept))
+    assert read(tmp_path).method == agent.__name__
 
-  def test_our_file_is_a_reference(self, tmp_path, capsys):
-    file = ROOT / 'scores' / 'ours' / 'dreamerv1_laptop' / 'scores.json'
-    if not file.exists():
-      pytest.skip('no runs of that name are kept')
-    shutil.copy(file, tmp_path / 'x.json')
-    cli.guard(__main__.main, [
-        'compare', str(file), '--to', str(tmp_path / 'x.json'), '--bin',
-        '1e4', '--margin', '1000'])
+
+class TestDamage:
+
+  def test_lines_of_another_task(self, logdir):
+    config = dreamerv1.configure(task='dmc_cheetah_run')
+    config.save(logdir / 'config.yaml')
+    assert read(logdir).task == 'dmc_cheetah_run' and not read(logdir).final
+    assert 'eval.jsonl: holds evaluations of dmc_walker_walk, but' in (
+        ' '.join(read(logdir).faults))
+
+  def test_damaged_lines_are_said_and_left_out(self, logdir, capsys):
+    add(logdir, evaluation('trained', []), evaluation('trained', [None, 1.0]),
+        evaluation('expert', [1.0]), {'policy': 'trained'},
+        evaluation('trained', 5 * ['x']), {'returns': [1.0]},
+        tail='{"a\n{"policy": "trained", "returns": [NaN]}\n{"policy": "tr')
+    assert '900.0 [651.6, 1,148.4]' in text(logdir)
+    __main__.main(['report', str(logdir)])
+    notes = [x for x in capsys.readouterr().err.splitlines() if 'eval' in x]
+    assert notes == [
+        'note: mine/run: eval.jsonl: line 11 is damaged and left out',
+        'note: mine/run: eval.jsonl: its last line was cut and is left out',
+        'note: mine/run: eval.jsonl: an earlier evaluation of the trained '
+        'policy is left out',
+        'note: mine/run: eval.jsonl: line 5: no returns; leave this run out']
+
+  @pytest.mark.parametrize('make, wanted', [
+      (lambda x: x.rmdir(), 'cannot read'),
+      (lambda x: None, 'holds no run'),
+      (lambda x: (x / 'metrics.jsonl').write_text('{"st'), 'holds no run'),
+      (lambda x: (x / 'config.yaml').write_text('a: ['), 'no valid YAML')])
+  def test_errors(self, tmp_path, capsys, make, wanted):
+    (tmp_path / 'run').mkdir()
+    make(tmp_path / 'run')
+    with pytest.raises(SystemExit) as info:
+      cli.guard(__main__.main, ['report', str(tmp_path / 'run')])
+    assert info.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith('error: ') and err.count('\n') == 1 and wanted in err
+
+
+class TestFiles:
+
+  def test_default_of_one_run(self, logdir, capsys):
+    before = {x.name: x.read_bytes() for x in logdir.iterdir()}
+    __main__.main(['report', str(logdir)])
     out = capsys.readouterr().out
-    assert 'At 10,000 environment steps' in out and 'reproduces' in out
+    assert "Share of the paper's" in out
+    assert out.endswith(f'Page: {logdir}/report.html\n'
+                        f'Curves: {logdir}/report.png\n')
+    with Image.open(logdir / 'report.png') as image:
+      assert image.size == (1200, 675)
+    assert '<h2>Runs</h2>' in (logdir / 'report.html').read_text()
+    for name, data in before.items():
+      assert (logdir / name).read_bytes() == data
+    assert {x.name for x in logdir.iterdir()} == {
+        *before, 'report.png', 'report.html'}
+    __main__.main(['report', '--logdir', str(logdir)])
+    assert capsys.readouterr().out == out
+
+  def test_several_runs(self, logdir, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / 'other'
+    other.mkdir()
+    add(other, evaluation('trained', [7.0, 8.0]))
+    __main__.main(['report', str(logdir), 'other'])
+    out = capsys.readouterr().out
+    assert 'mine/run: dmc' in out and '/other: dmc' in out
+    assert out.endswith('Page: report.html\n')
+    assert not (logdir / 'report.html').exists()
+
+  @pytest.mark.parametrize('suffix, start', [
+      ('png', b'\x89PNG'), ('svg', b'<?xml'), ('html', b'<!doctype')])
+  def test_out(self, logdir, tmp_path, suffix, start):
+    out = tmp_path / f'x.{suffix}'
+    __main__.main(['report', str(logdir), '--out', str(out)])
+    assert out.read_bytes().startswith(start)
+    assert not (logdir / 'report.png').exists()
+
+  def test_a_folder_that_takes_no_file(self, logdir, capsys):
+    (logdir / 'report.html').mkdir()
+    cli.guard(__main__.main, ['report', str(logdir)])
+    shown = capsys.readouterr()
+    assert 'name another place by --out' in shown.err
+    assert shown.out.endswith(f'Curves: {logdir}/report.png\n')
+    with pytest.raises(UserError, match='can not write'):
+      __main__.main(
+          ['report', str(logdir), '--out', str(logdir / 'report.html')])
+
+  @pytest.mark.parametrize('argv, wanted', [
+      ([], 'no run named'), (['--logdir', '{}', '{}'], 'is named twice'),
+      (['{}', '--out', 'x.gif'], 'has to end with .html, .png'),
+      (['{}', '{}/../other', '--out', 'x.png'], 'picture of one run')])
+  def test_usage(self, logdir, argv, wanted):
+    (logdir.parent / 'other').mkdir()
+    add(logdir.parent / 'other', evaluation('trained', [7.0]))
+    with pytest.raises(UserError, match=wanted):
+      __main__.main(['report', *(x.format(logdir) for x in argv)])
+
+  def test_old_picture_stays_on_an_error(self, logdir):
+    (logdir / 'report.png').write_text('old')
+    (logdir / 'config.yaml').write_text('a: [')
+    with pytest.raises(UserError):
+      __main__.main(['report', str(logdir)])
+    assert (logdir / 'report.png').read_text() == 'old'
+
+
+class TestPicture:
+
+  def labels(self, logdir):
+    figure = curves.draw(read(logdir))
+    axes, = figure.axes
+    return axes, axes.get_legend_handles_labels()[1]
+
+  def test_everything_is_in_it(self, logdir):
+    axes, labels = self.labels(logdir)
+    assert labels == [
+        'training episodes', 'random policy (50)', 'untrained agent (30)',
+        'the paper, 5M steps (962)',
+        'final evaluation (900, 3 episodes)']
+    assert axes.get_title() == 'dmc_walker_walk'
+    levels = {tuple(x.get_ydata()) for x in axes.lines
+              if len(x.get_xdata()) == 2}
+    assert {(50, 50), (30, 30), (961.67, 961.67)} <= levels
+
+  def test_every_evaluation_episode_is_a_point(self, logdir):
+    write_lines(logdir / 'scores.jsonl', [
+        {'step': 10, 'returns': [1.0, 3.0]}, {'step': 20, 'returns': [5.0]}])
+    axes, labels = self.labels(logdir)
+    assert 'evaluation episodes' in labels
+    points = {tuple(x.get_ydata()) for x in axes.lines}
+    assert (1.0, 3.0, 5.0) in points
+
+  @pytest.mark.parametrize('rows', [
+      [{'step': 600, 'train/return': 20.0, 'eval/return': 33}],
+      [{'step': 600, 'fps': 20.0}],
+      [{'step': None, 'train/return': 1.0}, {'train/return': 2.0}],
+      [{'step': 5, 'train/return': None}, {'step': 5, 'train/return': 'x'}],
+      [{'step': 5, 'train/return': 1.0}] * 30])
+  def test_little_data(self, tmp_path, rows):
+    write_lines(tmp_path / 'metrics.jsonl', rows)
+    __main__.main(['report', str(tmp_path)])
+    assert (tmp_path / 'report.png').stat().st_size > 1000
+
+  def test_one_episode_each(self, tmp_path):
+    add(tmp_path, evaluation('trained', [5.0]), evaluation('random', [2.0]))
+    assert 'random policy (2)' in self.labels(tmp_path)[1]
+
+  def test_bins(self):
+    steps, values = np.arange(100.0), np.repeat([1.0, 3.0], 50)
+    points = curves.bins(steps, values, 2)
+    assert np.allclose(points, [[24.5, 1, 1, 1], [74.5, 3, 3, 3]])
+    assert len(curves.bins(steps, values, 40)) == 20
+    assert curves.bins(steps[:0], values[:0]) == []
+
+  def test_no_global_state(self, logdir):
+    code = ('import sys; from scores import __main__ as m; '
+            f'm.main(["report", {str(logdir)!r}]); '
+            'assert not {"matplotlib.pyplot", "tensorflow"} & set('
+            'sys.modules)')
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)

@@ -47,6 +47,7 @@ class TestForm:
         'dreamerv1_released_seeds': 20 * 5 * 6,
         'dreamerv1_released_curves': 20 * 50,
         'dreamerv1_figures': 117 + 86 + 240 + 240 + 120,
+        'dreamerv1_pixelpoint': 6 * (60 + 11) + 6 * (100 + 19),
         'dreamerv2_table_k1': 55 * 8 + 1,
         'dreamerv2_released_seeds': 55 * (8 + 4 + 3) * 7,
         'dreamerv2_released_curves': 55 * 200 - 1,

@@ -9,8 +9,9 @@ import time
 
 import numpy as np
 
+import dreamerv1
 from dreamer import cli
-from dreamer.files import ROOT
+from dreamer.config import agents
 from dreamer.run.interface import Interface
 
 
@@ -71,9 +72,11 @@ class FakeInterface(Interface):
   """As that of dreamerv1, with FakeAgents made by options of theirs."""
 
   def __init__(self, name='dreamerv1', **options):
-    super().__init__(name, lambda: FakeAgent)
-    self.path = ROOT / 'configs' / 'dreamerv1.yaml'
+    super().__init__(name, lambda: FakeAgent, dreamerv1.validate)
     self.options = options
+
+  def schema(self):
+    return agents.schema('dreamerv1')
 
   def make_agent(self, config, obs_space, act_space):
     return FakeAgent(config, obs_space, act_space, **self.options)

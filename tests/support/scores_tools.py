@@ -3,7 +3,7 @@
 import functools
 import json
 
-import dreamerv1
+from dreamer.config import agents
 from dreamer.run import protocol
 from scores import runs
 
@@ -11,17 +11,18 @@ TASK = 'dmc_walker_walk'
 
 
 @functools.cache
-def schema():
+def schema(agent='dreamerv1'):
   """Reading YAML is slow."""
-  return dreamerv1.schema()
+  return agents.schema(agent)
 
 
-def evaluation(config, step, returns, agent='dreamerv1'):
+def evaluation(config, step, returns):
   """A line of scores.jsonl."""
   return {
       'step': step, 'agent_steps': step // config.action_repeat,
       'updates': 0, 'returns': returns,
-      'lengths': [1000] * len(returns), **protocol.describe(config, agent)}
+      'lengths': [1000] * len(returns),
+      **protocol.describe(config, config.agent)}
 
 
 def write_run(logdir, evaluations, seed=0, agent='dreamerv1', reached=None,
@@ -30,15 +31,29 @@ def write_run(logdir, evaluations, seed=0, agent='dreamerv1', reached=None,
 
   evaluations: [(env steps, [returns])].
   """
-  config = schema().config(presets, {'task': TASK, 'seed': seed, **keys})
+  config = schema(agent).config(
+      presets, {'task': TASK, 'seed': seed, **keys})
   logdir.mkdir(parents=True, exist_ok=True)
   config.save(logdir / 'config.yaml')
-  lines = [evaluation(config, *x, agent=agent) for x in evaluations]
+  lines = [evaluation(config, *x) for x in evaluations]
   write_lines(logdir / 'scores.jsonl', lines)
   last = reached or max([x[0] for x in evaluations], default=0)
   write_lines(logdir / 'metrics.jsonl', [
       {'step': last, 'agent_steps': last // config.action_repeat}])
   return logdir
+
+
+def write_runs(folder, seeds=3, until=200_000):
+  """Makes evaluated logdirs of so many seeds; returns their paths."""
+  for seed in range(seeds):
+    logdir = write_run(folder / f'seed{seed}', [
+        (step, [100.0 + seed]) for step in range(5000, until + 1, 10_000)],
+        seed=seed, reached=until)
+    write_lines(logdir / 'eval.jsonl', [
+        {'policy': policy, 'step': until, 'returns': [base, base + 10]}
+        for policy, base in (('trained', 100), ('untrained', 20),
+                             ('random', 10))])
+  return [folder / f'seed{seed}' for seed in range(seeds)]
 
 
 def write_lines(path, lines, tail=''):

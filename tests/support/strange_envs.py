@@ -124,8 +124,55 @@ class Bad(NewStyle):
     return obs, reward, *rest
 
 
+class Sometimes(NewStyle):
+  """Every third reset of the process fails, each time in other words."""
+
+  resets = 0
+
+  def __init__(self):
+    super().__init__(length=2)
+
+  def reset(self, seed=None, options=None):
+    Sometimes.resets += 1
+    if Sometimes.resets % 3 == 0:
+      raise ConnectionError(f'no answer to call {Sometimes.resets}')
+    return super().reset(seed, options)
+
+
+class BadClose(NewStyle):
+
+  def close(self):
+    raise RuntimeError('the display is gone')
+
+
+class SlowReset(NewStyle):
+
+  def reset(self, seed=None, options=None):
+    time.sleep(2)
+    return super().reset(seed, options)
+
+
+def slow_reset():
+  return SlowReset()
+
+
+def slow_start():
+  time.sleep(2)
+  return NewStyle()
+
+
 def new_style():
   return NewStyle()
+
+
+def needs_argument(rank):
+  return NewStyle()
+
+
+def cartpole():
+  """Draws with OpenGL, from whatever imports it first."""
+  from dm_control import suite
+  return suite.load('cartpole', 'swingup')
 
 
 def crash():
@@ -154,3 +201,13 @@ def prints():
 
 def not_an_env():
   return types.SimpleNamespace()
+
+
+class FailsInClose(NewStyle):
+
+  def close(self):
+    raise RuntimeError('display is gone already')
+
+
+def fails_in_close():
+  return FailsInClose()

@@ -1,18 +1,29 @@
 """The two interfaces of users' environments, brought to one form.
 
 An adapter has
-  observations: dict of name -> (shape, dtype),
-  actions: (kind, shape or amount, low, high),
-  reset(seed) -> dict of observations,
-  step(action) -> (dict of observations, reward, discount, last),
-  frame() -> rendered image or None.
+  interface: its name,
+  entries: what observations hold, a list of observations.Entry,
+  actions: from the agent's to the environment's,
+  reset(seed) -> observation,
+  step(action) -> (observation, reward, discount, last),
+  frame() -> what render() draws,
+  ends: what an end means, in words; known after the first step.
 """
+
+from __future__ import annotations
 
 import inspect
 
 import numpy as np
 
+from dreamer.envs import actions, observations, seeding
+from dreamer.envs.workers.failure import describe
 from dreamer.errors import UserError
+
+ENDS = {
+    4: 'step() of four values: an end is a termination unless info says '
+       'is_terminal, discount or TimeLimit.truncated',
+    5: 'terminated and truncated'}
 
 
 class GymAdapter:
@@ -20,95 +31,116 @@ class GymAdapter:
 
   def __init__(self, env):
     self._env = env
-    self.observations = _flat_spaces(env.observation_space)
-    self.actions = _gym_actions(env.action_space)
-    self._start = getattr(env.action_space, 'start', 0)
-    self._dtype = getattr(env.action_space, 'dtype', None)
+    self._space = env.action_space
+    self._tuple = _is_tuple(env.observation_space)
+    self.interface = _library(env)
+    self.entries = observations.entries(env.observation_space)
+    self.actions = actions.from_space(env.action_space)
+    self.ends = 'terminated or done'
 
-  def reset(self, seed):
+  def reset(self, seed: int | None):
+    """Starts an episode; what the environment draws follows the seed."""
     seed = None if seed is None else int(seed % 2 ** 31)
     inner = getattr(self._env, 'unwrapped', self._env)
-    if seed is not None and _takes_seed(inner.reset) and (
-        _takes_seed(self._env.reset)):
-      result = self._env.reset(seed=seed)
-    else:
-      if seed is not None:
-        self._seed(inner, seed)
-      result = self._env.reset()
-    is_new = isinstance(result, tuple) and len(result) == 2 and (
-        isinstance(result[1], dict))
-    return _flat(result[0] if is_new else result)
-
-  def _seed(self, inner, seed):
-    """For environments, or wrappers, whose reset takes no seed."""
-    if hasattr(self._env, 'seed'):
+    if seed is None:
+      return self._first(self._env.reset())
+    seeding.seed_everything(self._env, seed)
+    if _takes(inner.reset, 'seed') and _takes(self._env.reset, 'seed'):
+      return self._first(self._env.reset(seed=seed))
+    if callable(getattr(self._env, 'seed', None)):
       self._env.seed(seed)
-    elif _takes_seed(inner.reset):
+    elif _takes(inner.reset, 'seed'):  # below a wrapper that takes none
       inner.reset(seed=seed)
+    return self._first(self._env.reset())
 
-  def step(self, action):
-    if self.actions[0] == 'discrete':
-      action = int(action) + int(self._start)
-    else:
-      action = np.asarray(action, self._dtype)
-    result = self._env.step(action)
-    if len(result) == 5:
-      obs, reward, terminated, truncated, _ = result
-    elif len(result) == 4:
-      obs, reward, done, info = result
-      truncated = done and bool(info.get('TimeLimit.truncated', False))
-      terminated = done and not truncated
-    else:
+  def step(self, action: np.ndarray):
+    """Returns observation, reward, discount and whether it is the last."""
+    action = self.actions(action)
+    if hasattr(self._space, 'contains') and (
+        not self._space.contains(action)):
       raise UserError(
-          f'step() returned {len(result)} values; return obs, reward, '
-          'terminated, truncated, info')
-    last = bool(terminated) or bool(truncated)
-    return _flat(obs), _scalar(reward), 0.0 if terminated else 1.0, last
+          f'action {np.asarray(action).tolist()}, made of {self.actions.text},'
+          f' is not in the action space {self._space}')
+    result = self._env.step(action)
+    amount = len(result) if isinstance(result, (tuple, list)) else 1
+    if amount not in ENDS:
+      raise UserError(
+          f'step() returned {_count(amount)}; return obs, reward, terminated, '
+          'truncated, info')
+    self.ends = ENDS[amount]
+    return (_new_step if amount == 5 else _old_step)(*result)
 
-  def frame(self):
-    try:
-      frame = self._env.render()
-    except TypeError:  # Before gym 0.26 the mode was an argument.
-      frame = None
+  def frame(self) -> np.ndarray:
+    """Raises UserError where there is none; says why."""
+    env, inner = self._env, getattr(self._env, 'unwrapped', self._env)
+    if not callable(getattr(env, 'render', None)):
+      raise UserError('it has no render()')
+    old = _takes(inner.render, 'mode', any_name=False)  # Before gym 0.26.
+    passes = old and _takes(env.render, 'mode')
+    frame = _try(env.render, **{'mode': 'rgb_array'} if passes else {})
+    if old and not passes and not isinstance(frame, np.ndarray):
+      frame = _try(inner.render, mode='rgb_array')
     if not isinstance(frame, np.ndarray):
-      try:
-        frame = self._env.render(mode='rgb_array')
-      except TypeError:
-        return None
+      raise UserError(
+          f'render() gave {_kind(frame)}; make it with '
+          "render_mode='rgb_array'")
     return frame
+
+  def _first(self, result):
+    """The observation of what reset returns, with or without an info."""
+    pair = isinstance(result, tuple) and len(result) == 2
+    if not pair or not isinstance(result[1], (dict, type(None))):
+      return result
+    # A tuple of two may be the observation itself.
+    return result[0] if not self._tuple or isinstance(
+        result[0], tuple) else result
 
 
 class DmAdapter:
-  """dm_env, where a dm_control task is seeded through its generator."""
+  """dm_env; whatever generators the environment and its task have."""
 
   def __init__(self, env):
     self._env = env
-    self.observations = _flat_specs(env.observation_spec())
-    self.actions = _dm_actions(env.action_spec())
     self._spec = env.action_spec()
+    self.interface = 'dm_env'
+    self.entries = observations.entries(env.observation_spec())
+    self.actions = actions.from_spec(self._spec)
+    self.ends = 'the last step, a termination where its discount is 0'
 
-  def reset(self, seed):
-    random = getattr(getattr(self._env, 'task', None), 'random', None)
-    if seed is not None and hasattr(random, 'seed'):
-      random.seed(seed % 2 ** 32)
-    return _flat(self._env.reset().observation)
+  def reset(self, seed: int | None):
+    """Starts an episode; what the environment draws follows the seed."""
+    if seed is not None:
+      seeding.seed_everything(self._env, int(seed))
+    return self._env.reset().observation
 
-  def step(self, action):
-    if self.actions[0] == 'discrete':
-      action = int(action) + int(self._spec.minimum)
-    result = self._env.step(np.asarray(action, self._spec.dtype))
-    discount = 1.0 if result.discount is None else float(result.discount)
-    obs = _flat(result.observation)
-    return obs, _scalar(result.reward), discount, result.last()
+  def step(self, action: np.ndarray):
+    """Returns observation, reward, discount and whether it is the last."""
+    action = self.actions(action)
+    if hasattr(self._spec, 'validate'):
+      self._validate(action)
+    result = self._env.step(action)
+    discount = 1.0 if result.discount is None else (
+        number('discount', result.discount))
+    return (result.observation, number('reward', result.reward), discount,
+            bool(result.last()))
 
-  def frame(self):
+  def frame(self) -> np.ndarray:
+    """Raises UserError where there is none; says why."""
     physics = getattr(self._env, 'physics', None)
     if physics is None:
-      return None
-    return physics.render(64, 64, camera_id=0)
+      raise UserError('it has no physics to render')
+    return _try(physics.render, 64, 64, camera_id=0)
+
+  def _validate(self, action):
+    try:
+      self._spec.validate(action)
+    except ValueError as error:
+      raise UserError(
+          f'action {action.tolist()}, made of {self.actions.text}, is not in '
+          f'{self._spec}: {error}') from error
 
 
-def adapt(env):
+def adapt(env: object) -> GymAdapter | DmAdapter:
   """Chooses by the methods the object has.
 
   Raises:
@@ -123,68 +155,108 @@ def adapt(env):
       'object; it needs action_space and observation_space, or their specs')
 
 
-def _gym_actions(space):
-  if hasattr(space, 'n') and not getattr(space, 'shape', ()):
-    return 'discrete', int(space.n), None, None
-  if hasattr(space, 'low') and np.dtype(space.dtype).kind == 'f':
-    return 'continuous', tuple(space.shape), space.low, space.high
-  raise UserError(
-      f'action space {space}: must be Box of floats or Discrete')
+def number(name: str, value: object) -> float:
+  """One number, also as an array of one.
+
+  Raises UserError for anything else, such as rewards of several agents.
+  """
+  array = _array(value)
+  if array.size != 1 or array.dtype.kind not in 'biuf':
+    raise UserError(f'{name} is {_kind(value)}; return one number per step')
+  return float(array.reshape(()))
 
 
-def _dm_actions(spec):
-  if hasattr(spec, 'num_values'):
-    return 'discrete', int(spec.num_values), None, None
-  whole = np.dtype(getattr(spec, 'dtype', object)).kind in 'iu'
-  if hasattr(spec, 'minimum') and whole and spec.shape == ():
-    amount = int(spec.maximum) - int(spec.minimum) + 1
-    return 'discrete', amount, None, None
-  if hasattr(spec, 'shape') and np.dtype(spec.dtype).kind == 'f':
-    low = np.broadcast_to(getattr(spec, 'minimum', -np.inf), spec.shape)
-    high = np.broadcast_to(getattr(spec, 'maximum', np.inf), spec.shape)
-    return 'continuous', tuple(spec.shape), low, high
-  raise UserError(
-      f'action spec {spec}: must be a float array, or one whole number')
+def flag(name: str, value: object) -> bool:
+  """True or False, also as 0 and 1 and as an array of one.
 
-
-def _flat_spaces(space, prefix=''):
-  """Nested Dict spaces -> dict of 'outer/inner' -> (shape, dtype)."""
-  if hasattr(space, 'spaces') and isinstance(space.spaces, dict):
-    return {
-        key: value for name, inner in space.spaces.items()
-        for key, value in _flat_spaces(inner, f'{prefix}{name}/').items()}
-  name = prefix[:-1] or 'observation'
-  kind = getattr(space, 'dtype', None)
-  if kind is None or np.dtype(kind).kind not in 'biuf':
-    return {}
-  return {name: (tuple(space.shape), np.dtype(kind))}
-
-
-def _flat_specs(spec, prefix=''):
-  if isinstance(spec, dict):
-    return {
-        key: value for name, inner in spec.items()
-        for key, value in _flat_specs(inner, f'{prefix}{name}/').items()}
-  return _flat_spaces(spec, prefix)
-
-
-def _flat(obs, prefix=''):
-  if isinstance(obs, dict):
-    return {
-        key: value for name, inner in obs.items()
-        for key, value in _flat(inner, f'{prefix}{name}/').items()}
-  return {prefix[:-1] or 'observation': obs}
-
-
-def _scalar(reward):
-  reward = np.asarray(0.0 if reward is None else reward)
-  if reward.size != 1:
+  Raises UserError for anything else, such as flags of several agents.
+  """
+  array = _array(value)
+  if array.size != 1 or array.dtype.kind not in 'biuf' or (
+      array.reshape(()) not in (0, 1)):
     raise UserError(
-        f'reward of shape {reward.shape}; return one number per step')
-  return float(reward.reshape(()))
+        f'{name} is {_kind(value)}; return True or False, for one agent')
+  return bool(array.reshape(()))
 
 
-def _takes_seed(function):
-  parameters = inspect.signature(function).parameters
-  return 'seed' in parameters or any(
+def _new_step(obs, reward, terminated, truncated, info):
+  del info
+  terminated = flag('terminated', terminated)
+  last = flag('truncated', truncated) or terminated
+  return obs, number('reward', reward), 0.0 if terminated else 1.0, last
+
+
+def _old_step(obs, reward, done, info):
+  """With the three ways in which info tells what an end means.
+
+  is_terminal as danijar/dreamerv2 reads it, discount as danijar/dreamer,
+  TimeLimit.truncated as gym's wrapper writes it.
+  """
+  info = {} if info is None else info
+  if not isinstance(info, dict):
+    raise UserError(f'info is {_kind(info)}; return a dict')
+  last = flag('done', done)
+  discount = 0.0 if last else 1.0
+  if 'is_terminal' in info:
+    discount = 1.0 - flag("info['is_terminal']", info['is_terminal'])
+  elif info.get('discount') is not None:
+    discount = number("info['discount']", info['discount'])
+  elif last and flag(
+      "info['TimeLimit.truncated']", info.get('TimeLimit.truncated', False)):
+    discount = 1.0
+  if discount == 0 and not last:
+    raise UserError(
+        'info says that the episode has terminated, done is False; return '
+        'done=True there')
+  return obs, number('reward', reward), discount, last
+
+
+def _try(function, *args, **kwargs):
+  """Calls what draws; what it raises is told with its place."""
+  try:
+    return function(*args, **kwargs)
+  except NotImplementedError as error:
+    raise UserError('render() is not implemented') from error
+  except Exception as error:
+    raise UserError(f'render() failed: {describe(error)[0]}') from error
+
+
+def _array(value):
+  try:
+    return np.asarray(value)
+  except ValueError:  # rows of several lengths
+    return np.asarray(None)
+
+
+def _kind(value):
+  if value is None or isinstance(value, (bool, int, float, str)):
+    return repr(value)[:40]
+  if isinstance(value, dict):
+    return f'a dict of {", ".join(map(str, value)) or "nothing"}'
+  if isinstance(value, np.ndarray):
+    return f'an array of shape {value.shape} and dtype {value.dtype}'
+  return f'a {type(value).__name__}'
+
+
+def _count(amount):
+  return '1 value' if amount == 1 else f'{amount} values'
+
+
+def _is_tuple(space):
+  return any(kind.__name__ == 'Tuple' for kind in type(space).__mro__)
+
+
+def _library(env):
+  inner = getattr(env, 'unwrapped', env)
+  names = [kind.__module__.split('.')[0] for kind in type(inner).__mro__]
+  return next((x for x in ('gymnasium', 'gym') if x in names), 'gym-like')
+
+
+def _takes(function, name, any_name=True):
+  """Whether a function takes an argument by this name."""
+  try:
+    parameters = inspect.signature(function).parameters
+  except (TypeError, ValueError):
+    return False
+  return name in parameters or any_name and any(
       p.kind == p.VAR_KEYWORD for p in parameters.values())

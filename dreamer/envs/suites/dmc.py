@@ -60,6 +60,7 @@ class DMC(base.Env):
            for key, value in self._env.observation_spec().items()}}
     self._flags = {'shadow': False} if shadows == 'off' else None
     _set_quality(self._env.physics.model, buffer, shadows, multisampling)
+    self.opengl = images
     self._camera = images and _camera(
         self._env.physics, name, camera, self.domain)
 

@@ -1,13 +1,19 @@
 """DeepMind Lab levels; users build the module `deepmind_lab` themselves."""
 
-import importlib
+from __future__ import annotations
+
+import ctypes
+import os
 import pathlib
 import shutil
+from typing import Any
 
 import numpy as np
 
-from dreamer import files
+from dreamer import cli, files
 from dreamer.envs import base, names, spaces
+from dreamer.envs.suites import dmlab_module
+from dreamer.envs.workers.tempfolder import TempFolder
 from dreamer.errors import UserError
 
 # Task dmlab_<key> -> level of DMLab-30.
@@ -50,14 +56,12 @@ ACTIONS = {
 }
 IMAGE = 'RGB_INTERLEAVED'
 SIZE = spaces.IMAGE.shape[0]
-BUILD = (
-    'no package index has it, build it from source: git clone '
-    'https://github.com/google-deepmind/lab && cd lab && bazel build -c opt '
-    'python/pip_package:build_pip_package && ./bazel-bin/python/pip_package/'
-    'build_pip_package OUT && pip install OUT/*.whl')
+# Levels whose maps are always the same; those of all others are compiled at
+# each reset, with the help of the program zip.
+READY = ('collect', 'compare', 'recognize', 'watermaze')
 
 
-def make(name, config, mode):
+def make(name: str, config: Any, mode: str) -> DMLab:
   """Makes the level of this key with the settings in config.dmlab."""
   del mode  # The same levels train and evaluate.
   return DMLab(name, config.dmlab.actions, config.dmlab.level_cache)
@@ -69,9 +73,11 @@ class DMLab(base.Env):
   Episodes end by the level's clock only, so never as a termination. The last
   image is black, as in the paper's code: the module has none any more.
 
-  Only the first episode of a process is a function of its seed: the module
-  carries something over into later ones. So a run that continues in a new
-  process can't return to the middle of a later one, and drops it.
+  An episode is a function of its seed and of nothing before: each has a
+  simulator of its own, as one that is reset carries something over, and
+  libc's random numbers, which some levels use, begin with the seed. A
+  simulator leaves descriptors and memory behind, so the process should be
+  renewed now and then.
 
   Args:
     name: Key of LEVELS.
@@ -79,21 +85,36 @@ class DMLab(base.Env):
     level_cache: Folder that keeps compiled maps, or ''.
 
   Raises:
-    UserError: unknown level, or no deepmind_lab.
+    UserError: unknown level, or what deepmind_lab needs is missing.
   """
 
-  def __init__(self, name, actions=9, level_cache=''):
+  resets_per_process = 100
+
+  def __init__(self, name: str, actions: int = 9, level_cache: str = ''):
     self._moves = [np.array(MOVES[key], np.intc) for key in ACTIONS[actions]]
     self.act_space = spaces.ActionSpace('discrete', len(self._moves))
     self.obs_space = {'image': spaces.IMAGE}
     self._rng = np.random.default_rng(0)
     self._running = False
-    self._lab = _open(name, level_cache)
+    self._new = _opener(name, level_cache)
+    self._folder = TempFolder('dreamer_dmlab_')
+    self._used = False
+    try:
+      self._lab = self._new()  # tells now what is missing
+    except UserError:
+      self._folder.close()
+      raise
 
   def reset(self, seed=None):
     if seed is None:
       seed = self._rng.integers(2 ** 31)
-    self._lab.reset(seed=int(seed) % 2 ** 31)  # No other type will do.
+    seed = int(seed) % 2 ** 31  # No other type will do.
+    if self._used:
+      self._lab.close()
+      self._lab = self._new()
+    self._used = True
+    self._lab.reset(seed=seed)
+    ctypes.CDLL(None).srand(seed)
     self._running = True
     return base.first({})
 
@@ -112,16 +133,20 @@ class DMLab(base.Env):
     lab, self._lab = self._lab, None
     if lab is not None:
       lab.close()
+    self._folder.close()
 
 
 class LevelCache:
   """Keeps compiled maps in a folder, also for other runs.
 
-  The module calls `fetch` before it compiles a map, for 4 to 15 seconds, and
-  `write` afterwards. What goes wrong with a file here only costs the time.
+  The module calls `fetch` before it compiles a map, for 4 to 25 seconds, and
+  `write` afterwards. Each seed has a map of its own, so this pays only where
+  seeds are repeated: evaluations with one seed, episodes that are resumed.
+  What goes wrong with a file here only costs the time.
   """
 
-  def __init__(self, folder):
+  def __init__(self, folder: str | os.PathLike):
+    self._failed = 0
     self._folder = pathlib.Path(folder).expanduser()
     try:
       self._folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +155,7 @@ class LevelCache:
           f'dmlab.level_cache={folder}: {error.strerror}; name a folder that '
           "can be written, or '' for none") from error
 
-  def fetch(self, key, pk3_path):
+  def fetch(self, key: str, pk3_path: str) -> bool:
     """Copies the map to `pk3_path`; returns whether it is there."""
     try:
       shutil.copyfile(self._path(key), pk3_path)
@@ -138,38 +163,49 @@ class LevelCache:
       return False
     return True
 
-  def write(self, key, pk3_path):
+  def write(self, key: str, pk3_path: str) -> None:
     """Keeps the map at `pk3_path`."""
     try:
       with open(pk3_path, 'rb') as source:
         with files.atomic_write(self._path(key)) as target:
           shutil.copyfileobj(source, target)
     except (OSError, UserError) as error:
-      files.report(f'dmlab.level_cache: {error}')
+      self._failed += 1
+      files.report(f'dmlab.level_cache: {error}', self._failed)
 
   def _path(self, key):
     return self._folder / f'{key}.pk3'.replace('/', '_')
 
 
-def _open(name, level_cache):
-  """Returns the module's environment of this level."""
+def _opener(name, level_cache):
+  """Returns a function that makes the module's environment of this level."""
+  task = f'dmlab_{name}'
   if name not in LEVELS:
-    raise names.unknown(
-        'task', f'dmlab_{name}', [f'dmlab_{other}' for other in LEVELS])
-  try:
-    module = importlib.import_module('deepmind_lab')
-  except ImportError as error:
+    raise names.unknown('task', task, [f'dmlab_{other}' for other in LEVELS])
+  if name not in READY and not shutil.which('zip'):
     raise UserError(
-        f'task=dmlab_{name}: needs deepmind_lab, but {error}; {BUILD}'
-    ) from error
+        f'task={task}: compiles maps with the program zip, which is not on '
+        'the PATH; install the system package zip')
+  module = dmlab_module.load(task)
   cache = LevelCache(level_cache) if level_cache else None
-  try:
-    return module.Lab(
-        f'{FOLDER}/{LEVELS[name]}', [IMAGE],
-        config={'width': str(SIZE), 'height': str(SIZE)},
-        renderer='software', level_cache=cache)
-  except RuntimeError as error:
-    raise UserError(
-        f'task=dmlab_{name}: deepmind_lab can not load {FOLDER}/'
-        f'{LEVELS[name]}: {error}; build it with the levels of DMLab-30'
-    ) from error
+  # Without WARN it prints dozens of lines at each reset.
+  config = {'width': str(SIZE), 'height': str(SIZE), 'logLevel': 'WARN'}
+
+  def new():
+    try:
+      return module.Lab(
+          f'{FOLDER}/{LEVELS[name]}', [IMAGE], config=config,
+          renderer='software', level_cache=cache)
+    except RuntimeError as error:
+      raise UserError(f'task={task}: {_why(name, error)}') from error
+
+  return new
+
+
+def _why(name, error):
+  if 'Failed to connect RL API' in str(error):
+    return (
+        f'deepmind_lab says {error}: its software renderer does not load; '
+        'install the system package libosmesa6')
+  return (f'deepmind_lab can not load {FOLDER}/{LEVELS[name]}: '
+          f'{cli.one_line(error)}; build it with the levels of DMLab-30')

@@ -1,4 +1,4 @@
-"""Tiny environments that are learned in a minute, for tests and CI."""
+"""Tiny environments that are learned in minutes, for tests and examples."""
 
 import numpy as np
 
@@ -9,14 +9,17 @@ SPEED = 0.25
 MOVES = np.array([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]], float)
 
 
+KINDS = ('continuous', 'discrete', 'pixelpoint')
+RIM, REACH = 0.8, 0.05  # of PixelPoint: where it starts, how far a step goes
+
+
 def make(name, config, mode):
-  """Makes `continuous` or `discrete`."""
+  """Makes one of KINDS."""
   del config, mode
-  kinds = ('continuous', 'discrete')
-  if name not in kinds:
+  if name not in KINDS:
     raise names.unknown(
-        'task', f'dummy_{name}', [f'dummy_{kind}' for kind in kinds])
-  return Dummy(name)
+        'task', f'dummy_{name}', [f'dummy_{kind}' for kind in KINDS])
+  return PixelPoint() if name == 'pixelpoint' else Dummy(name)
 
 
 class Dummy(base.Env):
@@ -60,6 +63,49 @@ class Dummy(base.Env):
 
   def _vectors(self):
     return {'position': self._position.astype(np.float32)}
+
+
+class PixelPoint(base.Env):
+  """A point to be steered to the middle; all that is seen is the picture.
+
+  The point [2], row and column, lies in [-1, 1] and starts anywhere at a
+  distance of RIM from the middle. An action moves it by up to REACH; the
+  reward is 1 minus its distance, 0 at least. Random play stays far out. In
+  the picture point and middle are soft dots, red and green. Deterministic
+  from the seed; never terminates. The released program of DreamerV1 was run
+  on it: scores/published/dreamerv1_pixelpoint.csv.
+  """
+
+  def __init__(self):
+    self.act_space = spaces.ActionSpace('continuous', 2)
+    self.obs_space = {'image': spaces.IMAGE}
+    self._rng = np.random.default_rng(0)
+    self._point = np.zeros(2, np.float32)
+
+  def reset(self, seed=None):
+    if seed is not None:
+      self._rng = np.random.default_rng(seed)
+    angle = self._rng.uniform(0, 2 * np.pi)
+    self._point = np.float32(RIM) * np.array(
+        [np.cos(angle), np.sin(angle)], np.float32)
+    return base.first({})
+
+  def step(self, action):
+    move = np.float32(REACH) * np.clip(np.asarray(action, np.float32), -1, 1)
+    self._point = np.clip(self._point + move, -1, 1)
+    return base.following({}, max(0.0, 1 - float(np.linalg.norm(self._point))))
+
+  def render(self):
+    dots = _dot(31.5 + 26 * self._point), _dot(np.full(2, 31.5, np.float32))
+    image = np.stack([*dots, np.zeros((64, 64), np.float32)], -1)
+    return (255 * image).astype(np.uint8)
+
+
+def _dot(centre):
+  """A Gaussian of 1 at the centre, row and column; float32 [64, 64]."""
+  rows, columns = (
+      (np.arange(64, dtype=np.float32) - x) ** 2 for x in centre)
+  return np.exp(-(rows[:, None] + columns) / 20)
 
 
 def _draw(image, position, radius, color):

@@ -1,0 +1,1 @@
+"""Where environments run: in processes of their own or in this one."""

@@ -1,27 +1,45 @@
 """Environments in this process, called like those in workers."""
 
-import weakref
+from __future__ import annotations
 
-from dreamer.envs.workers.remote import HalfCalls, WorkerError
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from dreamer import files
+from dreamer.envs.base import Env
+from dreamer.envs.workers.failure import WorkerError, describe
+from dreamer.envs.workers.remote import HalfCalls
+from dreamer.errors import UserError
 
 
 class InlineEnv(HalfCalls):
   """An environment in this process; the work is done by `receive`.
 
+  What it raises is a WorkerError, as of one in a worker.
+
   Args:
     make: Returns the wrapped environment.
+    name: For messages.
     shared: The user's own object, if there is only this one. Whoever resets
       it owns it; the others learn by a WorkerError that their episode is
       lost.
   """
 
-  def __init__(self, make, shared=None):
+  def __init__(
+      self, make: Callable[[], Env], name: str, shared: Any | None = None):
     self._make = make
-    self._env = make()
+    self._name = name
     self._shared = shared
     self._call = None
+    self._env = None
+    self._open()
+    if shared is not None:
+      self.shared_steps = _own_limit(shared)
     self.obs_space = self._env.obs_space
     self.act_space = self._env.act_space
+    self.opengl = self._env.opengl
 
   def send_reset(self, seed=None):
     self._send('reset', seed)
@@ -36,20 +54,38 @@ class InlineEnv(HalfCalls):
     """Does what was sent and returns the observation."""
     assert self._call, 'receive() without send'
     (name, *args), self._call = self._call, None
+    if self._env is None:
+      raise WorkerError(f'{self._name} is closed; restart() it')
     if self._shared is not None:
       self._own(name)
-    return getattr(self._env, name)(*args)
+    return self._guarded(getattr(self._env, name), *args)
 
-  def restart(self):
+  def restart(self) -> None:
     """Makes the environment anew; a user's object is only wrapped anew."""
-    self._call = None
-    if self._shared is None:
-      self._env.close()
-    self._env = self._make()
+    self.close()
+    self._open()
 
-  def close(self):
-    if self._shared is None:
-      self._env.close()
+  def close(self) -> None:
+    """A failure of the environment's own `close` is only reported."""
+    env, self._env, self._call = self._env, None, None
+    if env is None or self._shared is not None:
+      return
+    try:
+      env.close()
+    except Exception as error:  # Whatever it raises: it is over.
+      files.report(f'{self._name}: close() failed: {describe(error)[0]}')
+
+  def _open(self):
+    self._env = self._guarded(self._make)
+
+  def _guarded(self, function, *args):
+    try:
+      return function(*args)
+    except UserError:
+      raise
+    except Exception as error:
+      text, place = describe(error)
+      raise WorkerError(f'{self._name}: {text}', place) from error
 
   def _send(self, *call):
     assert not self._call, 'receive() the last answer first'
@@ -61,7 +97,15 @@ class InlineEnv(HalfCalls):
     elif _OWNERS.get(id(self._shared)) is not self:
       raise WorkerError(
           'this episode was cut by an evaluation in the same environment '
-          'object; pass a function that makes environments')
+          'object; pass a function that makes environments', 'evaluation')
+
+
+def _own_limit(env):
+  """Steps after which an object ends its episodes; infinity: not known."""
+  limits = (
+      getattr(getattr(env, 'spec', None), 'max_episode_steps', None),
+      getattr(env, '_step_limit', None))  # of dm_control
+  return min([x for x in limits if isinstance(x, (int, float))] or [math.inf])
 
 
 _OWNERS = weakref.WeakValueDictionary()

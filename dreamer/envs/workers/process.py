@@ -1,17 +1,22 @@
 """Starts the processes of workers and prints what they print."""
 
+from __future__ import annotations
+
 import os
 import queue
 import subprocess
 import sys
 import threading
+from collections import deque
+from typing import BinaryIO
 
+from dreamer.envs import gl
 from dreamer.files import ROOT
 
 SPAWNERS = {}
 
 
-def spawn(fd):
+def spawn(fd: int) -> subprocess.Popen:
   """Starts a worker that talks over the socket `fd`; returns its Popen.
 
   It is started from a thread that lives as long as this process, because
@@ -32,7 +37,7 @@ def spawn(fd):
   return result
 
 
-def forward(stream, tail):
+def forward(stream: BinaryIO, tail: deque) -> threading.Thread:
   """Returns a thread that copies lines to standard error and to `tail`."""
   thread = threading.Thread(
       target=_forward, args=(stream, tail), daemon=True)
@@ -63,10 +68,14 @@ def _environ():
   """One thread for each library, as the learner needs the cores.
 
   LP_NUM_THREADS is that of Mesa's software OpenGL: with one thread, small
-  frames are also drawn faster than with several.
+  frames are also drawn faster than with several. PyOpenGL has to use the
+  same platform as MuJoCo, also where it is imported first.
   """
   names = ('LP_NUM_THREADS', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
-  return {**dict.fromkeys(names, '1'), **os.environ}
+  defaults = dict.fromkeys(names, '1')
+  if os.environ.get('MUJOCO_GL') in gl.BACKENDS:
+    defaults['PYOPENGL_PLATFORM'] = os.environ['MUJOCO_GL']
+  return {**defaults, **os.environ}
 
 
 def _forward(stream, tail):

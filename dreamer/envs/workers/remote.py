@@ -1,5 +1,7 @@
 """The client of an environment in a worker process."""
 
+from __future__ import annotations
+
 import atexit
 import collections
 import collections.abc
@@ -13,8 +15,10 @@ import weakref
 
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import spaces
 from dreamer.envs.workers import process, wire
+from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
 
 FLAGS = ('is_first', 'is_last', 'is_terminal')
@@ -22,12 +26,14 @@ CLOSE_SECONDS = 2.0
 TAIL_LINES = 3
 
 
-class WorkerError(UserError):
-  """A worker crashed or hangs; `restart()` gives a fresh one."""
-
-
 class HalfCalls:
-  """The synchronous protocol on top of send_... and receive."""
+  """The synchronous protocol on top of send_... and receive.
+
+  shared_steps: Where training and evaluation share one environment object:
+    the steps after which it ends episodes itself, or infinity; else None.
+  """
+
+  shared_steps: float | None = None
 
   def reset(self, seed=None):
     self.send_reset(seed)
@@ -49,17 +55,21 @@ class RemoteEnv(HalfCalls):
   the first use waits. Errors appear in `receive` and in the spaces.
 
   Args:
-    config: The settings; envs.timeout limits the wait for each answer.
+    config: The settings; envs.timeout limits the wait for an answer to a
+      step, envs.reset_timeout that for the first one and after a reset.
     mode: train or eval.
     index: Number among the environments of this mode.
     factory: `module:function` that makes a user's environment, or None.
 
   Raises:
     UserError: what the environment itself raised, with the same text.
-    WorkerError: the worker crashed (with its last words) or hangs.
+    WorkerError: the environment raised anything else, or the worker crashed
+      (with its last words) or hangs.
   """
 
-  def __init__(self, config, mode='train', index=0, factory=None):
+  def __init__(
+      self, config: Section, mode: str = 'train', index: int = 0,
+      factory: str | None = None):
     self._config = config
     self._factory = factory
     self._mode = mode
@@ -67,6 +77,7 @@ class RemoteEnv(HalfCalls):
     self._name = f'{mode} environment {index} ({factory or config.task})'
     self._process = None
     self._spaces = None
+    self._most_resets = 0  # of one process; 0: any
     self.owner = os.getpid()
     self._start()
 
@@ -79,6 +90,7 @@ class RemoteEnv(HalfCalls):
     return self._ready()[1]
 
   def send_reset(self, seed=None):
+    self._renew()
     self._send('reset', seed=None if seed is None else int(seed))
 
   def send_step(self, action):
@@ -86,6 +98,7 @@ class RemoteEnv(HalfCalls):
 
   def send_replay(self, seed, actions):
     actions = np.asarray(actions, np.float32)
+    self._renew()
     self._send('replay', {'actions': actions}, seed=int(seed))
 
   def receive(self):
@@ -97,13 +110,6 @@ class RemoteEnv(HalfCalls):
     flags = {key: bool(arrays[key]) for key in FLAGS}
     scalars = {key: arrays[key][()] for key in ('reward', 'discount')}
     return {**arrays, **scalars, **flags}
-
-  def modules(self):
-    """Names of the modules that the worker has imported."""
-    self._ready()
-    self._send('modules')
-    self._waiting = False
-    return self._answer('modules')[1]['names']
 
   @property
   def pid(self):
@@ -121,8 +127,17 @@ class RemoteEnv(HalfCalls):
     self._ask_to_close()
     self._finish()
 
+  def _renew(self):
+    """Replaces a process that has had as many resets as it may have."""
+    if self._most_resets and self._resets >= self._most_resets and (
+        self._failure is None):
+      self.close()
+      self._start()
+    self._resets += 1
+
   def _start(self):
     self._waiting = False
+    self._resets = 0
     self._is_ready = False
     self._failure = None
     self._tail = collections.deque(maxlen=TAIL_LINES)
@@ -152,6 +167,7 @@ class RemoteEnv(HalfCalls):
       obs = {k: spaces.Space.read(v) for k, v in meta['obs'].items()}
       act = spaces.ActionSpace(*meta['act'])
       self._spaces = (obs, act)
+      self._most_resets = meta['resets']
       self._is_ready = True
     return self._spaces
 
@@ -165,6 +181,7 @@ class RemoteEnv(HalfCalls):
       return  # receive() tells.
     try:
       self._socket.settimeout(self._config.envs.timeout)
+      self._asked = kind
       wire.send(self._socket, kind, arrays, **meta)
     except OSError:
       pass  # It is gone or stuck: so will be the answer.
@@ -173,15 +190,20 @@ class RemoteEnv(HalfCalls):
     """Returns (arrays, meta) of the next answer."""
     if self._failure is not None:
       raise self._failure
+    key = 'timeout' if self._asked == 'step' and self._is_ready else (
+        'reset_timeout')
+    seconds = self._config.envs[key]
     try:
-      kind, arrays, meta = wire.receive(
-          self._socket, self._config.envs.timeout)
+      kind, arrays, meta = wire.receive(self._socket, seconds)
     except EOFError:
       raise self._fail(self._crash()) from None
     except TimeoutError:
       raise self._fail(
-          f'{self._name} gave no answer for {self._config.envs.timeout} '
-          'seconds; if it is only slow, raise envs.timeout') from None
+          f'{self._name} gave no answer for {seconds:g} seconds; if it is '
+          f'only slow, raise envs.{key}') from None
+    if kind == 'failure':
+      raise self._fail(
+          f'{self._name}: {meta["text"]}', meta['place'], self._finish)
     if kind == 'error':
       error = UserError(meta['text'])
       if expected == 'spaces':
@@ -190,9 +212,9 @@ class RemoteEnv(HalfCalls):
     assert kind == expected, (kind, expected)
     return arrays, meta
 
-  def _fail(self, text):
-    self._kill()
-    self._failure = WorkerError(text)
+  def _fail(self, text, place=None, end=None):
+    (end or self._kill)()
+    self._failure = WorkerError(text, place)
     return self._failure
 
   def _crash(self):

@@ -5,6 +5,8 @@ Started by RemoteEnv as `python -m dreamer.envs.workers.worker <socket>
 however the parent ends. What libraries print goes to standard error.
 """
 
+from __future__ import annotations
+
 import ctypes
 import importlib
 import os
@@ -14,10 +16,13 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 
+from dreamer import cli, files
 from dreamer.config.schema import Section
 from dreamer.envs import make_env
 from dreamer.envs.workers import wire
+from dreamer.envs.workers.failure import describe
 from dreamer.errors import UserError
 
 PR_SET_PDEATHSIG = 1
@@ -26,34 +31,54 @@ PR_SET_PDEATHSIG = 1
 class Server:
   """Executes messages; every method returns the reply's kind and content."""
 
-  def __init__(self, sock):
+  def __init__(self, sock: socket.socket):
     self._sock = sock
     self._env = None
+    self._name = 'environment'
 
-  def serve(self):
-    """Answers until the parent closes; UserErrors are passed on."""
+  def serve(self) -> None:
+    """Answers until the parent closes, or the environment has failed.
+
+    A UserError is passed on as it is; anything else that the environment
+    raises is a failure.
+    """
     while True:
       kind, arrays, meta = wire.receive(self._sock)
       if kind == 'close':
         break
-      try:
-        reply = getattr(self, f'on_{kind}')(arrays, **meta)
-        wire.send(self._sock, reply[0], reply[1], **reply[2])
-      except UserError as error:
-        wire.send(self._sock, 'error', text=str(error))
-        if self._env is None:
-          break
-    if self._env:
-      self._env.close()
+      answer, arrays, meta = self._execute(kind, arrays, meta)
+      wire.send(self._sock, answer, arrays, **meta)
+      if answer == 'failure' or self._env is None:
+        break
+    self._close()
+
+  def _execute(self, kind, arrays, meta):
+    try:
+      return getattr(self, f'on_{kind}')(arrays, **meta)
+    except UserError as error:
+      return 'error', {}, {'text': str(error)}
+    except Exception as error:  # The environment's state is unknown now.
+      text, place = describe(error)
+      return 'failure', {}, {'text': text, 'place': place}
+
+  def _close(self):
+    try:
+      if self._env:
+        self._env.close()
+    except Exception as error:  # Whatever it raises: it is over.
+      files.report(f'{self._name}: close() failed: {describe(error)[0]}')
 
   def on_make(self, arrays, config, mode, index, factory, path, folder):
     sys.path.extend(x for x in path if x not in sys.path)
     os.chdir(folder)
+    self._name = f'{mode} environment {index} ({factory or config["task"]})'
     factory = factory and load_factory(factory)
     self._env = make_env(Section(config), mode, index, factory)
     obs = {k: v.describe() for k, v in self._env.obs_space.items()}
     act = self._env.act_space
-    return 'spaces', {}, {'obs': obs, 'act': [act.kind, act.dim]}
+    return 'spaces', {}, {
+        'obs': obs, 'act': [act.kind, act.dim],
+        'resets': self._env.resets_per_process}
 
   def on_reset(self, arrays, seed):
     return 'obs', self._env.reset(seed), {}
@@ -64,11 +89,8 @@ class Server:
   def on_replay(self, arrays, seed):
     return 'obs', self._env.replay(seed, arrays['actions']), {}
 
-  def on_modules(self, arrays):
-    return 'modules', {}, {'names': sorted(sys.modules)}
 
-
-def load_factory(name):
+def load_factory(name: str) -> Callable:
   """Imports the callable that `module:function` names."""
   module, _, function = name.partition(':')
   factory = importlib.import_module(module)
@@ -82,7 +104,7 @@ def load_factory(name):
   return factory
 
 
-def end_with_parent(sock, parent):
+def end_with_parent(sock: socket.socket, parent: int) -> None:
   """Ends this process when the parent is gone, be it in the middle of C code.
 
   The kernel's signal covers Linux; it follows the thread that started this
@@ -105,12 +127,13 @@ def _watch(fd):
   os._exit(1)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
   sock = socket.socket(fileno=int(argv[0]))
   end_with_parent(sock, int(argv[1]))
   code = 1
   try:
-    Server(sock).serve()
+    with cli.warnings_to(lambda text: print(text, file=sys.stderr)):
+      Server(sock).serve()
     code = 0
   except (EOFError, BrokenPipeError, ConnectionResetError):
     pass

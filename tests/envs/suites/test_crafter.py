@@ -8,10 +8,8 @@ from dreamer.config import schema as configs
 from dreamer.envs import spaces
 from dreamer.envs.suites import crafter
 from dreamer.errors import UserError
-from tests.envs import test_envs
-
-draw_actions, rollout = test_envs.draw_actions, test_envs.rollout
-assert_same = test_envs.assert_same
+from tests.support import mapped
+from tests.support.env_tools import assert_same, draw_actions, rollout
 
 
 def make_config(task='crafter_reward', **overrides):
@@ -130,7 +128,7 @@ def test_same_in_another_process_for_long():
     right = rollout(worker, seed, actions)
     for x, y in zip(left, right, strict=True):
       assert_same(x, y)
-  assert 'tensorflow' not in worker.modules()
+  assert 'tensorflow' not in ' '.join(mapped(worker.pid))
   worker.close()
   del junk
 

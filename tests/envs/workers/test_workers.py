@@ -1,5 +1,6 @@
 """Worker processes, and the environments that render in them."""
 
+import inspect
 import os
 import signal
 import subprocess
@@ -15,28 +16,32 @@ from dreamer import envs
 from dreamer.envs import gl, spaces
 from dreamer.envs.workers import remote
 from dreamer.errors import UserError
-from tests.envs import test_envs
+from dreamer.run.driver import Driver, RandomPolicy
 from tests.support import ROOT
 from tests.support import strange_envs as strange
+from tests.support.env_tools import (
+  assert_same,
+  draw_actions,
+  make_config,
+  rollout,
+)
 
-draw_actions, rollout = test_envs.draw_actions, test_envs.rollout
-assert_same = test_envs.assert_same
 LOW = {'dmc__buffer': 'small', 'dmc__shadows': 'off',
        'dmc__multisampling': False}
 
 
-def make_config(**overrides):
-  return test_envs.make_config(**{'envs.worker': 'process', **overrides})
+def config(**overrides):
+  return make_config(**{'envs.worker': 'process', **overrides})
 
 
 @pytest.fixture
-def make(request):
+def make():
   """Makes remote environments and closes them after the test."""
   made = []
 
   def function(factory=None, amount=1, **overrides):
-    config = make_config(**overrides)
-    made.extend(envs.make_envs(config, 'train', amount, factory))
+    made.extend(
+        envs.make_envs(config(**overrides), 'train', amount, factory))
     return made[-1]
 
   yield function
@@ -61,7 +66,7 @@ def gone(pid):
 
 
 def test_worker_equals_inline(make):
-  inline = envs.make_env(make_config(time_limit=20))
+  inline = envs.make_env(config(time_limit=20))
   worker = make(time_limit=20)
   assert worker.obs_space == inline.obs_space
   assert worker.act_space == inline.act_space
@@ -79,7 +84,7 @@ def test_worker_equals_inline(make):
 
 def test_workers_run_at_the_same_time(make):
   make(amount=2)
-  pair = envs.make_envs(make_config(), 'train', 2)
+  pair = envs.make_envs(config(), 'train', 2)
   for index, env in enumerate(pair):
     env.send_reset(index)
   obs = [env.receive() for env in pair]
@@ -133,7 +138,7 @@ def test_user_error_is_carried_over(make, capfd):
 
 @pytest.mark.parametrize('factory, words', [
     (strange.nan_reward, 'reward is nan'),
-    (strange.wrong_image, 'dtype float32')])
+    (strange.wrong_image, 'camera is float32')])
 def test_bad_values_are_named(make, factory, words):
   env = make(factory)
   env.reset(0)
@@ -161,6 +166,94 @@ def test_crash_and_restart(make, factory, words):
   assert env.reset(0)['is_first']
 
 
+WORKERS = pytest.mark.parametrize('worker', ['process', 'inline'])
+
+
+@WORKERS
+def test_what_an_environment_raises_is_one_line(make, capfd, worker):
+  env = make(strange.raises, envs__worker=worker)
+  env.reset(0)
+  with pytest.raises(remote.WorkerError) as info:
+    env.step(np.zeros(2, np.float32))
+  line = inspect.getsource(strange.Bad).splitlines().index(
+      "      raise ValueError('no such joint')")
+  line += inspect.findsource(strange.Bad)[1] + 1
+  text = str(info.value)
+  assert text.startswith('train environment 0 (')
+  assert text.endswith(
+      f'ValueError: no such joint (tests/support/strange_envs.py:{line} in '
+      'step)')
+  assert str(line) in info.value.place
+  env.close()
+  assert not capfd.readouterr().err
+  env.restart()
+  assert env.reset(0)['is_first']
+
+
+@WORKERS
+def test_a_factory_that_fails_is_one_line(make, capfd, worker):
+  with pytest.raises(remote.WorkerError, match=(
+      "TypeError: .*missing 1 required positional argument: 'rank'")) as info:
+    make(strange.needs_argument, envs__worker=worker).reset(0)
+  assert '\n' not in str(info.value)
+  assert not capfd.readouterr().err
+
+
+def test_a_close_that_fails_in_a_worker_is_reported(make, capfd):
+  env = make(strange.BadClose)
+  env.reset(0)
+  env.close()
+  assert capfd.readouterr().err == (
+      'warning: train environment 0 (tests.support.strange_envs:BadClose): '
+      'close() failed: RuntimeError: the display is gone '
+      f'({strange.__file__}:{line_of(strange.BadClose)} in close)\n').replace(
+          f'{os.getcwd()}/', '')
+
+
+def test_a_close_that_fails_inline_is_reported(make):
+  env = make(strange.BadClose, envs__worker='inline')
+  env.reset(0)
+  with pytest.warns(UserWarning, match='close.. failed.*the display is gone'):
+    env.restart()
+  assert env.reset(0)['is_first']
+  with pytest.warns(UserWarning, match='close.. failed'):
+    env.close()
+
+
+def line_of(kind):
+  """The number of a class's last line."""
+  lines, first = inspect.getsourcelines(kind)
+  return first + len(lines) - 1
+
+
+@WORKERS
+def test_failures_are_restarted_in_either_place(make, monkeypatch, worker):
+  monkeypatch.setattr(strange.Sometimes, 'resets', 0)
+  env = make(strange.Sometimes, envs__worker=worker)
+  episodes = []
+  driver = Driver(
+      [env], env.act_space, 0, 'train', lambda *x: episodes.append(x))
+  with pytest.warns(UserWarning, match='no answer to call') as warned:
+    while len(episodes) < 7:
+      driver.send(RandomPolicy(env.act_space, 0))
+      driver.receive()
+  # A fresh worker counts from 0; the process goes on counting.
+  assert len(warned) == 3 and driver.dropped == 0
+
+
+@WORKERS
+def test_a_mistake_is_restarted_once(make, worker):
+  env = make(strange.raises, envs__worker=worker)
+  driver = Driver([env], env.act_space, 0)
+  with pytest.warns(UserWarning, match='no such joint') as warned, (
+      pytest.raises(remote.WorkerError, match=(
+          'no such joint.*the same at step 1 of two episodes'))):
+    for _ in range(10):
+      driver.send(RandomPolicy(env.act_space, 0))
+      driver.receive()
+  assert len(warned) == 1
+
+
 def test_worker_killed_while_idle(make):
   env = make()
   env.reset(0)
@@ -181,6 +274,30 @@ def test_hang_is_noticed_and_ended(make):
   assert gone(pid)
   env.restart()
   assert env.reset(0)['is_first']
+
+
+@pytest.mark.parametrize('factory, key, where', [
+    (strange.slow_reset, 'envs.reset_timeout', 'reset'),
+    (strange.slow_start, 'envs.reset_timeout', 'start'),
+    (strange.hang, 'envs.timeout', 'step')])
+def test_the_start_and_resets_have_a_time_of_their_own(
+    make, factory, key, where):
+  """Each wait, with its own key short and the other one long."""
+  times = {'envs.timeout': 60, 'envs.reset_timeout': 60}
+  env = make(factory, **{**times, key: 1})
+  with pytest.raises(remote.WorkerError, match=(
+      f'no answer for 1 seconds; .* raise {key}$')):
+    env.reset(0)
+    assert where == 'step'
+    env.step(np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize('factory', [strange.slow_reset, strange.slow_start])
+def test_a_slow_start_is_not_a_hang(make, factory):
+  env = make(factory, envs__timeout=1)
+  assert env.reset(0)['is_first']
+  assert env.step(np.zeros(2, np.float32))['reward'] == 1
+  assert env.replay(0, np.zeros((2, 2), np.float32))['reward'] == 1
 
 
 # The end of the parent
@@ -259,6 +376,7 @@ TENSORFLOW = '''
     import tensorflow as tf
     from dreamer import envs
     from dreamer.config import schema as config
+    from tests.support import mapped
     schema = config.Schema.load('configs/dreamerv1.yaml')
     settings = schema.config(overrides={
         'task': 'dmc_cartpole_balance', 'dmc.shadows': 'off'})
@@ -267,8 +385,8 @@ TENSORFLOW = '''
     assert float(tf.reduce_sum(tf.ones(3))) == 3
     assert env.step(env.act_space.sample(
         __import__('numpy').random.default_rng(0)))['image'].std() > 0
-    names = env.modules()
-    assert 'dm_control' in names
+    names = ' '.join(mapped(env.pid))
+    assert 'libmujoco' in names
     assert 'tensorflow' not in names, 'TensorFlow in the worker'
     env.close()
     print('fine')
@@ -323,14 +441,15 @@ def test_choose_gl_respects_what_is_set(monkeypatch):
 
 def test_choose_gl_falls_back_and_remembers(monkeypatch):
   monkeypatch.setenv('MUJOCO_GL', '')
-  monkeypatch.setattr(gl, '_renders', lambda name: name == 'osmesa')
+  monkeypatch.setattr(
+      gl, 'renderer_name', lambda name: 'fine' if name == 'osmesa' else None)
   assert gl.choose_gl() == 'osmesa'
   assert os.environ['MUJOCO_GL'] == 'osmesa'
 
 
 def test_no_gl_says_what_to_install(monkeypatch):
   monkeypatch.setenv('MUJOCO_GL', '')
-  monkeypatch.setattr(gl, '_renders', lambda name: False)
+  monkeypatch.setattr(gl, 'renderer_name', lambda name: None)
   with pytest.raises(UserError) as info:
     gl.choose_gl()
   text = str(info.value)
@@ -344,6 +463,103 @@ def test_backend_of_the_users_own_that_fails(make, monkeypatch):
   monkeypatch.setenv('MUJOCO_GL', 'glfw')
   with pytest.raises(UserError, match='MUJOCO_GL=glfw does not render'):
     make(task='dmc_walker_walk', **LOW).reset(0)
+
+
+@pytest.mark.parametrize('task, factory', [
+    ('gym_InvertedPendulum-v5', None), ('dummy_continuous', strange.cartpole)])
+def test_the_renderer_is_chosen_for_any_environment(
+    make, monkeypatch, task, factory):
+  monkeypatch.delenv('MUJOCO_GL', raising=False)
+  monkeypatch.delenv('PYOPENGL_PLATFORM', raising=False)
+  env = make(factory, task=task)
+  assert env.reset(0)['image'].std() > 0
+  assert os.environ['MUJOCO_GL'] in gl.BACKENDS
+  assert 'PYOPENGL_PLATFORM' not in os.environ  # only there
+  environ = Path(f'/proc/{env.pid}/environ').read_text().split('\0')
+  assert f'PYOPENGL_PLATFORM={os.environ["MUJOCO_GL"]}' in environ
+
+
+def test_choose_gl_follows_a_platform_that_is_set(monkeypatch):
+  tried = []
+  monkeypatch.setenv('MUJOCO_GL', '')
+  monkeypatch.setenv('PYOPENGL_PLATFORM', 'osmesa')
+  monkeypatch.setattr(gl, 'renderer_name', lambda name: tried.append(name))
+  with pytest.raises(UserError, match='tried osmesa'):
+    gl.choose_gl()
+  assert tried == ['osmesa']
+
+
+INLINE = {
+    'object': 'suite.load("cartpole", "swingup")',
+    'lambda': 'lambda: suite.load("cartpole", "swingup")',
+    'gymnasium': 'lambda: gymnasium.make('
+                 '"InvertedPendulum-v5", render_mode="rgb_array")'}
+
+
+@pytest.mark.parametrize('kind', INLINE)
+def test_software_opengl_beside_tensorflow_is_refused(kind):
+  """At once, instead of a process that crashes later."""
+  if not any(x in gl.renderer_name(gl.choose_gl()) for x in gl.SOFTWARE):
+    pytest.skip('OpenGL is drawn by a graphics card here')
+  code = f"""
+      import gymnasium
+      from dm_control import suite
+      from dreamer import cli, envs
+      from tests.support.env_tools import make_config
+      def main():
+        envs.make_envs(make_config(), 'train', 1, {INLINE[kind]})
+      cli.guard(main)
+  """
+  environ = {k: v for k, v in os.environ.items() if k != 'MUJOCO_GL'}
+  done = subprocess.run(
+      [sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, env=environ,
+      capture_output=True, text=True)
+  assert done.returncode == 2, done.stderr
+  last = done.stderr.splitlines()[-1]  # dm_control's import warns before
+  assert last.startswith('error: environment ')
+  assert 'pass a function that can be imported by name' in last
+  assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.slow
+def test_numbers_from_an_object_of_dm_control_are_allowed():
+  """Without images nothing is rendered, so nothing crashes."""
+  code = '''
+      import dreamerv2
+      from dreamer import envs
+      from tests.support.strange_envs import cartpole
+      config = dreamerv2.configure(['dmc_proprio'], images='none')
+      env, = envs.make_envs(config, 'train', 1, cartpole())
+      import tensorflow as tf
+      assert env.reset(0)['position'].shape == (3,)
+      assert env.step(env.act_space.sample(
+          __import__('numpy').random.default_rng(0)))['reward'] >= 0
+      print('fine')
+  '''
+  done = subprocess.run(
+      [sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT,
+      capture_output=True, text=True)
+  assert done.stdout == 'fine\n', done.stderr
+
+
+def test_opengl_that_may_be_used_is_a_warning(monkeypatch):
+  monkeypatch.setattr(gl, 'renderer_name', lambda name: 'llvmpipe')
+  monkeypatch.setenv('MUJOCO_GL', 'egl')
+  monkeypatch.setitem(sys.modules, 'moderngl', None)
+  with pytest.warns(UserWarning, match='Mine: if it renders with OpenGL: soft'):
+    gl.check_inline('Mine', None)
+  monkeypatch.setattr(gl, 'renderer_name', lambda name: 'NVIDIA H100')
+  gl.check_inline('Mine', None)
+  gl.check_inline('Mine', True)
+
+
+def test_errors_of_opengl_name_the_remedy(monkeypatch):
+  monkeypatch.setenv('MUJOCO_GL', '')
+  error = RuntimeError('X11: The DISPLAY environment variable is missing')
+  assert 'install the system packages libegl1' in gl.remedy(error)
+  monkeypatch.setenv('MUJOCO_GL', 'egl')
+  assert 'python -m dreamer.envs.gl' in gl.remedy(error)
+  assert gl.remedy(KeyError('left_knee')) == ''
 
 
 def test_gl_command_reports_a_backend_that_fails():

@@ -7,11 +7,14 @@ image hold the last action, the frame, whether the map was compiled, and
 noise of the episode; the reward of frame n is n / 8.
 
 STANDIN_LAB_ABORT=n: the process aborts in frame n of each episode.
+STANDIN_LAB_RENDERER=none: there is no software renderer.
 """
 
+import ctypes
 import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -23,19 +26,24 @@ SPEC = json.loads(
 LEVELS = [f'contributed/dmlab30/{name}' for name in SPEC['levels']] + [
     'lt_chasm', 'nav_maze_static_01', 'seekavoid_arena_01',
     'stairway_to_melon']
-COMPILED = ('rooms_collect_good_objects_train', 'explore_')
+READY = ('rooms_collect_good_objects_train', 'psychlab_', 'rooms_watermaze')
+LIBC = ctypes.CDLL(None)
 CONFIG = ('width', 'height', 'fps', 'levelDirectory', 'appendCommand',
           'logLevel', 'mixerSeed', 'allowHoldOutLevels')
 
 
 class Lab:
 
-  resets = 0  # in this process, over all environments
-
   def __init__(self, level, observations, config={},  # noqa: B006
                renderer='software', level_cache=None):
     _abort_if('tensorflow' in sys.modules)
     _check_arguments(level, observations, config, renderer)
+    if os.environ.get('STANDIN_LAB_RENDERER') == 'none':
+      raise RuntimeError('Failed to connect RL API')
+    self._resets = 0
+    self._quiet = config.get('logLevel') == 'WARN'
+    temp = os.environ.get('TEST_TMPDIR', os.environ.get('TMPDIR', '/tmp'))
+    self._folder = tempfile.mkdtemp(prefix='dmlab_temp_folder_', dir=temp)
     self._owner = os.getpid()
     self._level, self._cache = level, level_cache
     self._names = list(observations)
@@ -48,9 +56,12 @@ class Lab:
     if seed is not None and type(seed) is not int:
       raise ValueError("'seed' must be int or None, was "
                        f"'{type(seed).__name__}'.")
-    Lab.resets += 1
-    self._compile()
-    self._seed = [seed or 0, Lab.resets]  # the latter is not in our hands
+    self._resets += 1
+    for line in range(0 if self._quiet else 53):
+      os.write(1, f'line {line} of the engine\n'.encode())
+    self._compile(seed)
+    self._seed = [seed or 0, self._resets]  # the latter is not in our hands
+    LIBC.srand(int.from_bytes(os.urandom(4), 'little'))
     self._action = np.zeros(7, np.intc)
     self._frame, self._running = 0, True
     return True
@@ -67,6 +78,8 @@ class Lab:
       self._frame += 1
       _abort_if(self._frame == int(os.environ.get('STANDIN_LAB_ABORT', -1)))
       reward += self._frame / 8
+      if 'lasertag' in self._level:  # the bots decide
+        self._seed = [*self._seed[:2], LIBC.rand()]
       if self._frame >= FRAMES:
         self._running = False
         break
@@ -106,13 +119,17 @@ class Lab:
 
   def close(self):
     self._closed, self._running = True, False
+    shutil.rmtree(self._folder, ignore_errors=True)
 
-  def _compile(self):
+  def _compile(self, seed):
     """Some levels do at each reset what a cache can spare them."""
-    self._compiled = any(name in self._level for name in COMPILED)
+    self._compiled = not any(name in self._level for name in READY)
     if not self._compiled:
       return
-    key = self._level.replace('/', '_')
+    if not shutil.which('zip'):
+      raise RuntimeError(
+          'Failed to start environment - "[string]:1: zip\nstack traceback:')
+    key = f'{self._level}_{seed}'.replace('/', '_')
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, 'map.pk3')
       if self._cache is not None and self._cache.fetch(key, path):

@@ -1,0 +1,193 @@
+"""How an agent's actions become those of any other space, always inside it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dreamer.envs import spaces
+from dreamer.errors import UserError
+
+HUGE = 1e10  # A bound beyond it, as the limits of float32, is none.
+COMBINATIONS = 1024  # of several choices, at most, that become one
+
+
+class Choice:
+  """One-hot actions to the whole numbers `start` .. `start + amount - 1`.
+
+  They are int, or arrays () of a dtype.
+  """
+
+  def __init__(self, amount: int, start: int = 0, dtype=None):
+    self.space = spaces.ActionSpace('discrete', int(amount))
+    self.text = f'{amount} choices, one-hot'
+    self._start, self._dtype = int(start), dtype
+
+  def __call__(self, action: np.ndarray) -> int | np.ndarray:
+    index = int(np.argmax(action)) + self._start
+    return index if self._dtype is None else np.array(index, self._dtype)
+
+
+class Combination:
+  """One-hot actions to arrays of choices, one for each combination of them.
+
+  Args:
+    amounts: Number of choices of each entry, of any shape.
+    start: The first choice of each entry.
+    dtype: Of the arrays.
+
+  Raises:
+    UserError: there are too many combinations.
+  """
+
+  def __init__(self, amounts: np.ndarray, start=0, dtype=np.int64):
+    amounts = np.asarray(amounts)
+    total = math.prod(int(x) for x in amounts.reshape(-1))
+    if total > COMBINATIONS:
+      raise UserError(
+          f'action space: its {total} combinations are more than '
+          f'{COMBINATIONS}; give it fewer choices, or one Box')
+    self.space = spaces.ActionSpace('discrete', total)
+    sizes = ' x '.join(str(x) for x in amounts.reshape(-1))
+    self.text = f'{sizes} = {total} combinations, one-hot'
+    self._amounts, self._start, self._dtype = amounts, start, dtype
+
+  def __call__(self, action: np.ndarray) -> np.ndarray:
+    index = np.unravel_index(
+        int(np.argmax(action)), self._amounts.reshape(-1))
+    index = np.reshape(index, self._amounts.shape) + self._start
+    return index.astype(self._dtype)
+
+
+class Scaled:
+  """Numbers in [-1, 1] to arrays within bounds, each entry by itself.
+
+  With two bounds, [-1, 1] is stretched to them. Without any it stays what it
+  is. With one it stays too if that lies inside, and else is moved to begin
+  or to end at the bound. A bound beyond `HUGE` is none. Whole numbers need
+  two bounds and get equal shares of [-1, 1].
+
+  Args:
+    shape, dtype: Of the arrays.
+    low, high: Bounds that fit the shape.
+
+  Raises:
+    UserError: there is nothing to choose, or no number to send.
+  """
+
+  def __init__(self, shape, dtype, low=-np.inf, high=np.inf):
+    self._shape, self._dtype = tuple(shape), np.dtype(dtype)
+    if not math.prod(self._shape):
+      raise UserError(f'action space of shape {self._shape}: it is empty')
+    self._bounds = [self._fit(low), self._fit(high)]
+    low, high = self._bounds
+    if not np.all(low <= high):  # NaN too
+      raise UserError(
+          f'action space: bounds {low.tolist()} and {high.tolist()}; the low '
+          'ones must not exceed the high ones')
+    self._whole = self._dtype.kind in 'iub'
+    free = low < -HUGE, high > HUGE
+    if self._whole and np.any(free):
+      raise UserError(
+          'action space of whole numbers without bounds; give it bounds, or '
+          'make it Discrete')
+    self._low, self._high = _interval(low, high, *free)
+    self.space = spaces.ActionSpace('continuous', math.prod(self._shape))
+    self.text = self._describe()
+
+  def __call__(self, action: np.ndarray) -> np.ndarray:
+    action = np.clip(np.asarray(action, np.float64), -1, 1)
+    share = (action.reshape(self._shape) + 1) / 2
+    if self._whole:
+      amount = self._high - self._low + 1
+      steps = np.minimum(np.floor(share * amount), amount - 1)
+      return np.asarray(self._low + steps, self._dtype)
+    value = self._low + share * (self._high - self._low)
+    # Rounding to the dtype must not lead out of the space.
+    bounds = [x.astype(self._dtype) for x in self._bounds]
+    return np.asarray(np.clip(value.astype(self._dtype), *bounds))
+
+  def _fit(self, bound):
+    bound = np.asarray(bound, np.float64)
+    try:
+      return np.broadcast_to(bound, self._shape)
+    except ValueError:
+      raise UserError(
+          f'action space: bounds of shape {bound.shape} do not fit its shape '
+          f'{self._shape}') from None
+
+  def _describe(self):
+    name = f'{self.space.dim} {"whole " if self._whole else ""}number' + (
+        's' if self.space.dim > 1 else '')
+    kinds = list(dict.fromkeys(zip(
+        *(x.reshape(-1).tolist() for x in (
+            *self._bounds, self._low, self._high)), strict=True)))
+    if len(kinds) > 3 and np.array_equal(
+        self._bounds, [self._low, self._high]):
+      return f'{name}, [-1, 1] to the bounds of each'
+    return f'{name}, [-1, 1] to ' + ', '.join(
+        dict.fromkeys(_range(*kind) for kind in kinds))
+
+
+def _interval(low, high, no_low, no_high):
+  """Returns what [-1, 1] becomes; see Scaled."""
+  start = np.where(no_low, -1.0, low)
+  end = np.where(no_high, 1.0, high)
+  above = np.maximum(start, -1.0)  # with a low bound only
+  below = np.minimum(end, 1.0)  # with a high bound only
+  only_low, only_high = ~no_low & no_high, no_low & ~no_high
+  return (np.where(only_low, above, np.where(only_high, below - 2, start)),
+          np.where(only_low, above + 2, np.where(only_high, below, end)))
+
+
+def _range(low, high, start, end):
+  text = f'[{start:g}, {end:g}]'
+  if (low, high) == (start, end):
+    return text
+  return f'{text} of {"(" if low < -HUGE else "["}{low:g}, {high:g}' + (
+      ')' if high > HUGE else ']')
+
+
+def from_space(space) -> Choice | Combination | Scaled:
+  """Actions for a space of gym or gymnasium, or one that looks like it.
+
+  Raises UserError for spaces that are something else.
+  """
+  start = getattr(space, 'start', 0)
+  shape = tuple(getattr(space, 'shape', None) or ())
+  dtype = getattr(space, 'dtype', None)
+  if hasattr(space, 'nvec'):
+    return Combination(space.nvec, start, dtype or np.int64)
+  if hasattr(space, 'n') and shape:  # MultiBinary
+    return Combination(np.full(shape, 2), 0, dtype or np.int8)
+  if hasattr(space, 'n'):
+    return Choice(space.n, start)
+  if hasattr(space, 'low') and np.dtype(dtype).kind in 'biuf':
+    return _from_bounds(shape, dtype, space.low, space.high)
+  raise UserError(
+      f'action space {space}: must be Box, Discrete, MultiDiscrete or '
+      'MultiBinary; wrap the environment')
+
+
+def from_spec(spec) -> Choice | Scaled:
+  """Actions for a spec of dm_env; the same as `from_space`."""
+  if hasattr(spec, 'num_values'):
+    return Choice(
+        spec.num_values, getattr(spec, 'minimum', 0), spec.dtype)
+  if hasattr(spec, 'shape') and np.dtype(
+      getattr(spec, 'dtype', object)).kind in 'biuf':
+    return _from_bounds(
+        spec.shape, spec.dtype, getattr(spec, 'minimum', -np.inf),
+        getattr(spec, 'maximum', np.inf))
+  raise UserError(
+      f'action spec {spec}: must be one array of numbers; wrap the '
+      'environment')
+
+
+def _from_bounds(shape, dtype, low, high):
+  if tuple(shape) == () and np.dtype(dtype).kind in 'iub':
+    amount = int(high) - int(low) + 1
+    if 0 < amount <= COMBINATIONS:
+      return Choice(amount, int(low), dtype)
+  return Scaled(shape, dtype, low, high)

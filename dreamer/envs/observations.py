@@ -1,0 +1,369 @@
+"""What other people's environments show: their spaces as named entries.
+
+An entry is one array of an observation, however deep it is nested in dicts
+and tuples. Which of them is the image, which are vectors and which are left
+out is decided once, by `select`, from names and spaces; what is not clear is
+refused with the choices.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import math
+
+import numpy as np
+
+from dreamer.envs import base, pictures, spaces
+from dreamer.envs.names import join
+from dreamer.errors import UserError
+
+ONE_HOT = 1024  # more choices than that stay a number
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One array of an observation.
+
+  Attributes:
+    path: Keys and indices that lead to it.
+    name: The same, joined by slashes; `observation` for a single array.
+    shape, dtype: Of its values.
+    low, high: The bounds that all its numbers share; None: none, or several.
+    choices: The number of choices of each of its whole numbers, or ().
+    start: Their first choice.
+    problem: Why it can't be read at all, or ''.
+  """
+
+  path: tuple
+  name: str
+  shape: tuple = ()
+  dtype: np.dtype | None = None
+  low: float | None = None
+  high: float | None = None
+  choices: tuple = ()
+  start: object = 0
+  problem: str = ''
+
+  @property
+  def title(self) -> str:
+    return f'observation {self.name}' if self.path else 'the observation'
+
+  @property
+  def text(self) -> str:
+    return f'{self.dtype} {"x".join(map(str, self.shape)) or "number"}'
+
+
+def entries(space) -> list[Entry]:
+  """Entries of a space of gym or gymnasium, or of specs of dm_env.
+
+  Raises UserError where two entries have one name.
+  """
+  found = list(_walk(space, ()))
+  names = [entry.name for entry in found]
+  twice = [name for name in names if names.count(name) > 1]
+  if twice:
+    raise UserError(
+        f'two observations are called {twice[0]}; rename one of them')
+  return found
+
+
+def _walk(space, path):
+  inner = _inner(space)
+  if inner is None:
+    yield _entry(space, path)
+    return
+  for key, value in inner.items():
+    yield from _walk(value, (*path, key))
+
+
+def _inner(space):
+  """The spaces inside of a dict or a tuple; None for anything else."""
+  if isinstance(space, collections.abc.Mapping):
+    return space
+  if isinstance(space, (list, tuple)):
+    return dict(enumerate(space))
+  kinds = {kind.__name__ for kind in type(space).__mro__}
+  if 'Dict' in kinds or 'Tuple' in kinds:
+    return _inner(space.spaces)
+  return None
+
+
+def _entry(space, path):
+  name = '/'.join(map(str, path)) or 'observation'
+  dtype = getattr(space, 'dtype', None)
+  shape = getattr(space, 'shape', None)
+  if dtype is None or np.dtype(dtype).kind not in 'biuf' or shape is None:
+    return Entry(path, name, problem=f'{type(space).__name__} is no array of '
+                 'numbers')
+  shape = tuple(int(x) for x in shape)
+  if not math.prod(shape):
+    return Entry(path, name, problem='it is empty')
+  low, high = _bounds(space)
+  choices, start = _choices(space, shape)
+  return Entry(path, name, shape, np.dtype(dtype), low, high, choices, start)
+
+
+def _bounds(space):
+  low = getattr(space, 'low', getattr(space, 'minimum', None))
+  high = getattr(space, 'high', getattr(space, 'maximum', None))
+  if low is None or high is None or hasattr(space, 'num_values'):
+    return None, None
+  low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+  if not low.size or not high.size or not (
+      np.all(low == low.flat[0]) and np.all(high == high.flat[0])):
+    return None, None
+  return float(low.flat[0]), float(high.flat[0])
+
+
+def _choices(space, shape):
+  """How many choices each number of Discrete and MultiDiscrete has."""
+  start = getattr(space, 'start', 0)
+  if hasattr(space, 'nvec'):
+    found = tuple(int(x) for x in np.reshape(space.nvec, -1))
+  elif hasattr(space, 'num_values'):
+    found, start = (int(space.num_values),), space.minimum
+  elif hasattr(space, 'n') and shape == ():
+    found = int(space.n),
+  else:
+    return (), 0
+  return (found, start) if sum(found) <= ONE_HOT else ((), 0)
+
+
+class Reader:
+  """Takes one entry out of observations, as a float32 vector [n].
+
+  Choices become one-hot, arrays are flattened.
+  """
+
+  def __init__(self, entry: Entry):
+    self.entry = entry
+    self.size = sum(entry.choices) or math.prod(entry.shape)
+    self.text = self._describe()
+
+  def array(self, obs) -> np.ndarray:
+    """The entry as it came.
+
+    Raises UserError, with what was expected and what came, where it is
+    missing or not as its space says.
+    """
+    value = obs
+    for index, key in enumerate(self.entry.path):
+      value = self._inside(value, key, index)
+    entry = self.entry
+    try:
+      array = np.asarray(value)
+    except ValueError:  # rows of several lengths
+      array = np.asarray(None)
+    fits = array.shape == entry.shape or array.size == math.prod(
+        entry.shape) == 1
+    if array.dtype.kind not in 'biuf' or not fits:
+      self._fail(value)
+    return array.reshape(entry.shape)
+
+  def vector(self, obs) -> np.ndarray:
+    array = self.array(obs)
+    if self.entry.choices:
+      return self._one_hot(array)
+    with np.errstate(over='ignore'):  # Checks tells.
+      return array.astype(np.float32).reshape(-1)
+
+  def _inside(self, value, key, index):
+    inner = value
+    if isinstance(key, int) and isinstance(value, (list, tuple)):
+      inner = dict(enumerate(value))
+    if not isinstance(inner, collections.abc.Mapping):
+      self._fail(value, self.entry.path[:index])
+    if key not in inner:
+      known = ', '.join(map(str, inner)) or 'nothing'
+      raise UserError(
+          f'{self.entry.title} is missing; what came holds {known}')
+    return inner[key]
+
+  def _fail(self, value, path=None):
+    title, expected = self.entry.title, self.entry.text
+    if path is not None:
+      title = f'observation {"/".join(map(str, path))}' if path else (
+          'the observation')
+      kind = type(self.entry.path[len(path)])
+      expected = 'a tuple' if kind is int else 'a dict'
+    raise UserError(
+        f'{title} is {_show(value)}, its space says {expected}')
+
+  def _one_hot(self, array):
+    parts = []
+    index = (array.astype(np.int64) - self.entry.start).reshape(-1)
+    for number, amount in zip(index, self.entry.choices, strict=True):
+      if not 0 <= number < amount:
+        raise UserError(
+            f'{self.entry.title} is {array.tolist()}, which is none of its '
+            'choices')
+      parts.append(np.arange(amount) == number)
+    return np.concatenate(parts).astype(np.float32)
+
+  def _describe(self):
+    if self.entry.choices:
+      return f'one-hot of {"+".join(map(str, self.entry.choices))}'
+    flat = len(self.entry.shape) > 1
+    return f'{self.size}' + (
+        f' of {"x".join(map(str, self.entry.shape))}' if flat else '')
+
+
+def _show(value):
+  """A value in a few words."""
+  if isinstance(value, collections.abc.Mapping):
+    return f'a dict with {", ".join(map(str, value)) or "nothing"}'
+  if isinstance(value, str) or value is None:
+    return repr(value)[:40]
+  try:
+    array = np.asarray(value)
+  except ValueError:
+    return f'a {type(value).__name__} of uneven rows'
+  if isinstance(value, (tuple, list)) and array.dtype == object:
+    return f'a {type(value).__name__} of {len(value)}'
+  return f'{array.dtype} {"x".join(map(str, array.shape)) or "number"}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+  """What an agent gets of the entries.
+
+  Attributes:
+    images: Entries whose pictures, joined along their channels, are the
+      image; empty: what `render` draws.
+    vectors: Dict of the name inside to a Reader.
+    left_out: Dict of name to the reason.
+    rejected: Of those, what could have been a picture.
+  """
+
+  images: tuple
+  vectors: dict
+  left_out: dict
+  rejected: dict
+
+
+class Image:
+  """The pictures of some entries as one image uint8 [64, 64, C]."""
+
+  def __init__(self, found: list[Entry]):
+    self._readers = [Reader(entry) for entry in found]
+    self._pictures = [
+        _picture(entry) for entry in found]
+    channels = sum(picture.channels for picture in self._pictures)
+    self.space = spaces.Space(
+        (*pictures.SIZE, 3 if channels == 1 else channels), 'uint8', 0, 255)
+    self.text = ' + '.join(
+        f'{entry.name} ({picture.text})' for entry, picture in zip(
+            found, self._pictures, strict=True))
+
+  def __call__(self, obs) -> np.ndarray:
+    parts = []
+    for reader, picture in zip(self._readers, self._pictures, strict=True):
+      array, entry = reader.array(obs), reader.entry
+      if array.dtype != entry.dtype and not (
+          array.dtype.kind == entry.dtype.kind == 'f'):
+        reader._fail(array)
+      try:
+        parts.append(picture(array))
+      except UserError as error:
+        raise UserError(f'{entry.title}: {error}') from error
+    return pictures.colored(np.concatenate(parts, -1))
+
+
+def select(
+    found: list[Entry], key: str = '', images: bool = True) -> Selection:
+  """Decides what each entry is.
+
+  key: names of the entries that are the image, with commas; `render`: what
+    render() draws; '': the only entry that is a picture, or the one called
+    `image`, or, if there is none, what render() draws.
+  images: False: nobody wants an image.
+  Raises UserError where the key names nothing, or is needed.
+  """
+  left_out = {e.name: e.problem for e in found if e.problem}
+  found = [entry for entry in found if not entry.problem]
+  kinds = {entry.name: _kind(entry) for entry in found}
+  chosen = _chosen(found, kinds, key) if images else []
+  rejected = {}
+  other = 'not the image, which image_key names' if images else 'no images'
+  for entry in found:
+    if kinds[entry.name] in ('picture', 'unreadable') and entry not in chosen:
+      rejected[entry.name] = f'{entry.text}: {_why_not(entry) or other}'
+  vectors = {
+      base.inside(entry.name): Reader(entry) for entry in found
+      if entry not in chosen and entry.name not in rejected}
+  return Selection(
+      tuple(chosen), vectors, {**left_out, **rejected}, rejected)
+
+
+def _chosen(found, kinds, key):
+  by_name = {entry.name: entry for entry in found}
+  names = [name.strip() for name in key.split(',')] if key else []
+  if key in by_name:
+    names = [key]
+  elif key == 'render':
+    return []
+  unknown = [name for name in names if name not in by_name]
+  if unknown:
+    raise UserError(
+        f'image_key={key}: there is no observation {unknown[0]!r}; '
+        f'{_choices_of(found)}')
+  for name in names:
+    if _why_not(by_name[name]):
+      raise UserError(
+          f'image_key={key}: {by_name[name].title}, {by_name[name].text}: '
+          f'{_why_not(by_name[name])}; {_choices_of(found, {name})}')
+  return [by_name[name] for name in names] if key else (
+      _only_picture(found, kinds))
+
+
+def _only_picture(found, kinds):
+  """The picture that is meant without a name."""
+  clear = [entry for entry in found if kinds[entry.name] == 'picture']
+  named = [entry for entry in clear if entry.name == 'image']
+  if len(clear) == 1 or named:
+    return named or clear
+  if clear:
+    raise UserError(
+        f'{len(clear)} observations are pictures: '
+        f'{", ".join(entry.name for entry in clear)}; name the one to see as '
+        f'image_key, or several with commas, or render')
+  doubtful = [entry for entry in found
+              if kinds[entry.name] in ('small', 'unreadable')]
+  if doubtful:
+    entry = doubtful[0]
+    why = _why_not(entry) or (
+        'so small that it may be a picture or a board of symbols')
+    raise UserError(
+        f'{entry.title}, {entry.text}: {why}; '
+        f'{_choices_of(found)}')
+  return []
+
+
+def _choices_of(found, without=()):
+  names = [e.name for e in found if len(e.shape) > 1 and e.name not in without
+           and not _why_not(e)]
+  return f'choose image_key {join([*names, "render (what render() draws)"])}'
+
+
+def _kind(entry):
+  """picture, unreadable (as a picture), small (a doubtful one) or vector."""
+  axes, whole = len(entry.shape), entry.dtype == np.uint8
+  if entry.choices or axes < 2 or axes == 2 and not whole:
+    return 'vector'
+  if not pictures.pairs(entry.shape):
+    return 'small' if whole else 'vector'
+  return 'unreadable' if _why_not(entry) else 'picture'
+
+
+def _why_not(entry):
+  """Why it can't be read as a picture, or ''."""
+  try:
+    _picture(entry)
+  except UserError as error:
+    return str(error)
+  return ''
+
+
+def _picture(entry):
+  return pictures.Picture(entry.shape, entry.dtype, entry.low, entry.high)

@@ -1,0 +1,139 @@
+"""Environments of users, objects of gym, gymnasium or dm_env."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from dreamer.envs import base, gl, observations, pictures, spaces
+from dreamer.envs.suites import adapters
+from dreamer.errors import UserError
+
+# Attributes of environments and wrappers that hold how often they do.
+REPEATS = (
+    'frameskip', '_frameskip', 'frame_skip', '_frame_skip', 'skip', '_skip',
+    'action_repeat', '_action_repeat', 'repeat', '_repeat')
+
+
+BLIND = 'preset vectors'
+
+
+def wrap(env: object, name: str, config, mode: str) -> UserEnv:
+  """Adapts an object with the settings of a run."""
+  return UserEnv(
+      env, name, config.get('image_key', ''), base.has_images(config, mode),
+      BLIND if 'images' in config else '')
+
+
+class UserEnv(base.Env):
+  """Adapts a gym 0.26, gymnasium or dm_env object, and gym's older form.
+
+  What the image is and what are vectors says `observations.select`; what
+  becomes of actions, `actions`. Nested names are joined: `arm/angle`; a
+  single observation is called `observation`. An episode that was truncated
+  is not terminal. `about` tells all of this.
+
+  Args:
+    env: The object.
+    name: In messages; by default that of its class.
+    image_key: Which observations are the image; see `observations.select`.
+    images: Whether anybody wants one.
+    blind: What to do without an image, for the message that there is none;
+      '' where the agent needs one.
+
+  Raises:
+    UserError: the object has another interface or unsupported spaces.
+  """
+
+  def __init__(
+      self, env: object, name: str = '', image_key: str = '',
+      images: bool = True, blind: str = ''):
+    self._env = env
+    self.name = name or type(getattr(env, 'unwrapped', env)).__name__
+    self._blind = blind
+    self.opengl = gl.draws(env) or None
+    with self._named():
+      self._adapter = adapters.adapt(env)
+      self._selection = observations.select(
+          self._adapter.entries, image_key, images)
+    self.act_space = self._adapter.actions.space
+    chosen = self._selection.images
+    self._image = observations.Image(chosen) if chosen else None
+    self.obs_space = {
+        'image': self._image.space if chosen else spaces.IMAGE,
+        **{key: spaces.vector_space((reader.size,))
+           for key, reader in self._selection.vectors.items()}}
+    self._obs = None
+    self._frame = None  # shape of what was rendered
+
+  def reset(self, seed: int | None = None) -> dict:
+    with self._named():
+      self._obs = self._adapter.reset(seed)
+      return base.first(self._vectors())
+
+  def step(self, action: np.ndarray) -> dict:
+    with self._named():
+      self._obs, reward, discount, last = self._adapter.step(action)
+      return base.following(self._vectors(), reward, discount, last)
+
+  def render(self) -> np.ndarray:
+    with self._named():
+      if self._image is not None:
+        return self._image(self._obs)
+      try:
+        frame = self._adapter.frame()
+        self._frame = frame.shape
+        return pictures.rendered(frame)
+      except UserError as error:
+        raise UserError(f'no image: {error}{self._remedy()}') from error
+
+  def close(self):
+    if hasattr(self._env, 'close'):
+      self._env.close()
+
+  def about(self) -> dict:
+    """See base.Env.about."""
+    adapter, selection = self._adapter, self._selection
+    size = 'x'.join(map(str, self._frame)) if self._frame else 'render'
+    return {
+        'name': self.name, 'interface': adapter.interface,
+        'image': self._image.text if self._image else f'render() ({size})',
+        'vectors': {key: reader.text
+                    for key, reader in selection.vectors.items()},
+        'left_out': selection.left_out, 'actions': adapter.actions.text,
+        'ends': adapter.ends, 'repeats': repeats(self._env)}
+
+  def _vectors(self):
+    return {key: reader.vector(self._obs)
+            for key, reader in self._selection.vectors.items()}
+
+  def _remedy(self):
+    """What there is beside render, and what to do."""
+    texts = [f'; observation {name} is no image: {why}'
+             for name, why in self._selection.rejected.items()]
+    texts.append('; return a uint8 observation [H, W, 3], or make it with '
+                 "render_mode='rgb_array'")
+    if self._blind and self._selection.vectors:
+      texts.append(f', or learn from vectors alone: {self._blind}')
+    return ''.join(texts)
+
+  @contextlib.contextmanager
+  def _named(self):
+    """Puts the environment's name before what is wrong in it."""
+    try:
+      yield
+    except UserError as error:
+      raise UserError(f'environment {self.name}: {error}') from error
+
+
+def repeats(env: object) -> int:
+  """How often it repeats an action itself, as far as its attributes tell."""
+  total, seen = 1, set()
+  while env is not None and id(env) not in seen:
+    seen.add(id(env))
+    own = getattr(env, '__dict__', {})
+    amounts = [own[name] for name in REPEATS if isinstance(own.get(name), int)]
+    total *= max([1, *amounts])
+    env = own.get('env', own.get('_env'))
+  return total

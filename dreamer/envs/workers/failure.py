@@ -1,0 +1,58 @@
+"""What an environment's own code raised, told in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import sysconfig
+import traceback
+
+from dreamer.cli import one_line
+from dreamer.envs import gl
+from dreamer.errors import UserError
+from dreamer.files import ROOT
+
+LENGTH = 300  # of a message, in characters
+OURS = str(ROOT / 'dreamer') + os.sep
+LIBRARIES = (
+    f'{os.sep}site-packages{os.sep}', f'{os.sep}dist-packages{os.sep}',
+    sysconfig.get_path('stdlib') + os.sep, '<frozen')
+
+
+class WorkerError(UserError):
+  """An environment failed, crashed or hangs; `restart()` gives a fresh one.
+
+  Attributes:
+    place: What was raised where, equal when the same mistake is made again;
+      None where that is not known, as after a crash or a hang.
+  """
+
+  def __init__(self, text: str, place: str | None = None):
+    super().__init__(text)
+    self.place = place
+
+
+def describe(error: Exception) -> tuple[str, str]:
+  """Returns the line for the user, and the place of a WorkerError."""
+  message = one_line(error)
+  kind = type(error).__name__
+  text = f'{kind}: {message[:LENGTH]}' if message else kind
+  frame = _frame(error)
+  spot = f'{frame.filename}:{frame.lineno}' if frame else 'nowhere'
+  # Addresses differ from process to process.
+  place = re.sub(r'0x[0-9a-fA-F]+', '0x', f'{spot} {text}')
+  where = f' ({_short(spot)} in {frame.name})' if frame else ''
+  return f'{text}{where}{gl.remedy(error)}', place
+
+
+def _frame(error):
+  """The innermost frame in a file of the user's, or else of anyone's."""
+  frames = traceback.extract_tb(error.__traceback__)
+  own = [x for x in frames if not x.filename.startswith(OURS)
+         and not any(part in x.filename for part in LIBRARIES)]
+  return (own or frames or [None])[-1]
+
+
+def _short(path):
+  folder = os.getcwd() + os.sep
+  return path.removeprefix(folder)

@@ -1,0 +1,307 @@
+"""What the agents of both papers share: all around learning and acting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from dreamer.errors import UserError
+from dreamer.nn import device, noise, openloop, optim
+from dreamer.nn.layers import Module
+
+DTYPES = {'float32': tf.float32, 'float16': tf.float16,
+          'bfloat16': tf.bfloat16}
+
+Tensors = dict[str, tf.Tensor]
+
+
+class Update(NamedTuple):
+  """What one update, or a part of it, computes: dicts by name.
+
+  losses and metrics are scalars; gradients, before clipping, are by group of
+  parameters and then by parameter; tensors are what the losses are made of,
+  some of them dicts.
+  """
+
+  losses: Tensors
+  gradients: dict[str, Tensors]
+  tensors: dict[str, Any]
+  metrics: Tensors
+
+  def merge(self, other: Update) -> Update:
+    """This part and another; nothing may have its name in both."""
+    for ours, theirs in zip(self, other, strict=True):
+      twice = set(ours) & set(theirs)
+      if twice:
+        raise ValueError(f'{", ".join(sorted(twice))}: in both parts')
+    return Update(*({**x, **y} for x, y in zip(self, other, strict=True)))
+
+  def prefixed(self, prefix: str) -> Update:
+    """With this before all names but those of gradients."""
+    rename = lambda items: {f'{prefix}{key}': x for key, x in items.items()}
+    return Update(rename(self.losses), self.gradients, rename(self.tensors),
+                  rename(self.metrics))
+
+  @property
+  def scalars(self) -> Tensors:
+    """Metrics and losses as they are logged."""
+    losses = {f'loss/{key}': value for key, value in self.losses.items()}
+    return {**self.metrics, **losses}
+
+
+class Agent:
+  """World model, behaviour and optimisers behind five calls.
+
+  `train(batch)` updates on sequences [B, T, ...], `policy(obs, state)` acts
+  for n environments, `report(batch)` predicts videos open loop, `state()` and
+  `restore(arrays)` carry everything that learning changes.
+
+  A subclass is a paper. In its constructor it makes `model`, `behaviour`,
+  `explore` (its action noise) and `optimizers` by group; `modules` lists what
+  has parameters and `statistics` what else a checkpoint holds. It writes
+  `_learn` and `_act`.
+
+  Args are the Config, the ActionSpace, and, for tests, a noise object that
+  replaces every random draw.
+  """
+
+  signals: tuple[str, ...] = ()  # replayed arrays beside obs and action
+
+  def __init__(self, config: Any, act_space: Any, noise: Any = None):
+    self.config = config
+    self.act_space = act_space
+    self.fixed_noise = noise
+    self.dtype = DTYPES[config.precision]
+    self.modules: list[Module] = []
+    self.statistics: dict[str, tf.Variable] = {}
+    self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
+        'updates', 'acts_train', 'acts_eval', 'reports')}
+    self._train = tf.function(self._train_step, autograph=False)
+    self._policy = tf.function(self._policy_step, autograph=False)
+    self._report = tf.function(self._report_step, autograph=False)
+
+  @property
+  def batch_keys(self) -> tuple[str, ...]:
+    """Names of the replayed arrays that `train` and `report` read."""
+    return (*self.model.obs_keys, 'action', *self.signals)
+
+  # Learning
+
+  def train(
+      self, batch: Mapping[str, np.ndarray], env_steps: int = 0) -> Tensors:
+    """One update of all parameters; metrics by name, scalar tensors.
+
+    The batch holds what `batch_keys` names, [B, T, ...]; env_steps is where
+    schedules are read.
+    """
+    return self._train(self._inputs(batch), tf.constant(env_steps, tf.int64))
+
+  @device.without_gc()  # while it is traced
+  def _train_step(self, batch, env_steps):
+    return self.learn(batch, env_steps).scalars
+
+  def learn(self, batch: Tensors, env_steps: tf.Tensor) -> Update:
+    """The same, with all that the update computes."""
+    noise = self._noise('learn/train', self.counters['updates'])
+    data = self.model.preprocess(batch, noise)
+    update = self._learn(data, noise, env_steps)
+    self.counters['updates'].assign_add(1)
+    return update
+
+  def _learn(self, data, noise, env_steps):
+    """One update on preprocessed sequences; returns the Update."""
+    raise NotImplementedError
+
+  def _differentiate(
+      self, loss: Callable, groups: Mapping[str, str]) -> Update:
+    """Losses and tensors of `loss()` and the gradients of groups.
+
+    groups: of each group of parameters the loss that it learns from.
+    """
+    with optim.gradient_tape() as tape:
+      losses, tensors = loss()
+    gradients = {
+        group: self.optimizers[group].gradients(tape, losses[name])
+        for group, name in groups.items()}
+    return Update(losses, gradients, tensors, {})
+
+  def _apply(self, update: Update) -> Update:
+    """Moves the parameters by their gradients; adds metrics of that."""
+    for group, gradients in update.gradients.items():
+      update.metrics.update(self.optimizers[group].apply(gradients))
+    return update
+
+  def _start_states(self, post: Tensors, after: Any) -> Tensors:
+    """Posteriors [B, T, ...] as rows b * T + t, gradient stopped: [N, ...].
+
+    Waiting for what is in `after`, the model's gradients, frees their memory
+    before the rollout takes its.
+    """
+    with tf.control_dependencies(tf.nest.flatten(after)):
+      post = {key: tf.identity(value) for key, value in post.items()}
+    rows = lambda x: tf.reshape(x, [-1, *x.shape[2:]])
+    return {key: tf.stop_gradient(rows(x)) for key, x in post.items()}
+
+  # Acting
+
+  def policy(
+      self, obs: Mapping[str, np.ndarray], state: dict | None = None,
+      mode: str = 'train', env_steps: int = 0) -> tuple[np.ndarray, dict]:
+    """Actions for a batch of observations.
+
+    Args are obs with the model's inputs and is_first [n], the state that the
+    last call returned or None, mode `train` (explores) or `eval`, and the
+    environment steps so far. Returns actions [n, A] float32 and the next
+    state, a dict of arrays [n, ...].
+    """
+    if state is None:
+      state = self.initial_state(len(obs['is_first']))
+    mode, amount = self.explore.now(mode, env_steps, self.updates)
+    keys = *self.model.encoder.keys, 'is_first'
+    tensors = lambda items, keys: {
+        key: tf.convert_to_tensor(items[key]) for key in keys}
+    state = self._policy(
+        tensors(state, state), tensors(obs, keys), mode, amount)
+    state = {key: value.numpy() for key, value in state.items()}
+    return state['action'], state
+
+  def initial_state(self, rows: int) -> dict[str, np.ndarray]:
+    """The state before the first step of n environments."""
+    state = self.model.rssm.initial(rows)
+    action = np.zeros((rows, self.act_space.dim), np.float32)
+    return {'deter': state['deter'].numpy(), 'stoch': state['stoch'].numpy(),
+            'action': action}
+
+  def _policy_step(self, state, obs, mode, amount):
+    kind = 'eval' if mode == 'eval' else 'train'
+    counter = self.counters[f'acts_{kind}']
+    noise = self._noise(f'policy/{kind}', counter)
+    counter.assign_add(1)
+    model, rows = self._bind(self.model), state['action'].shape[0]
+    embed = model.encoder(model.preprocess_obs(obs, noise))
+    draw = self._latent_noise(model.rssm, rows, noise, mode)
+    post = model.rssm.obs_step(
+        state, state['action'], embed, obs['is_first'], draw)
+    action = self._act(model, post, noise, mode)
+    action = self.explore(action, amount, noise, mode)
+    return {'deter': post['deter'], 'stoch': post['stoch'], 'action': action}
+
+  def _latent_noise(self, rssm, rows, noise, mode):
+    """What latents are sampled with while acting; None: their modes."""
+    del mode
+    return rssm.draw(noise, 'latent', [rows])
+
+  def _act(self, model, post, noise, mode):
+    """Actions [n, A] for posteriors [n, ...], before exploration."""
+    raise NotImplementedError
+
+  # Pictures
+
+  def report(
+      self, batch: Mapping[str, np.ndarray],
+      context: int = 5) -> dict[str, np.ndarray]:
+    """Open-loop videos [T, 3 H, B W, C] uint8: truth, prediction, error.
+
+    The model sees `context` observations, then only actions; one video for
+    each image it predicts. At most 6 sequences.
+    """
+    if not self.model.decoder.images:
+      return {}
+    context = min(context, batch['action'].shape[1] - 1)
+    videos = self._report(
+        self._inputs({key: batch[key][:6] for key in self.batch_keys}), context)
+    return {'openloop' if key == 'image' else f'openloop_{key}':
+            openloop.to_uint8(video).numpy() for key, video in videos.items()}
+
+  def _report_step(self, batch, context):
+    noise = self._noise('learn/report', self.counters['reports'])
+    self.counters['reports'].assign_add(1)
+    model = self._bind(self.model)
+    data, rssm = model.preprocess(batch, noise), model.rssm
+    rows, length = data['action'].shape[:2]
+    seen = {key: value[:, :context] for key, value in data.items()}
+    _, post, _ = model.infer(seen, noise)
+    start = {key: value[:, -1] for key, value in post.items()}
+    later = tf.transpose(data['action'][:, context:], [1, 0, 2])
+    draw = rssm.draw(noise, 'open_loop', [length - context, rows])
+    prior = rssm.open_loop(start, later, draw)
+    swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
+    feat = tf.concat([
+        swap(rssm.get_feat(post)), rssm.get_feat(prior)], 0)  # [T, B, F]
+    truth = model.preprocess_obs(batch)  # without noise
+    return {key: openloop.compare(swap(truth[key]) + 0.5, mean + 0.5)
+            for key, mean in model.decoder.image_means(feat).items()}
+
+  # State
+
+  @property
+  def updates(self) -> int:
+    """Gradient steps so far."""
+    return int(self.counters['updates'])
+
+  @property
+  def parameters(self) -> dict[str, tf.Variable]:
+    """Every parameter by its name."""
+    return {key: value for module in self.modules
+            for key, value in module.variables.items()}
+
+  @property
+  def variables(self) -> dict[str, tf.Variable]:
+    """Everything a checkpoint holds, by name."""
+    found = dict(self.parameters)
+    for optimizer in self.optimizers.values():
+      found.update({f'opt/{k}': v for k, v in optimizer.variables.items()})
+    found.update({f'norm/{k}': v for k, v in self.statistics.items()})
+    found.update({f'counter/{k}': v for k, v in self.counters.items()})
+    return found
+
+  def state(self) -> dict[str, np.ndarray]:
+    """Copies of all variables by name, as arrays."""
+    return {key: value.numpy() for key, value in self.variables.items()}
+
+  def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Takes back what `state` returned.
+
+    Raises UserError unless names and shapes agree exactly; then nothing has
+    been changed.
+    """
+    variables = self.variables
+    _check(variables, arrays)
+    for key, variable in variables.items():
+      variable.assign(arrays[key])
+
+  def _adam(self, name, variables, config, decay=0.0):
+    """The optimiser of a group, with a loss scale where float16 needs it."""
+    half = self.config.precision == 'float16'
+    scale = self.config.loss_scale if half else None
+    return optim.Adam(name, variables, config, scale, decay)
+
+  def _bind(self, module: Module) -> Module:
+    """The module with its weights in the precision of the matmuls."""
+    return module.map(lambda w: tf.cast(w, self.dtype))
+
+  def _noise(self, name, counter):
+    if self.fixed_noise is not None:
+      return self.fixed_noise
+    return noise.Noise(f'{self.config.seed}/{name}', counter)
+
+  def _inputs(self, batch):
+    return {key: tf.convert_to_tensor(batch[key]) for key in self.batch_keys}
+
+
+def _check(variables, arrays):
+  """Raises UserError unless arrays fit the variables."""
+  ours, theirs = set(variables), set(arrays)
+  for names, what in ((ours - theirs, 'lacks'), (theirs - ours, 'has extra')):
+    if names:
+      raise UserError(
+          f'checkpoint: {what} {sorted(names)[0]} and {len(names) - 1} more; '
+          'use the config of that run')
+  for key, variable in variables.items():
+    if tuple(variable.shape) != arrays[key].shape:
+      raise UserError(
+          f'checkpoint: {key} has shape {arrays[key].shape}, this agent '
+          f'needs {tuple(variable.shape)}; use the config of that run')

@@ -1,0 +1,39 @@
+"""Checks that both agents share: of settings that have to fit each other.
+
+What one setting may be stands beside it in the schema. What a setting rules
+out for another one, or an environment for a setting, is checked by the
+`validate` of each agent (`checks.py` in its folder): settings among each other
+before anything starts, settings and spaces as soon as the environment is
+known, before TensorFlow is imported. Constructors check neither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from dreamer.config.schema import Config
+from dreamer.envs.spaces import ActionSpace, Space
+from dreamer.errors import UserError
+from dreamer.replay import sampling
+
+Spaces: TypeAlias = tuple[Mapping[str, Space], ActionSpace]
+
+
+def schedule(config: Config) -> None:
+  """Raises UserError for a run that would fail, or learn nothing, later."""
+  if config.steps < config.prefill:
+    raise UserError(
+        f'steps: {config.steps} is less than prefill {config.prefill}, nothing '
+        'would be learned; raise steps or lower prefill')
+  rows = math.ceil(config.time_limit / config.action_repeat) + 1
+  replay, length = config.replay, config.batch_length
+  shortest = replay.get('min_length', 0)
+  sampling.bounds(length, shortest, replay.get('max_length', 0))
+  if rows < sampling.least_rows(length, replay.starts, shortest):
+    key = 'replay.min_length' if shortest else 'batch_length'
+    raise UserError(
+        f'{key}: {shortest or length} is longer than an episode '
+        f'({rows} rows by time_limit {config.time_limit} and action_repeat '
+        f'{config.action_repeat}); lower it')

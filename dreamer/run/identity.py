@@ -1,0 +1,196 @@
+"""Which environment a run is of: what it answers, not what it is called.
+
+A run in a user's environment has the task `own_NAME`. The name is a label:
+`partial(Env, 1)` and `partial(Env, 2)` share one, and a lambda has none. So a
+run's folder records what the environment answers, and a run that continues
+with another one stops instead of mixing the two in its replay.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from dreamer import files
+from dreamer.config.schema import Config
+from dreamer.envs.workers.remote import WorkerError
+from dreamer.errors import UserError
+
+OWN = 'own_'  # start of the task of runs in a user's environment
+FILE = 'environment.json'
+SEED = 0  # of the episode whose beginning is recorded
+_ANONYMOUS = ('>', '(...)')
+
+
+def is_own(task: str) -> bool:
+  """Whether a run of this task is in a user's environment."""
+  return task.startswith(OWN)
+
+
+def task(env: Any, config: Config | None = None) -> str:
+  """Returns the task of a user's environment, or of what makes it.
+
+  A config whose task starts with `own_` gives it the name.
+  """
+  if config and is_own(config.task) and config.task != OWN:
+    return config.task
+  return OWN + _name(env)
+
+
+def is_anonymous(task: str) -> bool:
+  """Whether the name tells nothing: of a lambda, of a call with arguments."""
+  return task.endswith(_ANONYMOUS)
+
+
+def same_task(config: Config, recorded: str) -> Config:
+  """Returns the config with the recorded task where names decide nothing."""
+  both = is_own(config.task) and is_own(recorded)
+  if both and (is_anonymous(config.task) or is_anonymous(recorded)):
+    return config.update({'task': recorded})
+  return config
+
+
+def describe(env: Any, task: str) -> dict:
+  """Returns what an environment answers, for JSON.
+
+  obs: dict of name to a described Space; act: [kind, dim]; first: digests of
+  the first observation of an episode, of users' environments only, and None
+  unless two resets with one seed agree.
+  """
+  act = env.act_space
+  return {
+      'obs': {name: space.describe()
+              for name, space in sorted(env.obs_space.items())},
+      'act': [act.kind, act.dim],
+      'first': _first(env) if is_own(task) else None}
+
+
+def check(logdir: str, env: Any, task: str, new: bool) -> None:
+  """Compares an environment with that of a run, or records it.
+
+  new: whether the run begins here. Raises UserError where they differ.
+  """
+  path = pathlib.Path(logdir) / FILE
+  recorded = None if new else _read(path)
+  found = describe(env, task)
+  if recorded is None:
+    with files.atomic_write(path, 'w') as file:
+      json.dump(found, file)
+    return
+  more = (f'observation {name} is not known there'
+          for name in found['obs'] if name not in recorded['obs'])
+  for problem in itertools.chain(
+      _other_spaces(recorded, found), more, _other_answers(recorded, found)):
+    raise UserError(
+        f'environment: the run in {logdir} is of another one: {problem}; '
+        'continue it with the same environment, or name another folder (if '
+        'it is the same, on another machine or in another version, delete '
+        f'{path})')
+
+
+def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
+  """Returns the task of an evaluation of a run, for its line.
+
+  trained: the run's task; task: that of the environment which is evaluated
+  in. It is the run's if it answers as recorded or, where that is not known,
+  if the name is the same. It may have more observations, as evaluations that
+  make a video do. Raises UserError where the run's agent can't act in it.
+  """
+  found = describe(env, task)
+  recorded = _read(pathlib.Path(logdir) / FILE) or {**found, 'first': None}
+  for problem in _other_spaces(recorded, found):
+    raise UserError(
+        f'environment: the run in {logdir} is of another one: {problem}; '
+        'evaluate it in the same environment')
+  for problem in _other_answers(recorded, found):
+    task = task if task != trained else f'{task} (another)'
+    files.report(
+        f'the run in {logdir} is of another environment: {problem}; this '
+        f'evaluation is recorded as one of {task}')
+    return task
+  known = recorded['first'] and found['first']
+  if known or is_anonymous(task) or is_anonymous(trained):
+    return trained
+  return task
+
+
+def _name(env):
+  if isinstance(env, functools.partial):
+    return _name(env.func).removesuffix('(...)') + '(...)'
+  name = getattr(env, '__name__', None)
+  if isinstance(name, str):
+    return name
+  kind = type(getattr(env, 'unwrapped', env)).__name__
+  return kind if hasattr(env, 'step') else f'{kind}(...)'
+
+
+def _first(env):
+  try:
+    one, two = _reset(env), _reset(env)
+  except WorkerError:  # It fails now and then; the run will tell.
+    _restart(env)
+    return None
+  return one if one == two else None
+
+
+def _reset(env):
+  """Digests of the first observation, the same for the same seed."""
+  obs = env.reset(SEED)
+  return {name: _digest(obs[name]) for name in sorted(env.obs_space)}
+
+
+def _restart(env):
+  try:
+    env.restart()
+  except WorkerError:
+    pass  # As above.
+
+
+def _digest(value):
+  value = np.ascontiguousarray(value)
+  return hashlib.sha256(value.tobytes()).hexdigest()[:16]
+
+
+def _read(path):
+  try:
+    text = path.read_text(encoding='utf-8')
+  except FileNotFoundError:
+    return None
+  except OSError as e:
+    raise UserError(f'can not read {path}: {e.strerror or e}') from None
+  try:
+    recorded = json.loads(text)
+    return {key: recorded[key] for key in ('obs', 'act', 'first')}
+  except (ValueError, KeyError, TypeError):
+    raise UserError(
+        f'{path} is damaged; delete it, to record the environment anew'
+    ) from None
+
+
+def _other_spaces(old, new):
+  """Yields what an agent that was made for the old ones can't do without."""
+  if old['act'] != new['act']:
+    yield f'actions are {_words(new["act"])}, there {_words(old["act"])}'
+  for name, space in old['obs'].items():
+    if name not in new['obs']:
+      yield f'observation {name} is missing'
+    elif new['obs'][name] != space:
+      yield (f'observation {name} is {_words(new["obs"][name])}, there '
+             f'{_words(space)}')
+
+
+def _other_answers(old, new):
+  """Yields where the same reset gives something else, as far as known."""
+  for name, digest in (old['first'] or {}).items():
+    if new['first'] and new['first'].get(name) != digest:
+      yield f'after a reset with seed {SEED}, {name} differs'
+
+
+def _words(values):
+  return ' '.join(map(str, values))

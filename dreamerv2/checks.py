@@ -1,0 +1,61 @@
+"""Which settings fit each other and the environment. Without TensorFlow."""
+
+from __future__ import annotations
+
+from dreamer.config.schema import Config
+from dreamer.errors import UserError
+from dreamer.nn import inputs
+from dreamer.run import checks
+
+
+def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
+  """Raises UserError for settings that contradict each other.
+
+  spaces: of observations and actions; if given, for settings that contradict
+    these, instead.
+  """
+  if spaces is None:
+    checks.schedule(config)
+    _schedules(config)
+    _offset(config)
+  else:
+    obs_space, act_space = spaces
+    for name in ('encoder', 'decoder'):
+      inputs.choose(name, config[name], obs_space)
+    _shares(config, act_space)
+    _loss(config, obs_space)
+
+
+def _schedules(config):
+  for key in ('actor_mix', 'actor_entropy'):
+    if config[key].kind != 'constant' and not config[key].duration:
+      raise UserError(
+          f'{key}.duration: 0 leaves no time for kind {config[key].kind}; '
+          'give environment steps, or set kind constant')
+
+
+def _offset(config):
+  if config.expl.offset >= config.batch_length:
+    raise UserError(
+        f'expl.offset: {config.expl.offset} is not below batch_length '
+        f'{config.batch_length}; lower it')
+
+
+def _shares(config, act_space):
+  """Noise on discrete actions is the share of random ones."""
+  for key in ('noise', 'eval_noise'):
+    if act_space.discrete and config.expl[key] > 1:
+      raise UserError(
+          f'expl.{key}: {config.expl[key]} is no share of discrete actions; '
+          'choose 0..1')
+
+
+def _loss(config, obs_space):
+  """An explorer by model loss needs one that the model has."""
+  images, _ = inputs.choose('decoder', config.decoder, obs_space)
+  losses = ['kl', *images, 'reward']
+  losses += ['discount'] if config.discount_head.enabled else []
+  if config.expl.behaviour == 'model_loss' and config.expl.loss not in losses:
+    raise UserError(
+        f'expl.loss: {config.expl.loss} is no loss of this model; it has '
+        f'{", ".join(losses)}')

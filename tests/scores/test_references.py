@@ -1,0 +1,36 @@
+"""What a run's paper says of its task."""
+
+import pytest
+
+from scores import references
+from tests.support.scores_tools import make_run
+
+
+@pytest.mark.parametrize('task, wanted', [
+    ('dmc_walker_walk', 961.67), ('dmc_cup_catch', 962.48),
+    ('dmc_ball_in_cup_catch', 962.48), ('dmc_acrobot_swingup', 365.26),
+    ('dmc_humanoid_walk', None), ('dummy_continuous', None), ('', None)])
+def test_of_dreamerv1(task, wanted):
+  found = references.paper(make_run()._replace(task=task))
+  assert found == (wanted and (wanted, 5e6))
+  assert not found or found.when == '5M steps'
+
+
+@pytest.mark.parametrize('task, presets, wanted', [
+    ('dmc_cheetah_run', [], (807.35, 198e4)),
+    ('dmc_cheetah_run', ['dmc_proprio'], None),
+    ('dmc_cup_catch', [], (776.88, 198e4)),
+    ('atari_alien', [], (3967.0, 199e6)), ('crafter_reward', [], None)])
+def test_of_dreamerv2(task, presets, wanted):
+  run = make_run()._replace(task=task, method='dreamerv2', presets=presets)
+  found = references.paper(run)
+  assert found == (wanted and pytest.approx(wanted, abs=0.5))
+
+
+def test_planet_has_scores_of_its_own():
+  run = make_run()._replace(presets=['planet', 'laptop'])
+  assert references.paper(run) == (944.7, 5e6)
+
+
+def test_other_agents_have_no_paper():
+  assert references.paper(make_run()._replace(method='')) is None

@@ -1,0 +1,131 @@
+"""Which run is which: identities, labels, seeds of several experiments."""
+
+import os
+
+import pytest
+
+from dreamer.errors import UserError
+from scores import __main__, plot, references, runs
+from tests.support.scores_tools import TASK, write_lines, write_run
+
+
+def where(*paths):
+  return [run.where for run in runs.load(paths)]
+
+
+def machines(tmp_path, amount=2):
+  """Runs of one folder name on several machines, seeds 0, 1, ..."""
+  return [write_run(tmp_path / f'machine{seed}' / 'runs' / 'walker', [
+      (10, [float(seed)])], seed=seed) for seed in range(amount)]
+
+
+class TestLabels:
+
+  def test_short_where_they_tell(self, tmp_path):
+    write_run(tmp_path / 'a' / 'x', [(10, [1.0])])
+    write_run(tmp_path / 'b' / 'x', [(10, [1.0])], seed=1)
+    assert where(tmp_path / 'a' / 'x', tmp_path / 'b' / 'x') == ['a/x', 'b/x']
+
+  def test_longer_where_they_coincide(self, tmp_path):
+    other = write_run(tmp_path / 'b' / 'x', [(10, [1.0])], seed=9)
+    assert where(*machines(tmp_path), other) == [
+        'machine0/runs/walker', 'machine1/runs/walker', 'b/x']
+
+  def test_of_collected_files(self, tmp_path):
+    one, two = machines(tmp_path)
+    for logdir, name in ((one, 'one.json'), (two, 'two.json')):
+      __main__.main(['collect', str(logdir), '--out', str(tmp_path / name)])
+    files = tmp_path / 'one.json', tmp_path / 'two.json'
+    assert where(*files) == [f'{x.name}/runs/walker' for x in files]
+    assert where(one, files[1]) == [
+        'machine0/runs/walker', 'two.json/runs/walker']
+
+  def test_within_a_collected_file(self, tmp_path):
+    """Files of older versions may have one label twice."""
+    __main__.main(['collect', *map(str, machines(tmp_path)), '--out',
+                   str(tmp_path / 'x')])
+    text = (tmp_path / 'x').read_text()
+    for machine in ('machine0/', 'machine1/'):
+      text = text.replace(machine, '')
+    (tmp_path / 'x').write_text(text)
+    assert where(tmp_path / 'x') == ['runs/walker', 'runs/walker (2)']
+
+  def test_files_keep_them(self, tmp_path):
+    logdirs = machines(tmp_path)
+    __main__.main(['collect', *map(str, logdirs), '--out', str(tmp_path / 'x')])
+    assert where(tmp_path / 'x') == where(*logdirs)
+    assert str(tmp_path) not in (tmp_path / 'x').read_text()
+
+
+class TestIdentity:
+
+  def test_a_run_named_twice(self, tmp_path):
+    logdir, _ = machines(tmp_path)
+    (tmp_path / 'link').symlink_to(logdir)
+    for other in (logdir, logdir / '..' / 'walker', tmp_path / 'link'):
+      with pytest.raises(UserError, match='is named twice'):
+        runs.load([logdir, other])
+
+  def test_home_is_expanded(self, tmp_path, monkeypatch):
+    logdir, _ = machines(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    run, = runs.load(['~/machine0/runs/walker'])
+    assert run.folder.path == logdir.resolve()
+
+  def test_a_copy_of_a_run(self, tmp_path):
+    write_run(tmp_path / 'a' / 'x', [(10, [1.0])])
+    write_run(tmp_path / 'b' / 'x', [(10, [1.0])])
+    with pytest.raises(UserError, match='b/x: seed 0 of dreamerv1 on '
+                       f'{TASK} is also in a/x'):
+      runs.load([tmp_path / 'a' / 'x', tmp_path / 'b' / 'x'])
+
+  def test_variants_share_seeds(self, tmp_path):
+    """Seed 0 with and without a preset are two experiments, not one twice."""
+    names = {'no_value': ['no_value'], 'planet': ['planet']}
+    logdirs = [write_run(tmp_path / name, [
+        (step, [5.0]) for step in range(5000, 400_001, 5000)],
+        presets=presets) for name, presets in names.items()]
+    found = runs.load(logdirs)
+    assert [run.seed for run in found] == [0, 0]
+    figure = plot.draw(
+        'ablations', found, references.load('dreamerv1/fig10'))
+    texts = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {'ours: no_value', 'ours: planet'} <= texts
+    with pytest.raises(UserError, match='has other settings than'):
+      runs.by_task(found)
+
+
+class TestOrigin:
+
+  def test_lines_say_it_where_there_is_no_config(self, tmp_path):
+    logdir = write_run(tmp_path / 'a', [(10, [1.0])], seed=3)
+    before = runs.to_json(runs.load([logdir])[0])
+    os.remove(logdir / 'config.yaml')
+    assert runs.to_json(runs.load([logdir])[0]) == before
+
+  def test_only_an_evaluation(self, tmp_path):
+    write_lines(tmp_path / 'eval.jsonl', [{
+        'agent': 'dreamerv2', 'task': TASK, 'seed': 4, 'policy': 'trained',
+        'presets': ['dmc_vision'], 'step': 500, 'returns': [7.0, 8.0]}])
+    run, = runs.load([tmp_path])
+    assert (run.method, run.task, run.seed) == ('dreamerv2', TASK, 4)
+    assert run.presets == ['dmc_vision'] and run.reached == 500
+
+  def test_names_of_older_versions(self, tmp_path):
+    write_lines(tmp_path / 'eval.jsonl', [{
+        'agent': 'dreamerv2', 'task': TASK, 'seed': 100, 'run_seed': 4,
+        'policy': 'trained', 'env_steps': 500, 'returns': [7.0]}])
+    run, = runs.load([tmp_path])
+    assert run.seed == 4 and run.reached == 500
+    assert run.final['trained']['eval_seed'] == 100
+
+  def test_reading_changes_no_file(self, tmp_path):
+    logdir = write_run(tmp_path / 'a', [(10, [1.0])])
+    with open(logdir / 'scores.jsonl', 'a') as file:
+      file.write('{"step": 20, "ret')
+    before = {x: (x.read_bytes(), x.stat().st_mtime_ns)
+              for x in logdir.iterdir()}
+    runs.load([logdir])
+    __main__.main(['collect', str(logdir), '--out', str(tmp_path / 'x')])
+    assert before == {x: (x.read_bytes(), x.stat().st_mtime_ns)
+                      for x in logdir.iterdir()}
