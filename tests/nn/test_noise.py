@@ -37,6 +37,15 @@ def test_same_arguments_same_bits(kind):
 
 
 @pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('shape', [(1,), (7, 3), (5000, 30)])
+def test_the_same_bits_compiled_by_xla(kind, shape):
+  compiled = tf.function(lambda counter: getattr(
+      Noise('0/learn', counter), kind)('x', shape), jit_compile=True)
+  x, y = draw(kind, shape=shape), compiled(tf.constant(3, tf.int64)).numpy()
+  assert x.shape == y.shape == shape and np.array_equal(x, y)
+
+
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('other', [
     {'name': 'y'}, {'seed': '1/learn'}, {'seed': '0/policy'}, {'counter': 4},
     {'counter': 2 ** 40}])
