@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dreamer.envs import spaces
+
 # What observations, replayed arrays, losses and lists of names in the config
 # call something else than an observation.
 RESERVED = (
@@ -41,9 +43,9 @@ class Env:
       this environment, as the simulator leaves something behind; 0: any.
   """
 
-  obs_space = None
-  act_space = None
-  opengl = False
+  obs_space: dict[str, spaces.Space]
+  act_space: spaces.ActionSpace
+  opengl: bool | None = False
   resets_per_process = 0
 
   def reset(self, seed=None):
