@@ -72,7 +72,25 @@ def test_a_run_of_another_version(run):
       text.replace('seed: 0', 'sead: 0'))
   found = agents.saved(path)
   assert found.agent == 'dreamerv2' and found.config.sead == 0
-  with pytest.raises(ConfigError, match='did you mean seed'):
+  with pytest.warns(UserWarning), pytest.raises(
+      ConfigError, match='did you mean seed'):
+    agents.read(path)
+
+
+@pytest.mark.parametrize('agent', agents.AGENTS)
+def test_a_run_that_is_older_than_a_key(run, agent):
+  path, config = run(agent, ['debug'])
+  file = path / 'config.yaml'
+  file.write_text(file.read_text().replace('seed: 0\n', ''))
+  with pytest.warns(UserWarning, match='has no seed: older than that, or'):
+    found = agents.read(path)
+  assert found == config and found.presets == ('debug',)
+  file.write_text(f'agent: {agent}\nseed: 5\n')
+  with pytest.warns(UserWarning, match='has no logdir, .* and .* more: older'):
+    assert agents.read(path).seed == 5
+  file.write_text(f'agent: {agent}\nseed: -5\n')
+  with pytest.warns(UserWarning), pytest.raises(
+      ConfigError, match='config.yaml: seed: -5 is not allowed'):
     agents.read(path)
 
 
