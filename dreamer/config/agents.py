@@ -56,7 +56,8 @@ def saved(run: str | pathlib.Path) -> Saved:
   with prefixed(f'{file}: '):
     content = read_yaml(file, prefix=False)
     agent, presets = origin(content)
-    agent = agent or _of_keys(set(flatten(content)))
+    keys = set(flatten(content))
+    agent = agent or _of_keys(keys)
     path(agent)  # Raises for an unknown one.
   return Saved(agent, presets, Section(content))
 

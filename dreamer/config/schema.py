@@ -109,7 +109,7 @@ class Config(Section):
     return Config(self.schema, flat, self.presets)
 
   def save(self, path: str | os.PathLike) -> None:
-    """Writes YAML that `Schema.read` takes back, atomically."""
+    """Writes YAML that `agents.read` takes back, atomically."""
     head = {AGENT: self.agent}
     if self.presets is not None:
       head[PRESETS] = list(self.presets)
@@ -192,26 +192,6 @@ class Schema:
              if '+' in joint}
     return [joint for joint, part in parts.items()
             if name in part and part <= set(named)]
-
-  def read(self, path: str | os.PathLike) -> Config:
-    """Returns the Config that `Config.save` wrote; every key must be there.
-
-    Files of older versions say neither agent nor presets.
-    """
-    with prefixed(f'{path}: '):
-      content = read_yaml(path, prefix=False)
-      agent, presets = origin(content)
-      if agent not in (None, self.agent):
-        raise ConfigError(f'{AGENT}: is {show(agent)}, not {self.agent}')
-      flat = flatten(content)
-      checked = self.checked(flat)
-      missing = [key for key in self._flat if key not in flat]
-      if missing:
-        raise ConfigError(
-            f'missing key {", ".join(missing[:5])}'
-            f'{", ..." if len(missing) > 5 else ""}: damaged, or written by '
-            'another version; add it or start a new run')
-    return Config(self, {key: checked[key] for key in self._flat}, presets)
 
   def parse(self, argv: Sequence[str], prog: str | None = None) -> Config:
     """Returns the Config of a command line; prints and exits for --help.
