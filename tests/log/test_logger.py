@@ -18,11 +18,7 @@ from dreamer.log import logger as loggerlib
 from dreamer.log import terminal, video
 from dreamer.log.jsonlines import read_lines
 from dreamer.log.logger import Logger
-from tests.support import ROOT
-
-
-def lines(folder, name='metrics.jsonl'):
-  return [json.loads(x) for x in (folder / name).read_text().splitlines()]
+from tests.support import ROOT, lines
 
 
 def run(folder, first, last, initial=0, every=10):

@@ -7,13 +7,15 @@ import pytest
 from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from scores import __main__, binning, collect, folders, form, runs
+from scores import binning, collect, folders, form, runs
 from scores.folders import Folder
-from tests.support.scores_tools import TASK, evaluation, write_lines, write_run
-
-
-def run(*argv):
-  __main__.main(list(map(str, argv)))
+from tests.support.scores_tools import (
+    TASK,
+    evaluation,
+    run,
+    write_lines,
+    write_run,
+)
 
 
 class TestBinning:
