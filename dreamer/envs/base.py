@@ -10,8 +10,8 @@ from dreamer.envs import spaces
 # call something else than an observation.
 RESERVED = (
     'image', 'action', 'reward', 'discount', 'is_first', 'is_last',
-    'is_terminal', 'kl', 'model', 'actor', 'critic', 'value', 'pcont', 'cpc',
-    'expl_expl', 'expl_actor', 'expl_critic', 'all', 'none')
+    'is_terminal', 'kl', 'model', 'actor', 'critic', 'expl_heads',
+    'expl_actor', 'expl_critic', 'all', 'none')
 PREFIX = 'obs/'
 
 

@@ -160,6 +160,35 @@ class TestConfig:
     assert values('a', 'c') == [4, 0.1, 'a']
     assert schema.config(['a', 'b'], {'count': 7}).count == 7
 
+  def test_a_preset_may_be_beneath_the_tasks_of_suites(self):
+    schema = small(
+        defaults={'task': 'dmc_run', 'count': '1 in ..', 'rate': '0.5 in ..'},
+        presets={'own': {'beneath': 'own gym', 'count': 2, 'rate': 2.0},
+                 'fast': {'rate': 3.0}, 'own+fast': {'count': 4}})
+    config = schema.config
+    assert config().count == 1 and config(['fast']).count == 1
+    for task in ('own_x', 'gym_x'):
+      assert config(overrides={'task': task}).count == 2
+      named = config(['fast'], {'task': task})
+      assert named.rate == 3.0 and named.count == 4
+      assert named.presets == ('own', 'fast')
+      assert config(['fast'], {'task': task, 'count': 7}).count == 7
+      assert config(['own'], {'task': task}).presets == ('own',)
+
+  def test_another_suite_has_another_preset_beneath(self):
+    schema = small(
+        defaults={'task': 'dmc_run', 'count': '1 in ..', 'rate': '0.5 in ..'},
+        presets={'own': {'beneath': 'own', 'count': 2}, 'fast': {'rate': 3.0}})
+    config = schema.config(['fast'])
+    own = config.update({'task': 'own_x'})
+    assert (own.count, own.rate) == (2, 3.0)
+    assert own.update({'task': 'dmc_run'}) == config
+    said = schema.config(['fast'], {'count': 5}).update({'task': 'own_x'})
+    assert said.count == 5
+    # What a run has recorded stands for itself.
+    recorded = schema.complete(config.flat).update({'task': 'own_x'})
+    assert recorded.count == 1
+
   def test_joint_presets_have_no_name_of_their_own(self):
     schema = small(presets={'a': {}, 'b': {}, 'a+b': {'count': 4}})
     assert schema.names == ['a', 'b'] and set(schema.presets) == {

@@ -188,6 +188,16 @@ class TestTensorBoard:
     assert found.pop('fps') > 0
     assert found == {'agent_steps': 5, 'updates': 1, 'loss/kl': 3}
 
+  def test_text(self, tmp_path, capsys):
+    with Logger(tmp_path, 1000, 20) as logger:
+      logger.text('environment', 'one\n  two')
+    event = events(tmp_path)[-1]
+    value, = event.summary.value
+    assert event.step == 20 and value.tag == 'environment'
+    assert value.metadata.plugin_data.plugin_name == 'text'
+    assert value.tensor.string_val == [b'    one\n      two']
+    assert 'one\n  two' in capsys.readouterr().err
+
   def test_written_at_each_write(self, tmp_path):
     logger = Logger(tmp_path, 1000)
     logger.write(10, 5, 1)

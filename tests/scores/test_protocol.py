@@ -125,13 +125,22 @@ class TestDescribe:
     assert protocol.protocol(config)['suite'] == {}
 
   def test_presets_that_hold(self):
-    configure = dreamerv1.configure
+    configure = lambda presets=(), **keys: dreamerv1.schema().config(
+        presets, keys)
     assert protocol.presets(configure()) == []
     assert protocol.presets(configure(['dmc', 'paper'])) == []
     laptop = configure(['dmc', 'laptop'], steps=7, task='dmc_walker_run')
     assert protocol.presets(laptop) == ['laptop']
     assert 'laptop' not in protocol.presets(laptop.update({'horizon': 9}))
     assert protocol.presets(configure(['paper_code'])) == ['paper_code']
+
+  def test_own_environments(self):
+    schema = dreamerv1.schema()
+    for config in (dreamerv1.configure(),
+                   schema.config(overrides={'task': 'gym_A-v0'})):
+      assert protocol.presets(config) == ['own']
+    other = {**schema.presets['own'], 'task': 'crafter_reward'}
+    assert protocol.presets(schema.config(overrides=other)) == []
 
   def test_joint_presets(self):
     """`released` holds although a suite takes some of its values back."""
@@ -147,7 +156,7 @@ class TestDescribe:
 
   def test_hash(self):
     hash_of = protocol.config_hash
-    base = dreamerv1.configure()
+    base = dreamerv1.schema().config()
     for key, value in (('seed', 5), ('logdir', 'x'), ('steps', 9)):
       assert hash_of(base.update({key: value})) == hash_of(base)
     for key, value in (

@@ -63,6 +63,10 @@ class InlineEnv(HalfCalls):
       self._own(name)
     return self._guarded(getattr(self._env, name), *args)
 
+  def about(self) -> dict:
+    """What to tell about the environment; see dreamer.envs.base.Env."""
+    return self._env.about()
+
   def restart(self) -> None:
     """Makes the environment anew; a user's object is only wrapped anew."""
     self.close()

@@ -129,6 +129,13 @@ class RemoteEnv(HalfCalls):
     scalars = {key: arrays[key][()] for key in ('reward', 'discount')}
     return {**arrays, **scalars, **flags}
 
+  def about(self) -> dict:
+    """What to tell about the environment; see dreamer.envs.base.Env."""
+    self._ready()
+    self._send('about')
+    self._waiting = False
+    return self._answer('about')[1]['about']
+
   @property
   def pid(self) -> int:
     assert self._process, f'{self._name} is closed'

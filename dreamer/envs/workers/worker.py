@@ -96,6 +96,9 @@ class Server:
   def on_replay(self, arrays: Arrays, seed: int) -> Reply:
     return 'obs', self._env.replay(seed, arrays['actions']), {}
 
+  def on_about(self, arrays: Arrays) -> Reply:
+    return 'about', {}, {'about': self._env.about()}
+
 
 def load_factory(name: str) -> Callable:
   """Imports the callable that `module:function` names."""
