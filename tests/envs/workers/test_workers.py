@@ -687,7 +687,7 @@ def test_full_quality_equals_plain_rendering(
 
 QUALITY = '''
     import sys
-    from dreamer.envs import dmc
+    from dreamer.envs.suites import dmc
     def look(**quality):
       env = dmc.DMC('walker_walk', **quality)
       env.reset(0)
