@@ -1,7 +1,7 @@
 """DreamerV1: Dream to Control, arXiv 1912.01603.
 
     import dreamerv1
-    config = dreamerv1.configure(['dmc', 'laptop'], logdir='runs/mine')
+    config = dreamerv1.configure(['laptop'], logdir='runs/mine')
     dreamerv1.train(make_my_env, config)
     dreamerv1.evaluate(make_my_env, 'runs/mine', episodes=10)
 """

@@ -37,6 +37,11 @@ class Agent(agent.Agent):
     self.modules = [self.model, self.behaviour]
     self.optimizers = self._make_optimizers()
 
+  @property
+  def learns_ends(self) -> bool:
+    """Whether terminations are part of imagination."""
+    return self.config.pcont.mode == 'model'
+
   def _make_optimizers(self):
     """Groups: model, its diagnostic heads, actor, critic."""
     config, groups = self.config, {}

@@ -1,8 +1,8 @@
 """What papers and releases say of every key, and how a config compares.
 
 Reads `configs/paper_<agent>.yaml`. Columns are the paper and the releases,
-suites their groups of tasks; each key of the agent's schema has an entry in
-each suite, or is listed as unpublished.
+suites their groups of tasks; each key that a source has a value for has an
+entry in each suite.
 """
 
 import typing
@@ -16,6 +16,7 @@ from dreamer.files import ROOT
 PAPER = 'paper'
 ENVIRONMENTS = ('dmc_', 'atari_', 'dmlab_')
 VERDICTS = ('as paper', 'silent', 'as released', 'deviation', 'yours')
+NOWHERE = 'in no source'  # why a key has no entry, unless another is given
 FIELDS = {
     'paper', 'silent', 'same', 'also', 'variants', 'except', 'note', 'general'}
 
@@ -88,7 +89,8 @@ class Sources:
   def load(cls, agent, schema=None):
     """Reads what the sources of an agent say, and its schema unless given.
 
-    Raises ConfigError where a key is unknown, missing or out of bounds.
+    Raises ConfigError where a key is unknown, missing in a suite or out of
+    bounds.
     """
     path = f'configs/paper_{agent}.yaml'
     schema = schema or agents.schema(agent)
@@ -96,16 +98,20 @@ class Sources:
 
   def __init__(self, agent, schema, content, path):
     self.agent, self.schema, self.path = agent, schema, path
-    self.columns = content['columns']
-    self.unpublished = content['unpublished']
+    self.columns, self._fills = content['columns'], content['silent']
     self.suites, raw = {}, {}
     for name, suite in content['suites'].items():
-      raw[name] = _inherit(suite, raw)
+      raw[name] = _inherit(suite, raw, self._fills)
+    self.unpublished = self._unpublished(content['unpublished'], raw)
+    for name, suite in content['suites'].items():
       self.suites[name] = Suite(
           name, suite['tasks'], suite.get('inherits'), suite.get('note', ''),
           self._entries(name, raw[name]))
     self.short = content['short']
     for suite, keys in self.short.items():
+      if suite not in self.suites:
+        self._fail(suite, 'short', f'unknown suite {show(suite)}'
+                   f'{nearest(suite, self.suites)}')
       for key in keys:
         if key not in self.suites[suite].entries:
           self._fail(suite, key, 'short: no entry')
@@ -184,26 +190,38 @@ class Sources:
       return 'as paper', source
     return 'as released', source or self.columns[column]['title']
 
+  def _unpublished(self, reasons, raw):
+    """Keys without an entry in any suite, with the reasons that are given."""
+    known = {key for entries in raw.values() for key in entries}
+    keys = list(self.schema.defaults.flat)
+    for key in reasons:
+      if key not in keys:
+        self._fail('unpublished', key, f'unknown key{nearest(key, keys)}')
+      if key in known:
+        self._fail('unpublished', key, 'has an entry')
+    return {key: reasons.get(key, NOWHERE) for key in keys
+            if key not in known}
+
   def _entries(self, suite, raw):
     """Checked entries in the order of the schema."""
-    keys, known = list(self.schema.defaults.flat), {*raw, *self.unpublished}
-    for key in known:
+    keys = list(self.schema.defaults.flat)
+    for key in raw:
       if key not in keys:
         self._fail(suite, key, f'unknown key{nearest(key, keys)}')
-      if key in raw and key in self.unpublished:
-        self._fail(suite, key, 'has an entry and is unpublished')
     for key in keys:
-      if key not in known:
-        self._fail(suite, key, 'no entry; add one, or say under `unpublished` '
-                   'why it needs none')
+      if key not in raw and key not in self.unpublished:
+        self._fail(suite, key, 'no entry here, but in another suite')
     return {key: self._entry(suite, key, raw[key]) for key in keys
             if key in raw}
 
   def _entry(self, suite, key, raw):
     unknown = set(raw) - FIELDS - set(self.columns)
-    if unknown or ('paper' in raw) == ('silent' in raw):
-      self._fail(suite, key, f'unknown field {show(min(unknown))}' if unknown
-                 else 'needs either `paper` or `silent`')
+    if unknown:
+      self._fail(suite, key, f'unknown field {show(min(unknown))}')
+    if 'paper' in raw and 'silent' in raw:
+      self._fail(suite, key, 'has both `paper` and `silent`')
+    if 'paper' not in raw:
+      raw = {'silent': self._fills, **raw}
     cells = {name: self._cell(suite, key, raw[name]) for name in self.columns
              if name in raw}
     check = self.schema.check
@@ -241,8 +259,11 @@ class Sources:
     raise ConfigError(f'{self.path}: {suite}: {key}: {text}')
 
 
-def _inherit(suite, known):
-  """Returns {key: fields} of a suite, the inherited ones included."""
+def _inherit(suite, known, fills):
+  """Returns {key: fields} of a suite, the inherited ones included.
+
+  fills: the column whose new value, where a suite gives one, is ours too.
+  """
   base = suite.get('inherits')
   raw = {key: dict(fields) for key, fields in known.get(base, {}).items()}
   for fields in raw.values():
@@ -254,8 +275,10 @@ def _inherit(suite, known):
   for keys, fields in suite['keys'].items():
     for key in keys.split(', '):
       merged = raw.setdefault(key, {})
-      for old, new in (('silent', 'paper'), ('paper', 'silent')):
-        if fields.get(new) is not None:
+      for old, new in (
+          ('silent', 'paper'), ('paper', 'silent'), ('paper', fills),
+          ('silent', fills)):
+        if fields.get(new) is not None and old not in fields:
           merged.pop(old, None)
       merged.update(fields)
       raw[key] = {k: v for k, v in merged.items() if v is not None}

@@ -6,7 +6,7 @@ import json
 import textwrap
 import typing
 
-from dreamer.audit.sources import PAPER, Entry, Sources
+from dreamer.audit.sources import NOWHERE, PAPER, Entry, Sources
 from dreamer.config.agents import AGENTS
 from dreamer.log import tables
 
@@ -110,11 +110,17 @@ def _sources(row, table):
 def _summary(table):
   if 'count' in table.notes:
     return [f'Keys that differ: {table.notes["count"]}.']
-  counts, left_out = table.notes['counts'], table.notes['not audited']
+  counts = table.notes['counts']
   found = ', '.join(f'{count} {name}' for name, count in counts.items())
-  return [f'{sum(counts.values())} keys: {found}.', *textwrap.wrap(
-      'Not audited, as neither published nor of an effect: '
-      f'{", ".join(left_out)}.', 79)]
+  lines = [f'{sum(counts.values())} keys: {found}.']
+  groups = {}
+  for key, reason in table.notes['not audited'].items():
+    why = NOWHERE if reason == NOWHERE else (
+        'neither published nor of an effect')
+    groups.setdefault(why, []).append(key)
+  for why, keys in groups.items():
+    lines += textwrap.wrap(f'Not audited, as {why}: {", ".join(keys)}.', 79)
+  return lines
 
 
 def _indented(text):

@@ -129,7 +129,8 @@ def measure_update(size: str, precision: str, started: float,
   presets, overrides, channels, kind, actions = SIZES[size]
   agent = size.split('/')[0]
   module = importlib.import_module(agent)
-  config = module.configure(presets, **overrides, precision=precision)
+  config = module.schema().config(
+      presets, {**overrides, 'precision': precision})
   image = Space((64, 64, channels), 'uint8')
   act_space = ActionSpace(kind, actions)
   learner = module.make_agent(config, {'image': image}, act_space)
@@ -190,7 +191,7 @@ def measure_env(name: str, quick: bool) -> dict[str, Any]:
   machine at rest, where every message wakes a core, than beside a learner.
   """
   keys = ENVS[name.split('/')[1]]
-  config = importlib.import_module('dreamerv1').configure(**keys)
+  config = importlib.import_module('dreamerv1').schema().config((), keys)
   steps = 50 if quick else 300
   try:
     seconds = _env_seconds(config, steps)

@@ -8,6 +8,7 @@ agents make themselves known to users by `dreamer.run.interface`.
 from __future__ import annotations
 
 import pathlib
+import warnings
 from typing import NamedTuple
 
 from dreamer.config.declare import flatten, prefixed
@@ -55,14 +56,28 @@ def saved(run: str | pathlib.Path) -> Saved:
   with prefixed(f'{file}: '):
     content = read_yaml(file, prefix=False)
     agent, presets = origin(content)
-    agent = agent or _of_keys(set(flatten(content)))
+    keys = set(flatten(content))
+    agent = agent or _of_keys(keys)
     path(agent)  # Raises for an unknown one.
   return Saved(agent, presets, Section(content))
 
 
 def read(run: str | pathlib.Path) -> Config:
-  """Returns the complete, checked Config of a run's folder, or of a file."""
-  return schema(saved(run).agent).read(_file(run))
+  """Returns the checked Config of a run's folder, or of a file like its.
+
+  Keys that are younger than the run have their defaults; a warning names
+  them. Raises ConfigError for anything else.
+  """
+  agent, presets, config = saved(run)
+  own, flat = schema(agent), config.flat
+  missing = [key for key in own.defaults.flat if key not in flat]
+  if missing:
+    warnings.warn(
+        f'{_file(run)}: has no {", ".join(missing[:5])}'
+        f'{f" and {len(missing) - 5} more" if missing[5:] else ""}: older than '
+        'that, or damaged; the defaults count', stacklevel=2)
+  with prefixed(f'{_file(run)}: '):
+    return own.complete(flat, presets)
 
 
 def _file(run: str | pathlib.Path) -> pathlib.Path:

@@ -10,7 +10,8 @@ A key is declared by its default alone or with what is allowed beside it:
 A number needs bounds; `5 in ..` is any. A section that says `like: SHAPE` has
 that shape's keys too, where the word stands; values of its own for them are
 its defaults. A preset that says `inherits: PRESET` has that one's values too,
-but for those of its own.
+but for those of its own. One that says `beneath: SUITE SUITE` applies by
+itself, before all others, where the task is of one of these suites.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 from dreamer.config.rules import Plain, Rule, convert, nearest, show
 from dreamer.errors import ConfigError
 
-LIKE, INHERITS = 'like', 'inherits'
+LIKE, INHERITS, BENEATH = 'like', 'inherits', 'beneath'
 
 
 class Declared(NamedTuple):
@@ -70,7 +71,14 @@ def presets(content: Any) -> dict[str, dict[str, Any]]:
   for name in own:
     with prefixed(f'preset {name}: '):
       found[name] = _inherited([name], own)
+      found[name].pop(BENEATH, None)
   return found
+
+
+def beneath(content: Mapping[str, Any]) -> dict[str, str]:
+  """Returns {suite: the preset that applies first for its tasks}."""
+  return {suite: name for name, preset in content.items()
+          for suite in (preset or {}).get(BENEATH, '').split()}
 
 
 def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:

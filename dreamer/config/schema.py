@@ -3,10 +3,10 @@
 A schema file has three parts: `defaults` (every key with its default and what
 else it may be), `shapes` (the keys of sections that look alike, more of which
 may stand in a file that is `shared`; how both are written: `declare.py`) and
-`presets` (named sets of overrides; `a+b` applies by
-itself where a and b are both named, after the later of them). Everything a
-user can get wrong raises ConfigError with one line that names the key, the
-value and the remedy.
+`presets` (named sets of overrides; `a+b` applies by itself where a and b are
+both named, after the later of them; a preset may be `beneath` all others for
+the tasks of some suites). Everything a user can get wrong raises ConfigError
+with one line that names the key, the value and the remedy.
 
 A Config knows its agent and the presets that it was made of, and writes them
 above its keys.
@@ -29,7 +29,9 @@ from dreamer.files import ROOT, atomic_write
 
 AGENT, PRESETS = 'agent', 'presets'  # above the keys of a saved config
 # Words of files and command lines that no key can be.
-RESERVED = ('configs', AGENT, PRESETS, declare.LIKE, declare.INHERITS)
+RESERVED = (
+    'configs', AGENT, PRESETS, declare.LIKE, declare.INHERITS,
+    declare.BENEATH)
 
 
 class Section(collections.abc.Mapping):
@@ -87,16 +89,22 @@ class Config(Section):
   presets: the names that it was made of, in order; None where unknown.
   """
 
-  __slots__ = ('schema', 'presets')
+  __slots__ = ('schema', 'presets', '_origin')
 
   def __init__(
       self, schema: Schema, flat: dict[str, Plain],
-      presets: Sequence[str] | None = ()):
-    """Made by Schema; takes checked values by dotted key."""
+      presets: Sequence[str] | None = (),
+      origin: tuple[Sequence[str], dict[str, Any]] | None = None):
+    """Made by Schema; takes checked values by dotted key.
+
+    origin: the presets and the overrides that were asked for; None: all
+    values stand for themselves.
+    """
     super().__init__(_nest(flat))
     object.__setattr__(self, 'schema', schema)
     object.__setattr__(
         self, 'presets', None if presets is None else tuple(presets))
+    object.__setattr__(self, '_origin', origin)
 
   @property
   def agent(self) -> str:
@@ -104,12 +112,18 @@ class Config(Section):
     return self.schema.agent
 
   def update(self, overrides: Mapping[str, Any]) -> Config:
-    """Returns a new checked Config; keys may be dotted or nested."""
+    """Returns a new checked Config; keys may be dotted or nested.
+
+    With a task of another suite, another preset may be beneath.
+    """
+    if self._origin is not None:
+      presets, earlier = self._origin
+      return self.schema.config(presets, {**earlier, **flatten(overrides)})
     flat = self.schema.checked({**self.flat, **flatten(overrides)})
     return Config(self.schema, flat, self.presets)
 
   def save(self, path: str | os.PathLike) -> None:
-    """Writes YAML that `Schema.read` takes back, atomically."""
+    """Writes YAML that `agents.read` takes back, atomically."""
     head = {AGENT: self.agent}
     if self.presets is not None:
       head[PRESETS] = list(self.presets)
@@ -117,7 +131,7 @@ class Config(Section):
       _yaml().dump({**head, **_nest(self.flat)}, file)
 
   def __reduce__(self):
-    return Config, (self.schema, self.flat, self.presets)
+    return Config, (self.schema, self.flat, self.presets, self._origin)
 
 
 class Schema:
@@ -154,12 +168,26 @@ class Schema:
       for name, values in declare.presets(content['presets'] or {}).items():
         with prefixed(f'preset {name}: '):
           self.presets[name] = self.checked(values)
+      self.beneath = declare.beneath(content['presets'] or {})
       self.defaults = self.config()
 
   def config(
       self, presets: Sequence[str] = (),
       overrides: Mapping[str, Any] | None = None) -> Config:
-    """Returns a Config: defaults, then presets in order, then overrides."""
+    """Returns a Config: defaults, then presets in order, then overrides.
+
+    Where the task's suite has a preset beneath, that one goes first.
+    """
+    overrides, origin = flatten(overrides or {}), list(presets)
+    flat = self._apply(presets, overrides)
+    first = self.beneath.get(str(flat.get('task')).partition('_')[0])
+    if first and first not in presets:
+      presets = [first, *presets]
+      flat = self._apply(presets, overrides)
+    return Config(self, self.checked(flat), presets, (origin, overrides))
+
+  def _apply(self, presets, overrides):
+    """The values of all keys, not checked yet."""
     flat = dict(self._flat)
     for index, name in enumerate(presets):
       if name not in self.names:
@@ -169,8 +197,7 @@ class Schema:
       flat.update(self.presets[name])
       for joint in self._joints(name, presets[:index + 1]):
         flat.update(self.presets[joint])
-    flat.update(flatten(overrides or {}))
-    return Config(self, self.checked(flat), presets)
+    return {**flat, **overrides}
 
   def complete(
       self, flat: Mapping[str, Any],
@@ -192,26 +219,6 @@ class Schema:
              if '+' in joint}
     return [joint for joint, part in parts.items()
             if name in part and part <= set(named)]
-
-  def read(self, path: str | os.PathLike) -> Config:
-    """Returns the Config that `Config.save` wrote; every key must be there.
-
-    Files of older versions say neither agent nor presets.
-    """
-    with prefixed(f'{path}: '):
-      content = read_yaml(path, prefix=False)
-      agent, presets = origin(content)
-      if agent not in (None, self.agent):
-        raise ConfigError(f'{AGENT}: is {show(agent)}, not {self.agent}')
-      flat = flatten(content)
-      checked = self.checked(flat)
-      missing = [key for key in self._flat if key not in flat]
-      if missing:
-        raise ConfigError(
-            f'missing key {", ".join(missing[:5])}'
-            f'{", ..." if len(missing) > 5 else ""}: damaged, or written by '
-            'another version; add it or start a new run')
-    return Config(self, {key: checked[key] for key in self._flat}, presets)
 
   def parse(self, argv: Sequence[str], prog: str | None = None) -> Config:
     """Returns the Config of a command line; prints and exits for --help.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from dreamer.envs import spaces
+
 # What observations, replayed arrays, losses and lists of names in the config
 # call something else than an observation.
 RESERVED = (
     'image', 'action', 'reward', 'discount', 'is_first', 'is_last',
-    'is_terminal', 'kl', 'model', 'actor', 'critic', 'value', 'pcont', 'cpc',
-    'expl_expl', 'expl_actor', 'expl_critic', 'all', 'none')
+    'is_terminal', 'kl', 'model', 'actor', 'critic', 'expl_heads',
+    'expl_actor', 'expl_critic', 'all', 'none')
 PREFIX = 'obs/'
 
 
@@ -41,9 +43,9 @@ class Env:
       this environment, as the simulator leaves something behind; 0: any.
   """
 
-  obs_space = None
-  act_space = None
-  opengl = False
+  obs_space: dict[str, spaces.Space]
+  act_space: spaces.ActionSpace
+  opengl: bool | None = False
   resets_per_process = 0
 
   def reset(self, seed=None):

@@ -98,6 +98,11 @@ class Logger:
     """Shows how far the run is; cheap enough for every step."""
     self._terminal.progress(step, agent_steps, updates, last_return)
 
+  def text(self, name, text):
+    """Prints some lines, and keeps them for TensorBoard."""
+    self.info(text)
+    self._board.text(name, text)
+
   def info(self, text):
     """Prints a line above the progress bar."""
     self._terminal.print(text)
@@ -205,6 +210,7 @@ class _TensorBoard:
 
   def __init__(self, logdir, initial):
     self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+    self._initial = initial
     name = f'events.out.tfevents.{int(time.time()):010d}.{initial:012d}'
     try:
       self._file = open(logdir / name, 'ab')
@@ -221,6 +227,16 @@ class _TensorBoard:
     self._write(step=step, summary=self._summary(value=[
         self._summary.Value(tag=name, simple_value=value)
         for name, value in scalars.items() if value is not None]))
+
+  def text(self, name, text):
+    """Writes Markdown that shows lines of plain text as they are."""
+    indented = '\n'.join(f'    {line}' for line in text.splitlines())
+    self._write(step=self._initial, summary=self._summary(value=[
+        self._summary.Value(
+            tag=name,
+            metadata={'plugin_data': {'plugin_name': 'text'}},
+            tensor={'dtype': 'DT_STRING', 'string_val': [indented.encode()],
+                    'tensor_shape': {'dim': [{'size': 1}]}})]))
 
   def image(self, step, name, encoded, height, width):
     """Writes an encoded image or GIF."""

@@ -62,7 +62,7 @@ class Agent:
   A subclass is a paper. In its constructor it makes `model`, `behaviour`,
   `explore` (its action noise) and `optimizers` by group; `modules` lists what
   has parameters and `statistics` what else a checkpoint holds. It writes
-  `_learn` and `_act`.
+  `learns_ends`, `_learn` and `_act`.
 
   Args are the Config, the ActionSpace, and, for tests, a noise object that
   replaces every random draw.
@@ -84,9 +84,14 @@ class Agent:
     self._report = tf.function(self._report_step, autograph=False)
 
   @property
+  def obs_keys(self) -> tuple[str, ...]:
+    """Names of the observations that are read or predicted."""
+    return self.model.obs_keys
+
+  @property
   def batch_keys(self) -> tuple[str, ...]:
     """Names of the replayed arrays that `train` and `report` read."""
-    return (*self.model.obs_keys, 'action', *self.signals)
+    return (*self.obs_keys, 'action', *self.signals)
 
   # Learning
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from dreamer import files
 from dreamer.config.rules import Rule, convert, nearest, show
-from dreamer.config.schema import Config
+from dreamer.config.schema import Config, Schema
 from dreamer.envs import SUITES
 from dreamer.errors import ConfigError, UserError
-from dreamer.run.protocol import POLICIES
+from dreamer.run.protocol import POLICIES, SIZES
 
 _COUNTS = {'episodes': '1..2147483647', 'seed': '0..2147483647',
            'amount': '1..2147483647'}
@@ -77,6 +77,17 @@ def presets(given: Any) -> list:
         f'presets: {_what(given)} is no list of names; write '
         "configure(['laptop'], key=value)")
   return list(given)
+
+
+def names_task(schema: Schema, names: list, overrides: dict) -> bool:
+  """Whether a task is chosen: by itself, or by the preset of a suite.
+
+  A size has a task too, but only for runs that name none.
+  """
+  chosen = [name for name in names if isinstance(name, str)
+            and name in schema.presets and name not in SIZES]
+  return 'task' in overrides or any(
+      'task' in schema.presets[name] for name in chosen)
 
 
 def config(given: Any, agent: str) -> Config:

@@ -62,19 +62,19 @@ class Driver:
       self, envs: Sequence[Any], act_space: ActionSpace, seed: int,
       name: str = 'train',
       on_episode: Callable[[Arrays, int], object] | None = None,
-      restarts: int = 10, amounts: Sequence[int] | None = None):
+      restarts: int = 10, amounts: Sequence[int] | None = None) -> None:
     self.on_episode = on_episode
     self.steps = 0
     self.episodes = 0
     self.dropped = 0
     self._act_shape = (len(envs), act_space.dim)
     row = None if amounts is None else len(envs)
-    amounts = [math.inf] * len(envs) if amounts is None else amounts
+    limits = [math.inf] * len(envs) if amounts is None else amounts
     self._slots = [
         _Slot(env, i, act_space.dim, (seed, zlib.crc32(name.encode())),
               restarts, amount, row)
-        for i, (env, amount) in enumerate(zip(envs, amounts, strict=True))]
-    self._state = None  # of the policy
+        for i, (env, amount) in enumerate(zip(envs, limits, strict=True))]
+    self._state: Any = None  # of the policy
     self._sent = False
 
   @property
@@ -109,7 +109,7 @@ class Driver:
     """
     assert not self._sent and not self.finished
     self._begin([x for x in self._active() if not x.rows])
-    rows = [x.rows[-1] if x.rows else x.rest for x in self._slots]
+    rows = [x.shown for x in self._slots]
     keys = [key for key in rows[0] if key != 'action']
     obs = {key: np.stack([row[key] for row in rows]) for key in keys}
     actions, self._state = policy(obs, self._state)
@@ -197,14 +197,15 @@ class _Slot:
   been restarted and the episode is gone.
   """
 
-  def __init__(self, env, index, act_dim, entropy, restarts, amount, row):
+  def __init__(
+      self, env, index, act_dim, entropy, restarts, amount, row) -> None:
     self.index = index
     self.amount = amount  # of episodes to finish
     self.finished = 0
-    self.rows = []  # dicts; empty: no episode has been started
-    self.rest = None  # the first row of the last finished episode
+    self.rows: list[Arrays] = []  # empty: no episode has been started
+    self.rest: Arrays = {}  # the first row of the last finished episode
     self.failures = 0  # since an episode was finished
-    self.failed_at = None  # the last of them: its row and place
+    self.failed_at: tuple | None = None  # the last of them: its row and place
     self.failed = 0  # over the whole run
     self._env = env
     self._act_dim = act_dim
@@ -213,8 +214,13 @@ class _Slot:
     self._row = row  # of episodes: how many environments share it
     self._number = 0  # of episodes that were started
     self._seed = 0
-    self._action = None
-    self._error = None
+    self._action = np.zeros(act_dim, np.float32)
+    self._error: WorkerError | None = None
+
+  @property
+  def shown(self) -> Arrays:
+    """What the policy sees of it."""
+    return self.rows[-1] if self.rows else self.rest
 
   @property
   def number(self):
@@ -341,8 +347,8 @@ class Glue:
   the same environment. In the middle stands the second one's reset row.
   """
 
-  def __init__(self):
-    self._heads = {}  # env index: what waits
+  def __init__(self) -> None:
+    self._heads: dict[int, Arrays] = {}  # env index: what waits
 
   def keep(self, episodes: dict[int, Arrays]) -> None:
     """Takes unfinished episodes, dict of env index to episode."""
@@ -367,7 +373,7 @@ class Glue:
 class RandomPolicy:
   """Uniform actions, from its own generator; for `Driver.send`."""
 
-  def __init__(self, act_space: ActionSpace, seed: int):
+  def __init__(self, act_space: ActionSpace, seed: int) -> None:
     self._act_space = act_space
     self._rng = np.random.default_rng([seed, zlib.crc32(b'random_policy')])
 

@@ -9,22 +9,18 @@ with another one stops instead of mixing the two in its replay.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from dreamer import files
 from dreamer.config.schema import Config
-from dreamer.envs.workers.remote import WorkerError
 from dreamer.errors import UserError
+from dreamer.run import start
 
 OWN = 'own_'  # start of the task of runs in a user's environment
 FILE = 'environment.json'
-SEED = 0  # of the episode whose beginning is recorded
 _ANONYMOUS = ('>', '(...)')
 
 
@@ -43,6 +39,13 @@ def task(env: Any, config: Config | None = None) -> str:
   return OWN + _name(env)
 
 
+def probe(env: Any, task: str) -> start.Probe:
+  """Looks whether a user's environment follows its seed; see `start`."""
+  if is_own(task) or task.startswith('gym_'):
+    return start.probe(env)
+  return start.Probe(None, ())
+
+
 def is_anonymous(task: str) -> bool:
   """Whether the name tells nothing: of a lambda, of a call with arguments."""
   return task.endswith(_ANONYMOUS)
@@ -56,29 +59,30 @@ def same_task(config: Config, recorded: str) -> Config:
   return config
 
 
-def describe(env: Any, task: str) -> dict:
+def describe(env: Any, task: str, first: dict | None = None) -> dict:
   """Returns what an environment answers, for JSON.
 
-  obs: dict of name to a described Space; act: [kind, dim]; first: digests of
-  the first observation of an episode, of users' environments only, and None
-  unless two resets with one seed agree.
+  obs: dict of name to a described Space; act: [kind, dim]; first: as given,
+  digests of the first observation of an episode, of users' environments only.
   """
   act = env.act_space
   return {
       'obs': {name: space.describe()
               for name, space in sorted(env.obs_space.items())},
       'act': [act.kind, act.dim],
-      'first': _first(env) if is_own(task) else None}
+      'first': first if is_own(task) else None}
 
 
-def check(logdir: str, env: Any, task: str, new: bool) -> None:
+def check(
+    logdir: str, env: Any, task: str, new: bool, first: dict | None) -> None:
   """Compares an environment with that of a run, or records it.
 
-  new: whether the run begins here. Raises UserError where they differ.
+  new: whether the run begins here. first: see `start.Probe`. Raises
+  UserError where they differ.
   """
   path = pathlib.Path(logdir) / FILE
   recorded = None if new else _read(path)
-  found = describe(env, task)
+  found = describe(env, task, first)
   if recorded is None:
     with files.atomic_write(path, 'w') as file:
       json.dump(found, file)
@@ -102,7 +106,10 @@ def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
   if the name is the same. It may have more observations, as evaluations that
   make a video do. Raises UserError where the run's agent can't act in it.
   """
-  found = describe(env, task)
+  seen = probe(env, task)
+  if seen.differs:
+    files.report(start.warning(task, seen.differs))
+  found = describe(env, task, seen.first)
   recorded = _read(pathlib.Path(logdir) / FILE) or {**found, 'first': None}
   for problem in _other_spaces(recorded, found):
     raise UserError(
@@ -128,33 +135,6 @@ def _name(env):
     return name
   kind = type(getattr(env, 'unwrapped', env)).__name__
   return kind if hasattr(env, 'step') else f'{kind}(...)'
-
-
-def _first(env):
-  try:
-    one, two = _reset(env), _reset(env)
-  except WorkerError:  # It fails now and then; the run will tell.
-    _restart(env)
-    return None
-  return one if one == two else None
-
-
-def _reset(env):
-  """Digests of the first observation, the same for the same seed."""
-  obs = env.reset(SEED)
-  return {name: _digest(obs[name]) for name in sorted(env.obs_space)}
-
-
-def _restart(env):
-  try:
-    env.restart()
-  except WorkerError:
-    pass  # As above.
-
-
-def _digest(value):
-  value = np.ascontiguousarray(value)
-  return hashlib.sha256(value.tobytes()).hexdigest()[:16]
 
 
 def _read(path):
@@ -189,7 +169,7 @@ def _other_answers(old, new):
   """Yields where the same reset gives something else, as far as known."""
   for name, digest in (old['first'] or {}).items():
     if new['first'] and new['first'].get(name) != digest:
-      yield f'after a reset with seed {SEED}, {name} differs'
+      yield f'after a reset with seed {start.SEED}, {name} differs'
 
 
 def _words(values):

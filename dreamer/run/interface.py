@@ -43,9 +43,13 @@ class Interface:
     """Returns the Config of presets, left to right, and overrides.
 
     Overrides are nested, `rssm={'deter': 16}`, or dotted, `**{'rssm.deter':
-    16}`. Raises ConfigError.
+    16}`. Where neither they nor a preset name a task, it is for environments
+    of users: the preset `own` is beneath. Raises ConfigError.
     """
-    return self.schema().config(arguments.presets(presets), overrides)
+    names, schema = arguments.presets(presets), self.schema()
+    if not arguments.names_task(schema, names, overrides):
+      overrides['task'] = identity.OWN
+    return schema.config(names, overrides)
 
   def make_agent(self, config: Config, obs_space: dict, act_space: Any) -> Any:
     """Returns the Agent; imports and sets up TensorFlow.

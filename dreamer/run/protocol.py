@@ -51,7 +51,8 @@ def presets(config, schema=None):
   those of a joint preset `a+b`, or of a size that holds, whether it was named
   or not; other tasks of its suite, other lengths and harmless keys count as
   the same, and so do keys that an older run lacks. A preset that bears the
-  name of its task needs that task. schema: by default that of the config.
+  name of its task needs that task, one beneath some suites one of these.
+  schema: by default that of the config.
   """
   schema = schema or config.schema
   defaults = schema.defaults.flat
@@ -92,6 +93,9 @@ def commit():
 
 def _holds(config, schema, name, later):
   flat, preset = config.flat, schema.presets[name]
+  suites = [key for key, value in schema.beneath.items() if value == name]
+  if suites and flat['task'].split('_')[0] not in suites:
+    return False
   others = [
       values for other, values in schema.presets.items()
       if other in SIZES and other in later or (

@@ -7,7 +7,7 @@ import sys
 from dreamer import cli, files
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
-from dreamer.run import identity, resume
+from dreamer.run import identity, resume, start
 from dreamer.run.loop import Loop
 from dreamer.run.stop import Stop, Stopped
 
@@ -48,11 +48,17 @@ def train(config, name, make_agent, make_envs, stop):
     envs, eval_envs = _open_envs(stack, config, make_envs)
     _check_cuts(config, envs[0])
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
-    identity.check(config.logdir, envs[0], config.task, new=saved is None)
+    seen = identity.probe(envs[0], config.task)
+    identity.check(
+        config.logdir, envs[0], config.task, saved is None, seen.first)
+    for env in eval_envs[:1]:
+      if set(env.obs_space) != set(envs[0].obs_space):
+        env.reset(start.SEED)  # Only this one renders: does it?
     agent = make_agent(config, envs[0].obs_space, envs[0].act_space)
     logger = stack.enter_context(
         Logger(config.logdir, config.steps, meta['env_steps']))
     stack.enter_context(cli.warnings_to(logger.info))
+    _tell(config, envs[0].about(), agent, logger, seen.differs)
     loop = Loop(config, name, agent, envs, eval_envs, logger, stop)
     if arrays is not None:
       loop.restore(arrays)
@@ -71,6 +77,13 @@ def _check_cuts(config, env):
         f'until its limit of {longest} steps; pass a function that makes '
         f'environments, or set eval_every to 0 or to at least {longest}, or '
         'lower time_limit')
+
+
+def _tell(config, about, agent, logger, differs):
+  """Says what the run makes of its environment."""
+  logger.text('environment', start.describe(about, config, agent))
+  if differs:
+    files.report(start.warning(about['name'], differs))
 
 
 def _open_envs(stack, config, make_envs):

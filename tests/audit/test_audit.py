@@ -155,24 +155,52 @@ class TestFile:
   @pytest.mark.parametrize('change, wanted', [
       (lambda c, k: k.update(horizn=k['horizon']),
        'horizn: unknown key (did you mean horizon?)'),
-      (lambda c, k: c['unpublished'].update(horizn='x'), 'horizn: unknown'),
-      (lambda c, k: k.pop('horizon'), 'dmc: horizon: no entry; add one'),
+      (lambda c, k: c['unpublished'].update(horizn='x'),
+       'unpublished: horizn: unknown'),
+      (lambda c, k: k.pop('horizon'),
+       'dmc: horizon: no entry here, but in another suite'),
       (lambda c, k: c['unpublished'].update(horizon='x'),
-       'horizon: has an entry and is unpublished'),
+       'unpublished: horizon: has an entry'),
+      (lambda c, k: c['short'].update(dmc=['seed']), 'seed: short: no entry'),
+      (lambda c, k: c['short'].update(atary=['seed']),
+       "atary: short: unknown suite 'atary' (did you mean atari?)"),
       (lambda c, k: k['horizon'].update(paper=[0, 'x']), 'horizon: 0 is not'),
       (lambda c, k: k['horizon'].update(paper=['x', 'x']), "'x' is not a wh"),
       (lambda c, k: k['horizon'].update(paper=15), 'not [value, source]'),
       (lambda c, k: k['horizon'].update(paper=[15]), 'not [value, source]'),
-      (lambda c, k: k['horizon'].pop('paper'), 'either `paper` or `silent`'),
-      (lambda c, k: k['horizon'].update(silent='tf1'), 'either `paper` or'),
+      (lambda c, k: k['horizon'].update(silent='tf1'), 'both `paper` and'),
       (lambda c, k: k['horizon'].update(tf3=[1, 'x']), "unknown field 'tf3'"),
       (lambda c, k: k['expl.decay'].update(silent='tf1'),
        'expl.decay: silent: tf1 has no value')])
   def test_mistakes(self, change, wanted):
     with pytest.raises(ConfigError) as info:
       self.load(change)
-    assert str(info.value).startswith('paper.yaml: dmc: ')
+    assert str(info.value).startswith('paper.yaml: ')
     assert wanted in str(info.value) and '\n' not in str(info.value)
+
+  def test_a_key_of_no_source_needs_no_entry(self, capsys):
+    published = self.load(lambda c, k: k.pop('lambda'))
+    assert published.unpublished['lambda'] == 'in no source'
+    assert 'lambda' not in published.suites['dmc'].entries
+    assert published.unpublished['seed'] != 'in no source'
+    table = tables.Audit({}, {}, [], {
+        'counts': {}, 'not audited': published.unpublished})
+    assert tables.as_text(table).endswith('in no source: lambda.')
+
+  def test_what_fills_the_silence(self):
+    """The column `silent`, also where a suite has its own value there."""
+    entries = lambda **extra: self.load(
+        lambda c, k: c['suites']['atari']['keys'].update(extra)).suites
+    steps = entries()['dmc'].entries['steps']
+    assert steps.cells['paper'].value == 5000000 and not steps.silent
+    steps = entries()['atari'].entries['steps']
+    assert 'paper' not in steps.cells and steps.silent == (20000000, 'TF1')
+    # A value of another column leaves the paper's alone.
+    scale = {'batch_size': {'tf2': [4, 'x']}}
+    found = entries(**scale)['atari'].entries['batch_size']
+    assert found.cells['paper'].value == 50 and not found.silent
+    assert self.load(lambda c, k: k['horizon'].pop('paper')).suites[
+        'dmc'].entries['horizon'].silent.source == 'TF1'
 
   def test_suites_inherit(self):
     entries = {name: suite.entries for name, suite in
@@ -476,7 +504,6 @@ class TestCommand:
       ('--logdir {tmp}', '{tmp}: no config.yaml in it: not the folder'),
       ('--logdir {tmp}/none', 'none: no such folder or file'),
       ('--logdir {tmp}/bad.yaml', 'bad.yaml: no valid YAML'),
-      ('--logdir {tmp}/old.yaml', 'old.yaml: missing key'),
       ('dreamerv2 --logdir {tmp}/v1.yaml', 'is a run of dreamerv1, not'),
       ('--logdir {tmp}/v1.yaml --set seed=1', '--logdir and --set exclude'),
       ('--diff a', 'expected 2 arguments'),
@@ -490,7 +517,6 @@ class TestCommand:
   def test_errors(self, line, wanted, tmp_path):
     BOTH['dreamerv1'].schema.defaults.save(tmp_path / 'v1.yaml')
     (tmp_path / 'bad.yaml').write_text('a: [')
-    (tmp_path / 'old.yaml').write_text('seed: 0\n')
     with pytest.raises(UserError) as info:
       audit.main(line.format(tmp=tmp_path).split())
     assert wanted.format(tmp=tmp_path) in str(info.value)

@@ -9,7 +9,7 @@ import pytest
 
 from dreamer.config import help as usage
 from dreamer.config.schema import Schema, diff
-from dreamer.errors import ConfigError, UserError
+from dreamer.errors import ConfigError
 from tests.support import ROOT
 
 FILES = 'configs/dreamerv1.yaml', 'configs/dreamerv2.yaml'
@@ -160,6 +160,35 @@ class TestConfig:
     assert values('a', 'c') == [4, 0.1, 'a']
     assert schema.config(['a', 'b'], {'count': 7}).count == 7
 
+  def test_a_preset_may_be_beneath_the_tasks_of_suites(self):
+    schema = small(
+        defaults={'task': 'dmc_run', 'count': '1 in ..', 'rate': '0.5 in ..'},
+        presets={'own': {'beneath': 'own gym', 'count': 2, 'rate': 2.0},
+                 'fast': {'rate': 3.0}, 'own+fast': {'count': 4}})
+    config = schema.config
+    assert config().count == 1 and config(['fast']).count == 1
+    for task in ('own_x', 'gym_x'):
+      assert config(overrides={'task': task}).count == 2
+      named = config(['fast'], {'task': task})
+      assert named.rate == 3.0 and named.count == 4
+      assert named.presets == ('own', 'fast')
+      assert config(['fast'], {'task': task, 'count': 7}).count == 7
+      assert config(['own'], {'task': task}).presets == ('own',)
+
+  def test_another_suite_has_another_preset_beneath(self):
+    schema = small(
+        defaults={'task': 'dmc_run', 'count': '1 in ..', 'rate': '0.5 in ..'},
+        presets={'own': {'beneath': 'own', 'count': 2}, 'fast': {'rate': 3.0}})
+    config = schema.config(['fast'])
+    own = config.update({'task': 'own_x'})
+    assert (own.count, own.rate) == (2, 3.0)
+    assert own.update({'task': 'dmc_run'}) == config
+    said = schema.config(['fast'], {'count': 5}).update({'task': 'own_x'})
+    assert said.count == 5
+    # What a run has recorded stands for itself.
+    recorded = schema.complete(config.flat).update({'task': 'own_x'})
+    assert recorded.count == 1
+
   def test_joint_presets_have_no_name_of_their_own(self):
     schema = small(presets={'a': {}, 'b': {}, 'a+b': {'count': 4}})
     assert schema.names == ['a', 'b'] and set(schema.presets) == {
@@ -294,88 +323,6 @@ class TestOrigin:
   def test_from_the_command_line(self, schema):
     config = schema.parse(['--configs', 'dmc', 'debug', '--seed', '3'])
     assert config.presets == ('dmc', 'debug') and config.agent == 'dreamerv1'
-
-  def test_saved(self, schema, tmp_path):
-    path = tmp_path / 'config.yaml'
-    for presets in (['dmc', 'debug'], []):
-      schema.config(presets).save(path)
-      assert path.read_text().startswith('agent: dreamerv1\npresets:')
-      assert schema.read(path).presets == tuple(presets)
-
-  def test_older_files_do_not_say(self, schema, tmp_path):
-    path = tmp_path / 'config.yaml'
-    schema.config(['debug']).save(path)
-    text = path.read_text()
-    path.write_text(text[text.index('logdir'):])
-    config = schema.read(path)
-    assert config == schema.config(['debug']) and config.presets is None
-    config.update({'seed': 4}).save(path)
-    assert schema.read(path).presets is None
-
-  @pytest.mark.parametrize('old, new, wanted', [
-      ('dreamerv1', 'dreamerv2', "agent: is 'dreamerv2', not dreamerv1"),
-      ('dreamerv1', '[1]', 'agent: [1] is no name'),
-      ('- debug', '- 5', 'presets: [5] is no list of names'),
-      ('\n- debug', ' debug', "presets: 'debug' is no list of names")])
-  def test_damage(self, schema, tmp_path, old, new, wanted):
-    path = tmp_path / 'config.yaml'
-    schema.config(['debug']).save(path)
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new, 1))
-    assert wanted in error(schema.read, path)
-
-
-class TestSaved:
-
-  def test_round_trip(self, schema, tmp_path):
-    path = tmp_path / 'sub' / 'config.yaml'
-    for preset in schema.names:
-      config = schema.config([preset], {'logdir': '5', 'task': 'a: "b" #é'})
-      config.save(path)
-      assert schema.read(path) == config
-      assert list(schema.read(path).flat) == list(schema.defaults.flat)
-    assert [x.name for x in path.parent.iterdir()] == ['config.yaml']
-
-  def test_refused_folder(self, schema, tmp_path):
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='file'):
-      schema.defaults.save(tmp_path / 'file' / 'config.yaml')
-
-  @pytest.mark.parametrize('damage, wanted', [
-      (lambda x: x[:x.index('\nkl:')], 'missing key kl.scale'),
-      (lambda x: '', 'no mapping'),
-      (lambda x: '- 1', 'no mapping'),
-      (lambda x: 'a: [', 'no valid YAML in line'),
-      (lambda x: x + 'seed: 4\n', 'no valid YAML'),
-      (lambda x: '\0' * 100, 'no valid YAML'),
-      (lambda x: x.replace('seed: 0', 'seed: -1'), 'seed: -1'),
-      (lambda x: x.replace('seed: 0', 'sead: 0'), 'did you mean seed?'),
-      (lambda x: x.replace('seed: 0', ''), 'missing key seed'),
-      (lambda x: x.replace('seed: 0', 'seed:'), 'seed: None'),
-      (lambda x: x.replace('seed: 0', 'seed: {a: 1}'), 'seed.a'),
-      (lambda x: x.replace('seed: 0', '1: 2'), 'key 1 is no text'),
-      (lambda x: x + 'x: !!python/object:os.system {}\n', 'no valid YAML'),
-      (lambda x: x + 'x: &a {b: *a}\n', 'too deep')])
-  def test_damage(self, schema, tmp_path, damage, wanted):
-    path = tmp_path / 'config.yaml'
-    schema.defaults.save(path)
-    path.write_text(damage(path.read_text()))
-    text = error(schema.read, path)
-    assert str(path) in text and text.count(str(path)) == 1 and wanted in text
-
-  def test_missing_and_binary(self, schema, tmp_path):
-    assert 'No such file' in error(schema.read, tmp_path / 'none.yaml')
-    assert 'cannot read' in error(schema.read, tmp_path)
-    (tmp_path / 'x').write_bytes(b'\xff\xfe\x00\x80')
-    assert 'no valid YAML' in error(schema.read, tmp_path / 'x')
-
-  def test_cut_anywhere(self, schema, tmp_path):
-    path = tmp_path / 'config.yaml'
-    schema.defaults.save(path)
-    text = path.read_text()
-    for length in range(0, len(text) - 8, 97):
-      path.write_text(text[:length])
-      error(schema.read, path)
 
 
 class TestSchema:

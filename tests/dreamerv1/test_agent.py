@@ -22,7 +22,7 @@ class TestSizes:
 
   def test_parameters_of_the_release(self):
     import dreamerv1
-    config = dreamerv1.configure(['released'])
+    config = dreamerv1.schema().config(['released'])
     agent = Agent(config, {'image': Space((64, 64, 3), np.uint8)},
                   ActionSpace('continuous', 6))
     count = lambda module: sum(

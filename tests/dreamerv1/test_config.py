@@ -161,7 +161,8 @@ for group, name in OPT.items():
 # Settings of the schedule, the data and the environment; `unroll` and
 # `threads` change speed only.
 ELSEWHERE = re.compile(
-    r'(logdir|task|steps|threads|unroll|action_repeat|time_limit|prefill(_end)?|'
+    r'(logdir|task|steps|threads|unroll|action_repeat|time_limit|image_key|'
+    r'prefill(_end)?|'
     r'pretrain_updates|train_every|train_updates|eval_every|eval_episodes|'
     r'log_every|save_every|video_every|batch_size|batch_length|'
     r'(envs|atari|dmc|dmlab|replay)\..*)$')

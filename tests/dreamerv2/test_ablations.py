@@ -204,8 +204,8 @@ def test_preset(row):
 def test_sizes(preset):
   from dreamerv2.agent import Agent
   agent = Agent(
-      dreamerv2.configure([preset]), {'image': Space((64, 64, 3), 'uint8')},
-      ActionSpace('discrete', 3))
+      dreamerv2.schema().config([preset]),
+      {'image': Space((64, 64, 3), 'uint8')}, ActionSpace('discrete', 3))
   shapes = {key: tuple(x.shape) for key, x in agent.parameters.items()}
   assert {key: shapes[key] for key in SHAPES[preset]} == SHAPES[preset]
   deeper = {f'reward/dense{i}/kernel' for i in range(1, 6)} & set(shapes)

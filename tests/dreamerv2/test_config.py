@@ -237,8 +237,8 @@ for group, name in OPT.items():
 # Settings of the schedule, the data and the environment; `unroll` and
 # `threads` change speed only.
 ELSEWHERE = re.compile(
-    r'(logdir|task|steps|threads|unroll|images|action_repeat|time_limit|'
-    r'prefill|prefill_end|pretrain_updates|train_every|train_updates|'
+    r'(logdir|task|steps|threads|unroll|images|image_key|action_repeat|'
+    r'time_limit|prefill|prefill_end|pretrain_updates|train_every|train_updates|'
     r'eval_every|eval_episodes|log_every|save_every|video_every|batch_size|'
     r'batch_length|(envs|atari|dmc|replay)\..*)$')
 

@@ -18,11 +18,7 @@ from dreamer.log import logger as loggerlib
 from dreamer.log import terminal, video
 from dreamer.log.jsonlines import read_lines
 from dreamer.log.logger import Logger
-from tests.support import ROOT
-
-
-def lines(folder, name='metrics.jsonl'):
-  return [json.loads(x) for x in (folder / name).read_text().splitlines()]
+from tests.support import ROOT, lines
 
 
 def run(folder, first, last, initial=0, every=10):
@@ -191,6 +187,16 @@ class TestTensorBoard:
     found = {x.tag: x.simple_value for x in event.summary.value}
     assert found.pop('fps') > 0
     assert found == {'agent_steps': 5, 'updates': 1, 'loss/kl': 3}
+
+  def test_text(self, tmp_path, capsys):
+    with Logger(tmp_path, 1000, 20) as logger:
+      logger.text('environment', 'one\n  two')
+    event = events(tmp_path)[-1]
+    value, = event.summary.value
+    assert event.step == 20 and value.tag == 'environment'
+    assert value.metadata.plugin_data.plugin_name == 'text'
+    assert value.tensor.string_val == [b'    one\n      two']
+    assert 'one\n  two' in capsys.readouterr().err
 
   def test_written_at_each_write(self, tmp_path):
     logger = Logger(tmp_path, 1000)

@@ -388,7 +388,7 @@ def test_decoder_and_encoder_shapes():
 
 def test_gflop_of_the_full_size():
   """943 were counted for an update that forwards the value head twice."""
-  config = dreamerv1.configure(['released'])
+  config = dreamerv1.schema().config(['released'])
   value = 230 * 400 + 400 * 400 * 2 + 400
   twice = 2 * 50 * 50 * 15 * value / 1e9
   found = flops.update_gflop(config, 3, SIX)
@@ -397,7 +397,7 @@ def test_gflop_of_the_full_size():
 
 def test_gflop_of_other_objectives():
   def gflop(*presets):
-    return flops.update_gflop(dreamerv1.configure(presets), 3, SIX)
+    return flops.update_gflop(dreamerv1.schema().config(presets), 3, SIX)
   rows, mlp = 2 * 50 * 50 / 1e9, 300 * 300 * 2
   actor = 2 * 230 * 300 + 3 * (mlp + 300 * 12)
   step = 2 * (36 * 200 + 3 * 200 * 400 + 200 * 200 + 200 * 60)

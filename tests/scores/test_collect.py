@@ -7,13 +7,15 @@ import pytest
 from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from scores import __main__, binning, collect, folders, form, runs
+from scores import binning, collect, folders, form, runs
 from scores.folders import Folder
-from tests.support.scores_tools import TASK, evaluation, write_lines, write_run
-
-
-def run(*argv):
-  __main__.main(list(map(str, argv)))
+from tests.support.scores_tools import (
+    TASK,
+    evaluation,
+    run,
+    write_lines,
+    write_run,
+)
 
 
 class TestBinning:
@@ -330,7 +332,8 @@ class TestBadInput:
     import dreamerv1
     logdir = write_run(tmp_path / 'run', [(100, [1.0])])
     write_lines(logdir / 'scores.jsonl', [
-        evaluation(dreamerv1.configure(), 100, [x]) for x in (1.0, 2.0)])
+        evaluation(dreamerv1.schema().config(), 100, [x])
+        for x in (1.0, 2.0)])
     found = runs.of_folder(Folder(logdir))
     assert found.evaluations == [(100, [2.0])]
     assert 'step 100 occurs twice' in found.notes[0]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from scores import __main__, compare, references, runs, verdicts
-from tests.support.scores_tools import make_run, write_lines, write_run
+from scores import compare, references, runs, verdicts
+from tests.support.scores_tools import make_run, run, write_lines, write_run
 
 TASK, NAME = 'dummy_pixelpoint', 'dreamerv1/pixelpoint'
 MORE = {'every': 500, 'episodes': 1, 'time_limit': 100}
@@ -113,27 +113,26 @@ class TestMain:
       write_lines(logdir / 'metrics.jsonl', [
           {'step': step, 'agent_steps': step // 2, 'train/return': 50.0 + seed}
           for step in range(100, 10_001, 100)])
-    return [str(tmp_path / str(seed)) for seed in range(3)]
+    return [tmp_path / str(seed) for seed in range(3)]
 
   def test_both_kinds_of_returns(self, logdirs, capsys):
-    __main__.main(['compare', *logdirs, '--to', NAME])
+    run('compare', *logdirs, '--to', NAME)
     first, second = capsys.readouterr().out.split('\n\n\n')
     assert f'beside {NAME} (dreamer)' in first and 'Note: The ref' in first
     assert f'beside {NAME}_training (dreamer_training)' in second
     assert '51.0 [48.5, 53.5]' in second and 'presets' not in first
-    __main__.main(['compare', *logdirs, '--to', NAME, '--json'])
+    run('compare', *logdirs, '--to', NAME, '--json')
     result = json.loads(capsys.readouterr().out)
     assert len(result['budgets']) == len(result['training']['budgets']) == 10
 
   def test_training_returns_alone(self, logdirs, capsys):
-    __main__.main(
-        ['compare', *logdirs, '--to', NAME, '--returns', 'training'])
+    run('compare', *logdirs, '--to', NAME, '--returns', 'training')
     assert capsys.readouterr().out.count('Ours (dreamerv1)') == 1
 
   def test_collected_evaluations(self, logdirs, tmp_path, capsys):
     file = tmp_path / 'x.json'
-    __main__.main(['collect', *logdirs, '--out', str(file)])
+    run('collect', *logdirs, '--out', file)
     assert runs.load([file])[0].task == TASK
     assert len(json.loads(file.read_text())['runs'][0]['points']) == 10
-    __main__.main(['compare', str(file), '--to', NAME])
+    run('compare', file, '--to', NAME)
     assert capsys.readouterr().out.count('Ours (dreamerv1)') == 1

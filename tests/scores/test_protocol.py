@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-import pathlib
 import subprocess
 
 import pytest
@@ -14,12 +13,8 @@ from dreamer.envs import make_envs
 from dreamer.log.logger import Logger
 from dreamer.run import arguments, evaluate, protocol, training
 from dreamer.run.stop import Stop, Stopped
+from tests.support import lines
 from tests.support.fakes import FakeAgent, FakeInterface
-
-
-def lines(logdir, name='scores.jsonl'):
-  text = (pathlib.Path(logdir) / name).read_text()
-  return [json.loads(line) for line in text.splitlines()]
 
 
 def train(config, stop=None):
@@ -31,7 +26,7 @@ class TestRun:
   def test_every_evaluation_is_a_line(self, debug_config):
     config = debug_config(steps=700, eval_every=200, eval_episodes=2, seed=3)
     train(config)
-    rows = lines(config.logdir)
+    rows = lines(config.logdir, 'scores.jsonl')
     metrics = {row['step']: row for row in lines(
         config.logdir, 'metrics.jsonl') if 'eval/return' in row}
     assert [row['step'] for row in rows] == [200, 400, 600, 700]
@@ -53,7 +48,7 @@ class TestRun:
     line, _ = evaluate.evaluate_run(
         FakeInterface('fake'), make_envs,
         arguments.evaluation(config.logdir, episodes=1, seed=3))
-    scored = lines(config.logdir)[-1]
+    scored = lines(config.logdir, 'scores.jsonl')[-1]
     assert set(scored) <= set(line)
     for key in set(scored) - {'returns', 'lengths', 'protocol'}:
       assert line[key] == scored[key], key
@@ -63,7 +58,7 @@ class TestRun:
   def test_no_evaluations(self, debug_config):
     config = debug_config(eval_every=0)
     train(config)
-    assert lines(config.logdir) == []
+    assert lines(config.logdir, 'scores.jsonl') == []
 
   def test_resumed_run_has_each_line_once(self, debug_config):
     whole = debug_config(steps=600, eval_every=100, save_every=150)
@@ -84,7 +79,8 @@ class TestRun:
         break
       except Stopped:
         pass
-    assert lines(cut.logdir) == lines(whole.logdir)
+    assert lines(cut.logdir, 'scores.jsonl') == lines(
+        whole.logdir, 'scores.jsonl')
 
   def test_lines_after_the_checkpoint_are_moved_away(self, tmp_path):
     with Logger(tmp_path, 100) as logger:
@@ -92,7 +88,7 @@ class TestRun:
         logger.score(step, step, 0, [1.0])
     with Logger(tmp_path, 100, initial=20):
       pass
-    assert [x['step'] for x in lines(tmp_path)] == [10, 20]
+    assert [x['step'] for x in lines(tmp_path, 'scores.jsonl')] == [10, 20]
     moved = lines(tmp_path, 'scores.after_checkpoint.jsonl')
     assert [x['step'] for x in moved] == [30]
 
@@ -103,7 +99,8 @@ class TestRun:
       file.write('{"step": 20, "ret')
     with Logger(tmp_path, 100, initial=20):
       pass
-    assert [x['returns'] for x in lines(tmp_path)] == [[1.0, None]]
+    assert [x['returns'] for x in lines(tmp_path, 'scores.jsonl')] == [
+        [1.0, None]]
     assert 'scores.jsonl: 1 damaged line(s)' in capsys.readouterr().err
 
 
@@ -128,13 +125,22 @@ class TestDescribe:
     assert protocol.protocol(config)['suite'] == {}
 
   def test_presets_that_hold(self):
-    configure = dreamerv1.configure
+    configure = lambda presets=(), **keys: dreamerv1.schema().config(
+        presets, keys)
     assert protocol.presets(configure()) == []
     assert protocol.presets(configure(['dmc', 'paper'])) == []
     laptop = configure(['dmc', 'laptop'], steps=7, task='dmc_walker_run')
     assert protocol.presets(laptop) == ['laptop']
     assert 'laptop' not in protocol.presets(laptop.update({'horizon': 9}))
     assert protocol.presets(configure(['paper_code'])) == ['paper_code']
+
+  def test_own_environments(self):
+    schema = dreamerv1.schema()
+    for config in (dreamerv1.configure(),
+                   schema.config(overrides={'task': 'gym_A-v0'})):
+      assert protocol.presets(config) == ['own']
+    other = {**schema.presets['own'], 'task': 'crafter_reward'}
+    assert protocol.presets(schema.config(overrides=other)) == []
 
   def test_joint_presets(self):
     """`released` holds although a suite takes some of its values back."""
@@ -150,7 +156,7 @@ class TestDescribe:
 
   def test_hash(self):
     hash_of = protocol.config_hash
-    base = dreamerv1.configure()
+    base = dreamerv1.schema().config()
     for key, value in (('seed', 5), ('logdir', 'x'), ('steps', 9)):
       assert hash_of(base.update({key: value})) == hash_of(base)
     for key, value in (

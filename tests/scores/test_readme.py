@@ -9,7 +9,7 @@ from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from scores import __main__, readme, runs
-from tests.support.scores_tools import TASK, make_run, write_runs
+from tests.support.scores_tools import TASK, make_run, run, write_runs
 
 
 class TestReadme:
@@ -51,8 +51,8 @@ class TestReadme:
       ('atari_pong', 'dreamerv2', [], '19.6 at 199M'),
       ('minatar_breakout', 'dreamerv2', [], '-')])
   def test_paper(self, task, method, presets, text):
-    run = make_run(task, method=method)._replace(presets=presets)
-    assert readme._paper(run) == text
+    made = make_run(task, method=method)._replace(presets=presets)
+    assert readme._paper(made) == text
 
   def test_scores_file(self, ours):
     text = self.texts(ours)[ours / 'ours' / 'mine' / 'scores.json']
@@ -64,17 +64,17 @@ class TestReadme:
     monkeypatch.setattr(readme, 'OURS', ours / 'ours')
     monkeypatch.setattr(readme, 'README', ours / 'README.md')
     with pytest.raises(UserError, match='scores.json, README.md: not what'):
-      __main__.main(['readme', '--check'])
+      run('readme', '--check')
     assert 'old' in (ours / 'README.md').read_text()
-    __main__.main(['readme'])
+    run('readme')
     assert capsys.readouterr().out.count('\n') == 2
-    __main__.main(['readme', '--check'])
-    __main__.main(['readme'])
+    run('readme', '--check')
+    run('readme')
     assert capsys.readouterr().out == ''
     with open(ours / 'ours' / 'mine' / 'seed0' / 'eval.jsonl', 'a') as file:
       file.write('{"policy": "trained", "returns": [7, 8], "step": 9}\n')
     with pytest.raises(UserError, match='run.sh scores readme'):
-      __main__.main(['readme', '--check'])
+      run('readme', '--check')
 
   def test_without_marks(self, ours):
     (ours / 'README.md').write_text('nothing')
@@ -83,7 +83,7 @@ class TestReadme:
 
   def test_ours_is_up_to_date(self):
     """What CI checks: README and scores.json are what the runs give."""
-    __main__.main(['readme', '--check'])
+    run('readme', '--check')
 
   def test_our_file_is_a_reference(self, tmp_path, capsys):
     file = ROOT / 'scores' / 'ours' / 'dreamerv1_laptop' / 'scores.json'

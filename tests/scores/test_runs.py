@@ -5,8 +5,8 @@ import os
 import pytest
 
 from dreamer.errors import UserError
-from scores import __main__, plot, references, runs
-from tests.support.scores_tools import TASK, write_lines, write_run
+from scores import plot, references, runs
+from tests.support.scores_tools import TASK, run, write_lines, write_run
 
 
 def where(*paths):
@@ -34,7 +34,7 @@ class TestLabels:
   def test_of_collected_files(self, tmp_path):
     one, two = machines(tmp_path)
     for logdir, name in ((one, 'one.json'), (two, 'two.json')):
-      __main__.main(['collect', str(logdir), '--out', str(tmp_path / name)])
+      run('collect', logdir, '--out', tmp_path / name)
     files = tmp_path / 'one.json', tmp_path / 'two.json'
     assert where(*files) == [f'{x.name}/runs/walker' for x in files]
     assert where(one, files[1]) == [
@@ -42,8 +42,7 @@ class TestLabels:
 
   def test_within_a_collected_file(self, tmp_path):
     """Files of older versions may have one label twice."""
-    __main__.main(['collect', *map(str, machines(tmp_path)), '--out',
-                   str(tmp_path / 'x')])
+    run('collect', *machines(tmp_path), '--out', tmp_path / 'x')
     text = (tmp_path / 'x').read_text()
     for machine in ('machine0/', 'machine1/'):
       text = text.replace(machine, '')
@@ -52,7 +51,7 @@ class TestLabels:
 
   def test_files_keep_them(self, tmp_path):
     logdirs = machines(tmp_path)
-    __main__.main(['collect', *map(str, logdirs), '--out', str(tmp_path / 'x')])
+    run('collect', *logdirs, '--out', tmp_path / 'x')
     assert where(tmp_path / 'x') == where(*logdirs)
     assert str(tmp_path) not in (tmp_path / 'x').read_text()
 
@@ -69,8 +68,8 @@ class TestIdentity:
   def test_home_is_expanded(self, tmp_path, monkeypatch):
     logdir, _ = machines(tmp_path)
     monkeypatch.setenv('HOME', str(tmp_path))
-    run, = runs.load(['~/machine0/runs/walker'])
-    assert run.folder.path == logdir.resolve()
+    found, = runs.load(['~/machine0/runs/walker'])
+    assert found.folder.path == logdir.resolve()
 
   def test_a_copy_of_a_run(self, tmp_path):
     write_run(tmp_path / 'a' / 'x', [(10, [1.0])])
@@ -107,17 +106,17 @@ class TestOrigin:
     write_lines(tmp_path / 'eval.jsonl', [{
         'agent': 'dreamerv2', 'task': TASK, 'seed': 4, 'policy': 'trained',
         'presets': ['dmc_vision'], 'step': 500, 'returns': [7.0, 8.0]}])
-    run, = runs.load([tmp_path])
-    assert (run.method, run.task, run.seed) == ('dreamerv2', TASK, 4)
-    assert run.presets == ['dmc_vision'] and run.reached == 500
+    found, = runs.load([tmp_path])
+    assert (found.method, found.task, found.seed) == ('dreamerv2', TASK, 4)
+    assert found.presets == ['dmc_vision'] and found.reached == 500
 
   def test_names_of_older_versions(self, tmp_path):
     write_lines(tmp_path / 'eval.jsonl', [{
         'agent': 'dreamerv2', 'task': TASK, 'seed': 100, 'run_seed': 4,
         'policy': 'trained', 'env_steps': 500, 'returns': [7.0]}])
-    run, = runs.load([tmp_path])
-    assert run.seed == 4 and run.reached == 500
-    assert run.final['trained']['eval_seed'] == 100
+    found, = runs.load([tmp_path])
+    assert found.seed == 4 and found.reached == 500
+    assert found.final['trained']['eval_seed'] == 100
 
   def test_reading_changes_no_file(self, tmp_path):
     logdir = write_run(tmp_path / 'a', [(10, [1.0])])
@@ -126,6 +125,6 @@ class TestOrigin:
     before = {x: (x.read_bytes(), x.stat().st_mtime_ns)
               for x in logdir.iterdir()}
     runs.load([logdir])
-    __main__.main(['collect', str(logdir), '--out', str(tmp_path / 'x')])
+    run('collect', logdir, '--out', tmp_path / 'x')
     assert before == {x: (x.read_bytes(), x.stat().st_mtime_ns)
                       for x in logdir.iterdir()}

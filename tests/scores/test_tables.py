@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
-from scores import __main__, atari, form, tables
+from scores import atari, form, tables
+from tests.support.scores_tools import TABLE_1, run
 
 FILES = sorted(path.stem for path in form.PUBLISHED.glob('*.csv')
                if path.stem not in ('sources', 'notes'))
-
-
-def run(*argv):
-  __main__.main(list(map(str, argv)))
 
 
 def cell(name, row, column):
@@ -70,10 +67,10 @@ class TestForm:
     assert all('1e9' in form.explain(x.note) for x in table_g
                if x.method in ('a3c', 'd4pg'))
     row, = (x for x in form.published('dreamerv2_ablations')
-            if x.value == 11.33)
+            if x.value == TABLE_1[1])
     assert form.explain(row.note).startswith('doubtful')
     row, = (x for x in form.published('dreamerv2_table_1')
-            if x.value == 11.33)
+            if x.value == TABLE_1[1])
     assert row.env_steps == 199_000_000 and '199M' in form.explain(row.note)
 
   def test_stopped_seeds_are_noted(self):
@@ -145,7 +142,7 @@ class TestRecomputed:
   def test_table_1_by_hand(self):
     """24 cells, typed from the paper."""
     printed = [
-        [2.15, 11.33, 0.44, 0.28], [2.64, 10.45, 0.43, 0.28],
+        list(TABLE_1), [2.64, 10.45, 0.43, 0.28],
         [1.29, 8.85, 0.21, 0.21], [1.47, 9.12, 0.17, 0.17],
         [1.09, 7.70, 0.15, 0.15], [0.65, 2.84, 0.12, 0.12]]
     found = [x[2] for x in tables.cells('table_1')]
@@ -172,7 +169,8 @@ class TestRecomputed:
   def test_wrong_alternatives(self):
     first, second = tables.alternatives().values()
     assert (round(first, 2), round(second, 2)) == (1.79, 42.26)
-    assert tables.wrong(first, 2.15, 2) and tables.wrong(second, 11.33, 2)
+    assert tables.wrong(first, TABLE_1[0], 2)
+    assert tables.wrong(second, TABLE_1[1], 2)
 
   def test_without_carrying_forward_it_fails(self):
     rows = [x for x in form.published('dreamerv2_released_seeds')
@@ -228,7 +226,7 @@ class TestMain:
     run('tables', 'table_1', '--markdown')
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith('| agent | Gamer median |')
-    assert lines[2] == '| DreamerV2 | 2.15 | 11.33 | 0.44 | 0.28 |'
+    assert lines[2] == f'| DreamerV2 | {" | ".join(map(str, TABLE_1))} |'
 
   def test_unknown(self):
     with pytest.raises(UserError, match="unknown table 'table_h'; allowed: "):

@@ -15,7 +15,8 @@ SPACES = {'image': Space((64, 64, 3), 'uint8')}
 
 
 def make_config(presets=(), **overrides):
-  return dreamerv1.configure([*presets, 'debug'], **{**SIZES, **overrides})
+  schema = dreamerv1.schema()
+  return schema.config([*presets, 'debug'], {**SIZES, **overrides})
 
 
 def make_agent(kind='continuous', presets=(), noise=None, **overrides):

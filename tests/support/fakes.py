@@ -23,6 +23,8 @@ class FakeAgent:
   """
 
   batch_keys = 'image', 'action', 'reward', 'discount'
+  obs_keys = 'image',
+  learns_ends = True
 
   def __init__(self, config, obs_space, act_space, events=None,
                nan_from=math.inf, seconds=0):

@@ -90,7 +90,8 @@ class DMLab(base.Env):
 
   resets_per_process = 100
 
-  def __init__(self, name: str, actions: int = 9, level_cache: str = ''):
+  def __init__(
+      self, name: str, actions: int = 9, level_cache: str = '') -> None:
     self._moves = [np.array(MOVES[key], np.intc) for key in ACTIONS[actions]]
     self.act_space = spaces.ActionSpace('discrete', len(self._moves))
     self.obs_space = {'image': spaces.IMAGE}
@@ -100,17 +101,17 @@ class DMLab(base.Env):
     self._folder = TempFolder('dreamer_dmlab_')
     self._used = False
     try:
-      self._lab = self._new()  # tells now what is missing
-    except UserError:
+      self._lab: Any = self._new()
+    except RuntimeError as error:  # What is missing is told at once.
       self._folder.close()
-      raise
+      raise UserError(f'task=dmlab_{name}: {_why(name, error)}') from error
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     if seed is None:
-      seed = self._rng.integers(2 ** 31)
+      seed = int(self._rng.integers(2 ** 31))
     seed = int(seed) % 2 ** 31  # No other type will do.
     if self._used:
-      self._lab.close()
+      self._close_lab()
       self._lab = self._new()
     self._used = True
     self._lab.reset(seed=seed)
@@ -118,22 +119,25 @@ class DMLab(base.Env):
     self._running = True
     return base.first({})
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     reward = self._lab.step(self._moves[np.argmax(action)], num_steps=1)
     self._running = self._lab.is_running()
     return base.following({}, reward, last=not self._running)
 
-  def render(self):
+  def render(self) -> np.ndarray:
     if not self._running:
       return np.zeros(spaces.IMAGE.shape, np.uint8)
     return np.array(self._lab.observations()[IMAGE])
 
-  def close(self):
+  def close(self) -> None:
     """May be called again, unlike that of the module."""
+    self._close_lab()
+    self._folder.close()
+
+  def _close_lab(self):
     lab, self._lab = self._lab, None
     if lab is not None:
       lab.close()
-    self._folder.close()
 
 
 class LevelCache:
@@ -145,7 +149,7 @@ class LevelCache:
   What goes wrong with a file here only costs the time.
   """
 
-  def __init__(self, folder: str | os.PathLike):
+  def __init__(self, folder: str | os.PathLike) -> None:
     self._failed = 0
     self._folder = pathlib.Path(folder).expanduser()
     try:
@@ -178,7 +182,10 @@ class LevelCache:
 
 
 def _opener(name, level_cache):
-  """Returns a function that makes the module's environment of this level."""
+  """Returns a function that makes the module's environment of this level.
+
+  That raises RuntimeErrors, as the module does.
+  """
   task = f'dmlab_{name}'
   if name not in LEVELS:
     raise names.unknown('task', task, [f'dmlab_{other}' for other in LEVELS])
@@ -190,16 +197,9 @@ def _opener(name, level_cache):
   cache = LevelCache(level_cache) if level_cache else None
   # Without WARN it prints dozens of lines at each reset.
   config = {'width': str(SIZE), 'height': str(SIZE), 'logLevel': 'WARN'}
-
-  def new():
-    try:
-      return module.Lab(
-          f'{FOLDER}/{LEVELS[name]}', [IMAGE], config=config,
-          renderer='software', level_cache=cache)
-    except RuntimeError as error:
-      raise UserError(f'task={task}: {_why(name, error)}') from error
-
-  return new
+  return lambda: module.Lab(
+      f'{FOLDER}/{LEVELS[name]}', [IMAGE], config=config, renderer='software',
+      level_cache=cache)
 
 
 def _why(name, error):

@@ -52,7 +52,7 @@ def load(task: str) -> types.ModuleType:
       module = _import(spec)
       module.Lab  # noqa: B018 - a folder of that name has none
   except Exception as error:  # Whatever an import can raise.
-    where = spec.origin or list(spec.submodule_search_locations)[0]
+    where = spec.origin or ', '.join(spec.submodule_search_locations or ())
     if not _is_numpy(error):
       print(said.getvalue(), end='', file=sys.stderr)
     raise UserError(
@@ -82,6 +82,7 @@ def _extension(spec):
 def _load_extension(path):
   """By the name that the extension itself looks for in sys.modules."""
   spec = importlib.util.spec_from_file_location(NAME, path)
+  assert spec and spec.loader  # by the ending of its name
   module = importlib.util.module_from_spec(spec)
   sys.modules[NAME] = module
   try:

@@ -22,7 +22,7 @@ BLIND = 'preset vectors'
 def wrap(env: object, name: str, config, mode: str) -> UserEnv:
   """Adapts an object with the settings of a run."""
   return UserEnv(
-      env, name, config.get('image_key', ''), base.has_images(config, mode),
+      env, name, config.image_key, base.has_images(config, mode),
       BLIND if 'images' in config else '')
 
 
@@ -112,8 +112,7 @@ class UserEnv(base.Env):
     """What there is beside render, and what to do."""
     texts = [f'; observation {name} is no image: {why}'
              for name, why in self._selection.rejected.items()]
-    texts.append('; return a uint8 observation [H, W, 3], or make it with '
-                 "render_mode='rgb_array'")
+    texts.append('; or return a uint8 observation [H, W, 3]')
     if self._blind and self._selection.vectors:
       texts.append(f', or learn from vectors alone: {self._blind}')
     return ''.join(texts)

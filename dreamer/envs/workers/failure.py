@@ -27,7 +27,7 @@ class WorkerError(UserError):
       None where that is not known, as after a crash or a hang.
   """
 
-  def __init__(self, text: str, place: str | None = None):
+  def __init__(self, text: str, place: str | None = None) -> None:
     super().__init__(text)
     self.place = place
 
@@ -50,7 +50,8 @@ def _frame(error):
   frames = traceback.extract_tb(error.__traceback__)
   own = [x for x in frames if not x.filename.startswith(OURS)
          and not any(part in x.filename for part in LIBRARIES)]
-  return (own or frames or [None])[-1]
+  found = own or list(frames)
+  return found[-1] if found else None
 
 
 def _short(path):

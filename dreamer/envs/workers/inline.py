@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from dreamer import files
 from dreamer.envs.base import Env
 from dreamer.envs.workers.failure import WorkerError, describe
@@ -28,29 +30,30 @@ class InlineEnv(HalfCalls):
   """
 
   def __init__(
-      self, make: Callable[[], Env], name: str, shared: Any | None = None):
+      self, make: Callable[[], Env], name: str,
+      shared: Any | None = None) -> None:
     self._make = make
     self._name = name
     self._shared = shared
-    self._call = None
-    self._env = None
-    self._open()
+    self._call: tuple | None = None
+    self._env: Env | None = None
+    env = self._open()
     if shared is not None:
       self.shared_steps = _own_limit(shared)
-    self.obs_space = self._env.obs_space
-    self.act_space = self._env.act_space
-    self.opengl = self._env.opengl
+    self.obs_space = env.obs_space
+    self.act_space = env.act_space
+    self.opengl = env.opengl
 
-  def send_reset(self, seed=None):
+  def send_reset(self, seed: int | None = None) -> None:
     self._send('reset', seed)
 
-  def send_step(self, action):
+  def send_step(self, action: np.ndarray) -> None:
     self._send('step', action)
 
-  def send_replay(self, seed, actions):
+  def send_replay(self, seed: int, actions: np.ndarray) -> None:
     self._send('replay', seed, actions)
 
-  def receive(self):
+  def receive(self) -> dict[str, Any]:
     """Does what was sent and returns the observation."""
     assert self._call, 'receive() without send'
     (name, *args), self._call = self._call, None
@@ -59,6 +62,10 @@ class InlineEnv(HalfCalls):
     if self._shared is not None:
       self._own(name)
     return self._guarded(getattr(self._env, name), *args)
+
+  def about(self) -> dict:
+    """What to tell about the environment; see dreamer.envs.base.Env."""
+    return self._env.about()
 
   def restart(self) -> None:
     """Makes the environment anew; a user's object is only wrapped anew."""
@@ -77,6 +84,7 @@ class InlineEnv(HalfCalls):
 
   def _open(self):
     self._env = self._guarded(self._make)
+    return self._env
 
   def _guarded(self, function, *args):
     try:
@@ -108,4 +116,5 @@ def _own_limit(env):
   return min([x for x in limits if isinstance(x, (int, float))] or [math.inf])
 
 
-_OWNERS = weakref.WeakValueDictionary()
+_OWNERS: weakref.WeakValueDictionary[int, InlineEnv] = (
+    weakref.WeakValueDictionary())

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from typing import BinaryIO
+from typing import IO
 
 from dreamer.envs import gl
 from dreamer.files import ROOT
 
-SPAWNERS = {}
+SPAWNERS: dict[int, queue.SimpleQueue] = {}
 
 
 def spawn(fd: int) -> subprocess.Popen:
@@ -26,10 +26,10 @@ def spawn(fd: int) -> subprocess.Popen:
     OSError: the system refuses.
   """
   if os.getpid() not in SPAWNERS:  # Threads don't survive a fork.
-    jobs = queue.SimpleQueue()
+    jobs: queue.SimpleQueue = queue.SimpleQueue()
     threading.Thread(target=_spawner, args=(jobs,), daemon=True).start()
     SPAWNERS[os.getpid()] = jobs
-  answer = queue.SimpleQueue()
+  answer: queue.SimpleQueue = queue.SimpleQueue()
   SPAWNERS[os.getpid()].put((fd, answer))
   result = answer.get()
   if isinstance(result, OSError):
@@ -37,7 +37,7 @@ def spawn(fd: int) -> subprocess.Popen:
   return result
 
 
-def forward(stream: BinaryIO, tail: deque) -> threading.Thread:
+def forward(stream: IO[bytes], tail: deque) -> threading.Thread:
   """Returns a thread that copies lines to standard error and to `tail`."""
   thread = threading.Thread(
       target=_forward, args=(stream, tail), daemon=True)

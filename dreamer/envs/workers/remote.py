@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -35,15 +36,31 @@ class HalfCalls:
 
   shared_steps: float | None = None
 
-  def reset(self, seed=None):
+  def send_reset(self, seed: int | None = None) -> None:
+    """Starts an episode; with a seed it depends on nothing before."""
+    raise NotImplementedError
+
+  def send_step(self, action: np.ndarray) -> None:
+    """Makes one agent step with an action [A]."""
+    raise NotImplementedError
+
+  def send_replay(self, seed: int, actions: np.ndarray) -> None:
+    """Starts an episode and makes steps with actions [n, A]."""
+    raise NotImplementedError
+
+  def receive(self) -> dict[str, Any]:
+    """Waits for the observation that was asked for."""
+    raise NotImplementedError
+
+  def reset(self, seed: int | None = None) -> dict[str, Any]:
     self.send_reset(seed)
     return self.receive()
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict[str, Any]:
     self.send_step(action)
     return self.receive()
 
-  def replay(self, seed, actions):
+  def replay(self, seed: int, actions: np.ndarray) -> dict[str, Any]:
     self.send_replay(seed, actions)
     return self.receive()
 
@@ -69,40 +86,41 @@ class RemoteEnv(HalfCalls):
 
   def __init__(
       self, config: Section, mode: str = 'train', index: int = 0,
-      factory: str | None = None):
+      factory: str | None = None) -> None:
     self._config = config
     self._factory = factory
     self._mode = mode
     self._index = index
     self._name = f'{mode} environment {index} ({factory or config.task})'
-    self._process = None
-    self._spaces = None
+    self._process: subprocess.Popen | None = None
+    self._waiting = False
     self._most_resets = 0  # of one process; 0: any
     self.owner = os.getpid()
     self._start()
 
   @property
-  def obs_space(self):
-    return self._ready()[0]
+  def obs_space(self) -> dict[str, spaces.Space]:
+    self._ready()
+    return self._spaces[0]
 
   @property
-  def act_space(self):
-    return self._ready()[1]
+  def act_space(self) -> spaces.ActionSpace:
+    self._ready()
+    return self._spaces[1]
 
-  def send_reset(self, seed=None):
+  def send_reset(self, seed: int | None = None) -> None:
     self._renew()
     self._send('reset', seed=None if seed is None else int(seed))
 
-  def send_step(self, action):
+  def send_step(self, action: np.ndarray) -> None:
     self._send('step', {'action': action})
 
-  def send_replay(self, seed, actions):
+  def send_replay(self, seed: int, actions: np.ndarray) -> None:
     actions = np.asarray(actions, np.float32)
     self._renew()
     self._send('replay', {'actions': actions}, seed=int(seed))
 
-  def receive(self):
-    """Waits for the observation that was asked for."""
+  def receive(self) -> dict[str, Any]:
     assert self._waiting, 'receive() without send'
     self._waiting = False
     self._ready()
@@ -111,16 +129,24 @@ class RemoteEnv(HalfCalls):
     scalars = {key: arrays[key][()] for key in ('reward', 'discount')}
     return {**arrays, **scalars, **flags}
 
+  def about(self) -> dict:
+    """What to tell about the environment; see dreamer.envs.base.Env."""
+    self._ready()
+    self._send('about')
+    self._waiting = False
+    return self._answer('about')[1]['about']
+
   @property
-  def pid(self):
+  def pid(self) -> int:
+    assert self._process, f'{self._name} is closed'
     return self._process.pid
 
-  def restart(self):
+  def restart(self) -> None:
     """Replaces the worker by a fresh one."""
     self._kill()
     self._start()
 
-  def close(self):
+  def close(self) -> None:
     """Lets the environment close itself; kills it if it takes long."""
     if self._process is None:
       return
@@ -139,16 +165,17 @@ class RemoteEnv(HalfCalls):
     self._waiting = False
     self._resets = 0
     self._is_ready = False
-    self._failure = None
-    self._tail = collections.deque(maxlen=TAIL_LINES)
+    self._failure: UserError | None = None
+    self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
     self._socket, theirs = socket.socketpair()
     with theirs:
       try:
-        self._process = process.spawn(theirs.fileno())
+        self._process = started = process.spawn(theirs.fileno())
       except OSError as error:
         self._failure = WorkerError(f'{self._name} cannot start: {error}')
         raise self._failure from error
-    self._printer = process.forward(self._process.stdout, self._tail)
+    assert started.stdout
+    self._printer = process.forward(started.stdout, self._tail)
     self._remember()
     self._write(
         'make', config=_plain(self._config), mode=self._mode,
@@ -166,10 +193,9 @@ class RemoteEnv(HalfCalls):
       meta = self._answer('spaces')[1]
       obs = {k: spaces.Space.read(v) for k, v in meta['obs'].items()}
       act = spaces.ActionSpace(*meta['act'])
-      self._spaces = (obs, act)
+      self._spaces = obs, act
       self._most_resets = meta['resets']
       self._is_ready = True
-    return self._spaces
 
   def _send(self, kind, arrays=None, **meta):
     assert not self._waiting, 'receive() the last answer first'
@@ -218,10 +244,10 @@ class RemoteEnv(HalfCalls):
     return self._failure
 
   def _crash(self):
-    try:
+    assert self._process
+    code: int | str = 'unknown'
+    with contextlib.suppress(subprocess.TimeoutExpired):
       code = self._process.wait(CLOSE_SECONDS)
-    except subprocess.TimeoutExpired:
-      code = 'unknown'
     self._printer.join(1.0)
     words = ' | '.join(self._tail) or 'it printed nothing'
     how = f'signal {-code}' if isinstance(code, int) and code < 0 else (
@@ -232,10 +258,9 @@ class RemoteEnv(HalfCalls):
     self._write('close')
 
   def _finish(self):
-    try:
+    assert self._process
+    with contextlib.suppress(subprocess.TimeoutExpired):
       self._process.wait(CLOSE_SECONDS)
-    except subprocess.TimeoutExpired:
-      pass
     self._kill()
 
   def _kill(self):
@@ -251,7 +276,7 @@ class RemoteEnv(HalfCalls):
     _LIVE.discard(self)
 
 
-_LIVE = weakref.WeakSet()
+_LIVE: weakref.WeakSet[RemoteEnv] = weakref.WeakSet()
 
 
 def _close_all():

@@ -11,7 +11,7 @@ import tempfile
 try:
   import fcntl
 except ImportError:  # not on Windows
-  fcntl = None
+  fcntl = None  # type: ignore[assignment]
 
 
 class TempFolder:
@@ -25,16 +25,16 @@ class TempFolder:
     prefix: Begins the names of all such folders.
   """
 
-  def __init__(self, prefix: str):
+  def __init__(self, prefix: str) -> None:
     base = pathlib.Path(tempfile.gettempdir())
     _remove_abandoned(base, prefix)
     # Renamed only when it is locked: nobody may take it for abandoned.
     new = pathlib.Path(tempfile.mkdtemp(prefix=f'.{prefix}', dir=base))
     self._handle = _lock(new)
     self.path = new.rename(new.with_name(new.name[1:]))
-    self._before = {
+    self._before: dict[str, str | None] | None = {
         key: os.environ.get(key) for key in ('TMPDIR', 'TEST_TMPDIR')}
-    os.environ.update(dict.fromkeys(self._before, str(self.path)))
+    os.environ.update(TMPDIR=str(self.path), TEST_TMPDIR=str(self.path))
 
   def close(self) -> None:
     """May be called again."""

@@ -5,10 +5,15 @@ then the bytes of each array in the header's order. Nothing that arrives is
 ever executed or unpickled.
 """
 
+from __future__ import annotations
+
 import json
 import math
+import socket
 import struct
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +21,9 @@ KINDS = 'biuf'
 LENGTH = struct.Struct('<I')
 
 
-def send(sock, kind, arrays=None, **meta):
+def send(
+    sock: socket.socket, kind: str, arrays: Mapping[str, Any] | None = None,
+    **meta: Any) -> None:
   """Sends one message; `arrays` is a dict of name -> array or number."""
   arrays = {
       key: np.ascontiguousarray(value).reshape(np.shape(value))
@@ -24,13 +31,15 @@ def send(sock, kind, arrays=None, **meta):
   for key, value in arrays.items():
     assert value.dtype.kind in KINDS, (key, value.dtype)
   specs = [[k, v.dtype.str, v.shape] for k, v in arrays.items()]
-  header = json.dumps({'kind': kind, 'meta': meta, 'arrays': specs})
-  header = header.encode()
+  header = json.dumps(
+      {'kind': kind, 'meta': meta, 'arrays': specs}).encode()
   parts = [LENGTH.pack(len(header)), header]
   sock.sendall(b''.join(parts + [x.tobytes() for x in arrays.values()]))
 
 
-def receive(sock, timeout=None):
+def receive(
+    sock: socket.socket, timeout: float | None = None
+) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
   """Returns (kind, arrays, meta) of the next message.
 
   Raises:

@@ -17,6 +17,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 
 from dreamer import cli, files
 from dreamer.config.schema import Section
@@ -26,14 +29,16 @@ from dreamer.envs.workers.failure import describe
 from dreamer.errors import UserError
 
 PR_SET_PDEATHSIG = 1
+Arrays = dict[str, np.ndarray]
+Reply = tuple[str, dict[str, Any], dict[str, Any]]
 
 
 class Server:
   """Executes messages; every method returns the reply's kind and content."""
 
-  def __init__(self, sock: socket.socket):
+  def __init__(self, sock: socket.socket) -> None:
     self._sock = sock
-    self._env = None
+    self._env: Any = None
     self._name = 'environment'
 
   def serve(self) -> None:
@@ -68,32 +73,37 @@ class Server:
     except Exception as error:  # Whatever it raises: it is over.
       files.report(f'{self._name}: close() failed: {describe(error)[0]}')
 
-  def on_make(self, arrays, config, mode, index, factory, path, folder):
+  def on_make(
+      self, arrays: Arrays, config: dict, mode: str, index: int,
+      factory: str | None, path: list[str], folder: str) -> Reply:
     sys.path.extend(x for x in path if x not in sys.path)
     os.chdir(folder)
     self._name = f'{mode} environment {index} ({factory or config["task"]})'
-    factory = factory and load_factory(factory)
-    self._env = make_env(Section(config), mode, index, factory)
+    make = factory and load_factory(factory)
+    self._env = make_env(Section(config), mode, index, make)
     obs = {k: v.describe() for k, v in self._env.obs_space.items()}
     act = self._env.act_space
     return 'spaces', {}, {
         'obs': obs, 'act': [act.kind, act.dim],
         'resets': self._env.resets_per_process}
 
-  def on_reset(self, arrays, seed):
+  def on_reset(self, arrays: Arrays, seed: int | None) -> Reply:
     return 'obs', self._env.reset(seed), {}
 
-  def on_step(self, arrays):
+  def on_step(self, arrays: Arrays) -> Reply:
     return 'obs', self._env.step(arrays['action']), {}
 
-  def on_replay(self, arrays, seed):
+  def on_replay(self, arrays: Arrays, seed: int) -> Reply:
     return 'obs', self._env.replay(seed, arrays['actions']), {}
+
+  def on_about(self, arrays: Arrays) -> Reply:
+    return 'about', {}, {'about': self._env.about()}
 
 
 def load_factory(name: str) -> Callable:
   """Imports the callable that `module:function` names."""
   module, _, function = name.partition(':')
-  factory = importlib.import_module(module)
+  factory: Any = importlib.import_module(module)
   for part in function.split('.'):
     factory = getattr(factory, part)
   if 'tensorflow' in sys.modules:

@@ -562,6 +562,15 @@ def test_errors_of_opengl_name_the_remedy(monkeypatch):
   assert gl.remedy(KeyError('left_knee')) == ''
 
 
+@pytest.mark.skipif('DISPLAY' in os.environ, reason='glfw works here')
+def test_a_users_environment_that_can_not_render(make, monkeypatch):
+  monkeypatch.setenv('MUJOCO_GL', 'glfw')
+  with pytest.raises(UserError, match=(
+      'with MUJOCO_GL=glfw: python -m dreamer.envs.gl tells')) as info:
+    make(strange.cartpole).reset(0)
+  assert '\n' not in str(info.value)
+
+
 def test_gl_command_reports_a_backend_that_fails():
   result = subprocess.run(
       [sys.executable, '-m', 'dreamer.envs.gl'], cwd=ROOT,
@@ -678,7 +687,7 @@ def test_full_quality_equals_plain_rendering(
 
 QUALITY = '''
     import sys
-    from dreamer.envs import dmc
+    from dreamer.envs.suites import dmc
     def look(**quality):
       env = dmc.DMC('walker_walk', **quality)
       env.reset(0)
