@@ -23,6 +23,8 @@ usage: ./run.sh [COMMAND ...]
   audit ...        every hyperparameter beside the paper's and the releases';
                    configs and runs compared: ./run.sh audit --help
   bench ...        speed and memory of updates, environments and replay
+  export AGENT ... the compiled train and policy steps, for machines without
+                   TensorFlow: ./run.sh export --help
   parity ...       compare with the golden numbers of the released code
   test [--all] ... pytest; --all also runs what takes minutes
   help             this text
@@ -157,10 +159,11 @@ case $command in
   train | eval) agent_main "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
+  export) run_module dreamer.bench.export "$@" ;;
   parity) run_module tests.parity "$@" ;;
   scores) run_module scores "$@" ;;
   test) run_tests "$@" ;;
   help | -h | --help) usage ;;
   *) fail "unknown command '$command'; commands: setup train eval report" \
-    'scores audit bench parity test help (none: the laptop run)' ;;
+    'scores audit bench export parity test help (none: the laptop run)' ;;
 esac

@@ -5,48 +5,49 @@
 DIR is what `./run.sh export` wrote. Of this project nothing is imported.
 """
 
+from __future__ import annotations
+
 import json
 import pathlib
 import sys
 
-import jax
 import numpy as np
-from jax._src.lib import xla_client
 
 
 class Policy:
-  """policy(obs) -> action of one environment; it remembers its own state."""
+  """policy(obs, is_first) -> action; it remembers its own state."""
 
-  def __init__(self, folder, name='policy_eval'):
+  def __init__(self, folder: str, name: str = 'policy_eval') -> None:
+    import jax  # No requirement of this project.
+    from jax._src.lib import xla_client  # As above.
     jax.config.update('jax_enable_x64', True)  # Counters are int64.
-    folder, self.device = pathlib.Path(folder), jax.devices()[0]
-    content = json.loads((folder / 'program.json').read_text())
+    device, path = jax.devices()[0], pathlib.Path(folder)
+    self._put = lambda x: jax.device_put(x, device)
+    content = json.loads((path / 'program.json').read_text())
     self.spec, self.obs_space = content['programs'][name], content['obs_space']
-    stored = np.load(folder / 'state.npz', allow_pickle=False)
-    self.variables = {key: self.put(stored[key] if key in stored.files else (
+    stored = np.load(path / 'state.npz', allow_pickle=False)
+    self.variables = {key: self._put(stored[key] if key in stored.files else (
         np.zeros(*content['state'][key]))) for key in self.spec['reads']}
-    self.run = self.device.client.compile_and_load(
-        (folder / f'{name}.stablehlo').read_text(),
-        xla_client.DeviceList((self.device,)), xla_client.CompileOptions())
-    self.values = {'amount': 0}  # of action noise
+    self._run = device.client.compile_and_load(
+        (path / f'{name}.stablehlo').read_text(),
+        xla_client.DeviceList((device,)), xla_client.CompileOptions())
+    self.values = dict(self.spec['defaults'])
     for key, shape, dtype in self.spec['inputs']:
       self.values.setdefault(key, np.zeros(shape, dtype))
 
-  def put(self, x):
-    return jax.device_put(x, self.device)
-
-  def __call__(self, obs, is_first):
-    """obs: dict of arrays as the environment gives them; is_first: bool."""
-    for key, x in {**obs, 'is_first': is_first}.items():
-      self.values.update({key: x, f'obs/{key}': x})
-    args = [self.put(np.asarray(self.values[key], dtype).reshape(shape))
+  def __call__(self, obs: dict, is_first: bool) -> np.ndarray:
+    """Action [A]; obs: arrays by name, as the environment gives them."""
+    seen = {**obs, 'is_first': is_first}
+    self.values.update({f'obs/{key}': x for key, x in seen.items()})
+    args = [self._put(np.asarray(self.values[key], dtype).reshape(shape))
             for key, shape, dtype in self.spec['inputs']]
     args += [self.variables[key] for key in self.spec['reads']]
-    results = [x[0] for x in self.run.execute_sharded(
+    results = [x[0] for x in self._run.execute_sharded(
         args).disassemble_into_single_device_arrays()]
-    outputs = [key for key, *_ in self.spec['outputs']]
-    self.variables.update(zip(self.spec['writes'], results[len(outputs):]))
-    state = dict(zip(outputs, map(np.asarray, results)))
+    names = [key for key, *_ in self.spec['outputs']]
+    self.variables.update(zip(
+        self.spec['writes'], results[len(names):], strict=True))
+    state = dict(zip(names, map(np.asarray, results), strict=False))
     self.values.update({f'state/{key}': x for key, x in state.items()})
     return state['action'][0]
 
@@ -54,6 +55,6 @@ class Policy:
 if __name__ == '__main__':
   policy, rng = Policy(sys.argv[1]), np.random.default_rng(0)
   for step in range(10):
-    seen = {key: rng.integers(0, 255, shape).astype(dtype)
-            for key, (shape, dtype) in policy.obs_space.items()}
-    print(step, policy(seen, is_first=step == 0))
+    example = {key: rng.integers(0, 255, shape).astype(dtype)
+               for key, (shape, dtype) in policy.obs_space.items()}
+    print(step, policy(example, is_first=step == 0))

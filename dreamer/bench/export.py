@@ -15,7 +15,8 @@ trained agent of a run. DIR then holds
 
 A program takes its inputs and then the variables that it reads; it returns its
 outputs and then the new values of the variables that it writes. So state can
-stay on the device. `dreamer.bench.jax_agent` runs such a folder with JAX.
+stay on the device. `dreamer.bench.jax_agent` runs such a folder with JAX, and
+`dreamer/bench/act.py` is an example that needs nothing else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, npz
+from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
 
@@ -44,6 +46,8 @@ STEPS = ('train', 'policy_train', 'policy_eval', 'report')
 def main(argv: list[str] | None = None) -> None:
   """Writes the programs of an agent; prints one line for each."""
   args, rest = _parser().parse_known_args(argv)
+  if args.envs < 1:
+    raise UserError(f'--envs: {args.envs} is not allowed; allowed: 1..')
   module = _agent(args.agent)
   arrays = None
   if args.logdir:
@@ -164,7 +168,9 @@ def _compile(function, args, variables):
   writes = {output - len(outputs): state[param - len(inputs)]
             for output, param in aliases.items()}
   assert sorted(writes) == list(range(len(writes))), aliases
+  given = {name: x for name, x in inputs if '/' not in name}
   return _portable(generate(stage='stablehlo')), {
+      'defaults': {name: x.numpy().item() for name, x in given.items()},
       'inputs': [[name, list(x.shape), x.dtype.name] for name, x in inputs],
       'reads': state, 'writes': [writes[i] for i in range(len(writes))],
       'outputs': [[name, list(x.shape), x.dtype.name] for name, x in outputs]}
@@ -214,11 +220,11 @@ def _named(name, nested):
 def _trained(module, logdir, rest):
   """Config and state of the agent of a run's newest checkpoint."""
   from dreamer.run.checkpoint import below  # Only for runs.
-  from dreamer.run.resume import checkpoints
+  from dreamer.run.resume import checkpoints  # As above.
   if rest:
     raise UserError(f'{rest[0]}: the run in {logdir} has its settings already')
   logdir = pathlib.Path(logdir).expanduser()
-  config = module.schema().read(logdir / 'config.yaml')
+  config = agents.read(logdir)
   found = checkpoints(logdir).load()
   if found is None:
     raise UserError(f'logdir={logdir}: no checkpoint; train first')
@@ -232,7 +238,7 @@ def _parser():
   parser = cli.Parser(
       prog=_PROG, description=__doc__.split('\n')[0],
       formatter_class=argparse.RawDescriptionHelpFormatter, epilog=__doc__)
-  parser.add_argument('agent', choices=('dreamerv1', 'dreamerv2'))
+  parser.add_argument('agent', choices=agents.AGENTS)
   parser.add_argument('--out', required=True, metavar='DIR')
   parser.add_argument('--logdir', help='a run whose trained agent is exported')
   parser.add_argument('--envs', type=int, default=1, metavar='N',

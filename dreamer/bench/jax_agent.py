@@ -10,10 +10,12 @@ the same loop, replay, environments, logs and checkpoints train it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import pathlib
 import sys
 import time
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +29,10 @@ from dreamer.errors import UserError
 class Program:
   """One compiled function; variables go in and come out as device arrays."""
 
-  def __init__(self, device: Any, code: bytes, spec: Mapping[str, Any]):
+  def __init__(self, device: Any, code: bytes,
+               spec: Mapping[str, Any]) -> None:
     import jax  # Optional; only this class needs it.
-    from jax._src.lib import xla_client
+    from jax._src.lib import xla_client  # As above.
     self.device, self.spec = device, spec
     self._put = lambda x: jax.device_put(x, device)
     devices = xla_client.DeviceList((device,))
@@ -60,7 +63,7 @@ class JaxAgent:
   """The programs in a folder behind the calls that the agents have."""
 
   def __init__(self, folder: str | pathlib.Path, programs: Any = STEPS,
-               random: bool = False):
+               random: bool = False) -> None:
     """Compiles some of the programs; random: other weights, to time only."""
     import jax  # As in Program.
     jax.config.update('jax_enable_x64', True)  # Counters are int64.
@@ -69,7 +72,7 @@ class JaxAgent:
     self.device = jax.devices()[0]
     self.batch_keys = tuple(self.content['batch_keys'])
     self._put = lambda x: jax.device_put(x, self.device)
-    self._state = {}
+    self._state: dict[str, Any] = {}
     self.restore(self._first_state(None if random else folder / STATE))
     self.programs = {
         name: Program(self.device, (folder / f'{name}.stablehlo').read_bytes(),
@@ -81,7 +84,7 @@ class JaxAgent:
     state = {key: np.zeros(shape, dtype)
              for key, (shape, dtype) in self.content['state'].items()}
     if path is None:
-      return {key: rng.normal(0, 0.02, x.shape).astype(x.dtype) if (
+      return {key: np.asarray(rng.normal(0, 0.02, x.shape), x.dtype) if (
           key.endswith('kernel') and not key.startswith('opt/')) else x
               for key, x in state.items()}
     return {**state, **npz.read(path)}
@@ -98,8 +101,8 @@ class JaxAgent:
     name = f'policy_{mode}'
     if state is None:
       state = self.initial_state(name)
-    out = self._call(name, {
-        'state': state, 'obs': obs, 'env_steps': env_steps, **obs})
+    del env_steps  # No schedule of exploration is exported.
+    out = self._call(name, {'state': state, 'obs': obs})
     out = {key: np.asarray(x) for key, x in out.items()}
     return out['action'], out
 
@@ -125,21 +128,9 @@ class JaxAgent:
   def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
     self._state = {key: self._put(x) for key, x in arrays.items()}
 
-  def _exploration(self, name):
-    """Amount of action noise; schedules of it are computed in TensorFlow."""
-    config = self.content['config']
-    if name == 'policy_eval':
-      return config.get('expl.eval_amount', 0)
-    if config.get('expl.schedule', 'constant') != 'constant':
-      raise UserError(f'expl.schedule: {config["expl.schedule"]} is not '
-                      'exported; use constant')
-    return config.get('expl.amount', 0)
-
   def _call(self, name, values):
-    flat = _flatten(values)
     program = self.programs[name]
-    if 'amount' not in flat:
-      flat['amount'] = self._exploration(name)
+    flat = {**program.spec['defaults'], **_flatten(values)}
     missing = [x for x, *_ in program.spec['inputs'] if x not in flat]
     if missing:
       raise UserError(f'{name}: no value for {", ".join(missing)}')
@@ -189,23 +180,25 @@ def main(argv: list[str] | None = None) -> None:
 
 def train(folder: pathlib.Path, argv: list[str]) -> None:
   """Trains, or continues, in the config's logdir as the agents are trained."""
-  from dreamer.config.schema import Schema  # Not needed to act.
-  from dreamer.envs import make_envs
-  from dreamer.files import ROOT
-  from dreamer.run import training
-  from dreamer.run.stop import Stop
+  # Not needed to time or to act.
+  from dreamer.envs import make_envs  # As above.
+  from dreamer.run import training  # As above.
   content = read(folder)
-  name = content['agent']
-  schema = Schema.load(ROOT / 'configs' / f'{name}.yaml')
+  module = importlib.import_module(content['agent'])
   given = [f'--{key}={value}' for key, value in content['config'].items()]
-  config = schema.parse([*given, *argv])
-  with Stop() as stop:
-    training.train(config, name, lambda config, obs_space, act_space: _checked(
-        folder, obs_space, act_space), make_envs, stop)
+  make = lambda config, obs_space, act_space: _checked(
+      folder, config, obs_space, act_space)
+  agent = types.SimpleNamespace(
+      name=content['agent'], schema=module.schema, make_agent=make,
+      validate=module.validate)
+  training.main(agent, make_envs, [*given, *argv])
 
 
-def _checked(folder, obs_space, act_space):
-  """The agent of a folder, if it fits the environment's spaces."""
+def _checked(folder, config, obs_space, act_space):
+  """The agent of a folder, if it fits the run."""
+  if config.expl.get('schedule', 'constant') != 'constant':
+    raise UserError(f'expl.schedule: {config.expl.schedule} is computed '
+                    'outside of the exported programs; use constant')
   agent = JaxAgent(folder, ('train', 'policy_train', 'policy_eval'))
   ours = {key: [list(x.shape), str(np.dtype(x.dtype))]
           for key, x in obs_space.items()}
@@ -277,7 +270,7 @@ def _seconds(run):
 def _matmul_rate(dtype, size=8192):
   """TFLOP/s of the device's matrix product, best of ten."""
   import jax  # As in Program.
-  import jax.numpy as jnp
+  import jax.numpy as jnp  # As above.
   size = size if jax.default_backend() != 'cpu' else 1024
   keys = jax.random.split(jax.random.key(0))
   x, y = (jax.random.normal(key, (size, size), dtype) for key in keys)

@@ -1,0 +1,133 @@
+"""Programs for machines without TensorFlow, and the same bits under XLA."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamer import npz
+from dreamer.bench import export, jax_agent
+from dreamer.errors import UserError
+from dreamer.files import ROOT
+from tests.support import agent_tools, agent_tools_v2
+
+TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A tiny DreamerV1, exported, and the agent that it was."""
+  out = tmp_path_factory.mktemp('exported')
+  module = importlib.import_module('dreamerv1')
+  config = agent_tools.make_config(task='dummy_continuous')
+  sizes = export.export(module, config, out)
+  assert set(sizes) == {'state.npz', *(
+      f'{name}.stablehlo' for name in export.STEPS)}
+  return out
+
+
+def test_programs_say_what_goes_in_and_out(folder):
+  content = json.loads((folder / 'program.json').read_text())
+  config = agent_tools.make_config(task='dummy_continuous')
+  assert content['config'] == config.flat
+  train = content['programs']['train']
+  assert [name for name, *_ in train['inputs']] == [
+      f'batch/{key}' for key in sorted(content['batch_keys'])] + ['env_steps']
+  assert 'loss/model' in [name for name, *_ in train['outputs']]
+  assert 'counter/updates' in train['writes']
+  assert set(train['writes']) <= set(train['reads']) <= set(content['state'])
+  acts = content['programs']['policy_train']
+  assert ['state/action', [1, 2], 'float32'] in acts['inputs']
+  assert acts['defaults']['amount'] == pytest.approx(config.expl.amount)
+  assert content['programs']['policy_eval']['defaults']['amount'] == 0
+
+
+def test_programs_are_plain_stablehlo(folder):
+  for name in export.STEPS:
+    text = (folder / f'{name}.stablehlo').read_text()
+    assert 'stablehlo.convolution' in text
+    assert ' = mhlo.' not in text and '"mhlo.' not in text
+    assert 'loc(' not in text and str(ROOT) not in text
+
+
+def test_state_is_that_of_a_new_agent(folder):
+  config = agent_tools.make_config(task='dummy_continuous')
+  state = npz.read(folder / 'state.npz')
+  content = jax_agent.read(folder)
+  module = importlib.import_module('dreamerv1')
+  agent = module.make_agent(config, *export._spaces(config))
+  for key, value in agent.state().items():
+    shape, dtype = content['state'][key]
+    assert list(value.shape) == shape and value.dtype.name == dtype
+    stored = state.get(key, np.zeros(shape, dtype))
+    assert np.array_equal(stored, value), key
+
+
+@pytest.mark.parametrize('argv, wanted', [
+    (['dreamerv3', '--out', 'x'], 'dreamerv1'),
+    (['dreamerv1'], '--out'),
+    (['dreamerv1', '--out', 'x', '--envs', '0'], 'envs: 0'),
+    (['dreamerv1', '--out', 'x', '--logdir', 'none', '--steps', '3'], 'steps'),
+    (['dreamerv1', '--out', 'x', '--logdir', 'none'], 'none: ')])
+def test_mistakes_are_one_line(argv, wanted, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError) as info:
+    export.main(argv)
+  assert wanted in str(info.value) and '\n' not in str(info.value)
+
+
+def test_a_folder_without_programs(tmp_path):
+  with pytest.raises(UserError, match='no exported agent.*bench.export'):
+    jax_agent.read(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('agent', TOOLS)
+@pytest.mark.parametrize('kind', ['continuous', 'discrete'])
+def test_an_update_compiled_by_xla(agent, kind):
+  """The same draws and, to rounding, the same losses and parameters."""
+  tools, results = TOOLS[agent], []
+  for jit in (False, True):
+    learner = tools.make_agent(kind)
+    step = tf.function(learner._train_step, autograph=False, jit_compile=jit)
+    for seed in range(3):
+      batch = learner._inputs(tools.make_batch(kind, seed))
+      metrics = step(batch, tf.constant(0, tf.int64))
+    results.append({**{k: v.numpy() for k, v in metrics.items()},
+                    **learner.state()})
+  for key, value in results[0].items():
+    np.testing.assert_allclose(
+        value, results[1][key], rtol=1e-3, atol=1e-4, err_msg=key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('agent', TOOLS)
+def test_jax_learns_as_tensorflow(agent, tmp_path):
+  """Twenty updates and the actions after them; in a process of its own."""
+  if not importlib.util.find_spec('jax'):
+    pytest.skip('jax is not installed')
+  module, tools = importlib.import_module(agent), TOOLS[agent]
+  config = tools.make_config(task='dummy_continuous')
+  export.export(module, config, tmp_path / 'out')
+  learner = module.make_agent(config, *export._spaces(config))
+  batch = export._batch(config, export._spaces(config)[0], learner)
+  losses = [float(learner.train(batch)['loss/model']) for _ in range(20)]
+  code = (
+      'import sys, numpy as np\n'
+      'from dreamer.bench.jax_agent import JaxAgent\n'
+      'agent = JaxAgent(sys.argv[1], ("train",))\n'
+      'inputs = agent.content["programs"]["train"]["inputs"]\n'
+      'batch = {name[6:]: np.zeros(shape, dtype) for name, shape, dtype in '
+      'inputs if name.startswith("batch/")}\n'
+      'print([float(agent.train(batch)["loss/model"]) for _ in range(20)])\n'
+      'assert "tensorflow" not in sys.modules')
+  done = subprocess.run(
+      [sys.executable, '-c', code, str(tmp_path / 'out')], cwd=ROOT,
+      capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
+  np.testing.assert_allclose(
+      json.loads(done.stdout.splitlines()[-1]), losses, rtol=1e-4)
