@@ -40,8 +40,7 @@ ANNOTATED = tuple(f'dreamer.{x}' for x in (
 OPEN = {
     ('tests.parity.functions', 'tests.parity.__main__'),
     ('tests.dreamerv1.test_ablations', 'tests.run.test_loop'),
-    ('tests.dreamerv1.test_ablations', 'tests.run.test_resume'),
-    ('tests.dreamerv2.test_config', 'tests.dreamerv1.test_config')}
+    ('tests.dreamerv1.test_ablations', 'tests.run.test_resume')}
 
 
 class Import(typing.NamedTuple):
