@@ -8,6 +8,7 @@ import os
 import pathlib
 import typing
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from dreamer.run import arguments, identity, protocol, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver
+from dreamer.run.parts import Env, EvalPolicy, MakeEnvs, Named
 from dreamer.stats import confidence
 
 POLICIES = 'trained', 'untrained', 'random'
@@ -28,10 +30,10 @@ POLICIES = 'trained', 'untrained', 'random'
 class RandomEpisodes:
   """Uniform actions; those of episode k depend on the seed and k only."""
 
-  def __init__(self, act_space: ActionSpace, seed: int):
+  def __init__(self, act_space: ActionSpace, seed: int) -> None:
     self._act_space = act_space
     self._seed = [seed, zlib.crc32(b'random_policy')]
-    self._rngs = {}  # by number of the episode
+    self._rngs: dict[int, np.random.Generator] = {}  # by number of the episode
 
   def __call__(
       self, obs: dict, state: None, numbers: list[int]
@@ -46,13 +48,15 @@ class RandomEpisodes:
 class Result(typing.NamedTuple):
   """One evaluation: undiscounted returns, lengths in agent steps, a video."""
 
-  returns: list
-  lengths: list
-  video: np.ndarray  # uint8 [T, H, W, C] of the first episode, or None
+  returns: list[float]
+  lengths: list[int]
+  video: np.ndarray | None  # uint8 [T, H, W, C] of the first episode, or None
 
 
-def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
-             restarts=10):
+def evaluate(
+    policy: EvalPolicy, envs: Sequence[Env], act_space: ActionSpace, seed: int,
+    name: str, episodes: int, video: bool = False, restarts: int = 10
+) -> Result:
   """Runs exactly `episodes` episodes and returns a Result.
 
   How many each environment runs is fixed beforehand: the first ones to end
@@ -65,8 +69,8 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   """
   envs = envs[:episodes]
   quotas = [len(range(i, episodes, len(envs))) for i in range(len(envs))]
-  found = [[] for _ in envs]
-  frames = []
+  found: list[list] = [[] for _ in envs]
+  frames: list[np.ndarray] = []
 
   def on_episode(episode, index):
     total = float(episode['reward'].astype(np.float64).sum())
@@ -83,12 +87,12 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   return Result(returns, lengths, frames[0] if frames else None)
 
 
-def evaluate_run(agent, make_envs, wish, task=None):
+def evaluate_run(
+    agent: Named, make_envs: MakeEnvs, wish: Evaluation,
+    task: str | None = None) -> tuple[dict, Result]:
   """Evaluates the newest checkpoint of a run.
 
-  agent: a dreamer.run.interface.Interface. make_envs(config, mode, amount)
-  makes environments. wish: a dreamer.run.arguments.Evaluation. task: of
-  these environments, if they are a user's; by default the run's.
+  task: of the environments, if they are a user's; by default the run's.
   Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
   """
   config, arrays, meta = resume.load_run(
@@ -127,10 +131,11 @@ def keep(wish: Evaluation, line: dict) -> None:
 def save_video(wish: Evaluation, result: Result) -> None:
   """Writes the video where one with a path was asked for, or UserError."""
   if isinstance(wish.video, pathlib.Path):
+    assert result.video is not None  # Without images it was refused.
     write_gif(wish.video, result.video, fps=20)
 
 
-def main(agent, make_envs, argv):
+def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
   """The command line of an agent's evaluation; see `evaluate_run`.
 
   Prints one line of JSON and appends it to eval.jsonl in the logdir.
