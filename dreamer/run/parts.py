@@ -27,6 +27,8 @@ class Env(Protocol):
   @property
   def act_space(self) -> ActionSpace: ...
 
+  def about(self) -> dict: ...
+
   def reset(self, seed: int | None = None) -> dict: ...
 
   def send_reset(self, seed: int | None = None) -> None: ...
@@ -37,6 +39,8 @@ class Env(Protocol):
 
   def receive(self) -> dict: ...
 
+  def step(self, action: np.ndarray) -> dict: ...
+
   def restart(self) -> None: ...
 
   def close(self) -> None: ...
@@ -45,10 +49,19 @@ class Env(Protocol):
 class Agent(Protocol):
   """What learns and acts; its state is a flat dict of arrays.
 
-  batch_keys: the arrays that it learns from. updates: so far.
+  batch_keys: the arrays that it learns from; obs_keys: the observations among
+  them. learns_ends: whether ends are part of what it imagines. updates: so
+  far.
   """
 
-  batch_keys: Sequence[str]
+  @property
+  def batch_keys(self) -> Sequence[str]: ...
+
+  @property
+  def obs_keys(self) -> Sequence[str]: ...
+
+  @property
+  def learns_ends(self) -> bool: ...
 
   @property
   def updates(self) -> int: ...
