@@ -33,7 +33,7 @@ class Folder:
   Raises UserError where there is nothing, or nothing that can be read.
   """
 
-  def __init__(self, path: str | os.PathLike):
+  def __init__(self, path: str | os.PathLike) -> None:
     self.name = str(path)  # as given, for messages
     self.path = pathlib.Path(path).expanduser().resolve()
     if not self.path.is_dir():
@@ -68,12 +68,13 @@ class Folder:
 
   @property
   def task(self) -> str | None:
-    task = (self.config or {}).get('task', self._said('task'))
+    task = self._setting('task') or self._said('task')
     return task if isinstance(task, str) else None
 
   @property
   def seed(self) -> int | None:
-    return (self.config or {}).get('seed', self._said('seed'))
+    seed = self._setting('seed')
+    return self._said('seed') if seed is None else seed
 
   @functools.cached_property
   def presets(self) -> list[str]:
@@ -111,8 +112,12 @@ class Folder:
 
   @functools.cached_property
   def _schema(self) -> Schema | None:
-    known = self.agent in agents.AGENTS
-    return agents.schema(self.agent) if known else None
+    if self.agent is None or self.agent not in agents.AGENTS:
+      return None
+    return agents.schema(self.agent)
+
+  def _setting(self, key: str) -> Any:
+    return self.config.get(key) if self.config else None
 
   # Files
 
@@ -163,13 +168,14 @@ class Folder:
 
   def _check_unit(self) -> None:
     """Steps have to be environment steps: agent steps times action repeat."""
-    repeat = (self.config or {}).get('action_repeat')
+    repeat = self._setting('action_repeat')
     for file, lines in (
         ('metrics.jsonl', self._metrics), ('scores.jsonl', self._scores)):
       for number, line in lines:
         step, agent_steps = line.get('step'), line.get('agent_steps')
-        if None not in (step, agent_steps, repeat) and not (
-            is_number(agent_steps) and step == agent_steps * repeat):
+        if step is None or agent_steps is None or repeat is None:
+          continue
+        if not is_number(agent_steps) or step != agent_steps * repeat:
           self._fault(
               'run', file, f'line {number} has step {step} at {agent_steps} '
               f'agent steps and action_repeat {repeat}: steps have to be '
