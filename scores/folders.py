@@ -12,7 +12,7 @@ from dreamer.config import agents
 from dreamer.config.schema import Schema, Section
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import read_numbered
-from dreamer.run import protocol
+from dreamer.run import origin
 
 CUT = 'its last line was cut and is left out'
 RETURNS = ('evaluation', 'training')
@@ -81,14 +81,14 @@ class Folder:
     """Those that hold; of runs that don't say it, by their settings."""
     names = self._said('presets')
     if names is None and self._schema and self.config:
-      return protocol.presets(self.config, self._schema)
+      return origin.presets(self.config, self._schema)
     return names or []
 
   @functools.cached_property
   def hash(self) -> str:
     """Of all settings that the seeds of one experiment share; or ''."""
     if self.config and self._schema:
-      return protocol.config_hash(self.config, self._schema)
+      return origin.config_hash(self.config, self._schema)
     return self._said('config') or ''
 
   @functools.cached_property
@@ -96,7 +96,7 @@ class Folder:
     """How its evaluations were measured; {}: not known."""
     if self._scores or not self.config:
       return dict(self._said('protocol') or {})
-    return protocol.protocol(self.config)
+    return origin.protocol(self.config)
 
   @property
   def commits(self) -> list[str]:
@@ -212,9 +212,9 @@ class Folder:
     found: dict = {}
     for number, line in self._evals:
       where, policy = f'line {number}', line.get('policy')
-      if policy not in protocol.POLICIES:
+      if policy not in origin.POLICIES:
         self._fault('run', 'eval.jsonl', f'{where}: policy {policy!r} is not '
-                    f'allowed; allowed: {", ".join(protocol.POLICIES)}')
+                    f'allowed; allowed: {", ".join(origin.POLICIES)}')
         continue
       values = self._finite('run', 'eval.jsonl', line.get('returns'), where)
       if values and policy in found:

@@ -18,7 +18,7 @@ from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
-from dreamer.run import arguments, identity, protocol, resume
+from dreamer.run import arguments, identity, origin, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver
@@ -162,7 +162,7 @@ def _parse(name, argv):
   parser.add_argument('--logdir', required=True, help='folder of the run')
   parser.add_argument('--episodes', default=10)
   parser.add_argument(
-      '--policy', default='trained', help=', '.join(protocol.POLICIES))
+      '--policy', default='trained', help=', '.join(origin.POLICIES))
   parser.add_argument('--seed', default=0, help='of the episodes')
   parser.add_argument('--video', help='GIF of the first episode')
   parser.add_argument(
@@ -194,9 +194,9 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
 def _line(name, config, wish, counters, result, amount):
   """As a line of scores.jsonl, and what only an evaluation of its own has."""
   mean, low, high = confidence(result.returns)
-  origin = protocol.describe(config, name)
+  run = origin.describe(config, name)
   measured = {
-      **origin.pop('protocol'), 'episodes': len(result.returns),
+      **run.pop('protocol'), 'episodes': len(result.returns),
       'every': None, 'envs': amount}
   if wish.policy == 'random':
     measured.update(mode='random', noise=None)
@@ -204,7 +204,7 @@ def _line(name, config, wish, counters, result, amount):
       'step': counters['env_steps'], 'agent_steps': counters['agent_steps'],
       'updates': counters['updates'], 'returns': result.returns,
       'lengths': [x * config.action_repeat for x in result.lengths],
-      **origin, 'policy': wish.policy, 'eval_seed': wish.seed,
+      **run, 'policy': wish.policy, 'eval_seed': wish.seed,
       'episodes': len(result.returns), 'mean': mean,
       'low': low if math.isfinite(low) else None,
       'high': high if math.isfinite(high) else None, 'protocol': measured}

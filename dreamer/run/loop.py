@@ -37,7 +37,7 @@ from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.replay.replay import Replay
-from dreamer.run import protocol, resume
+from dreamer.run import origin, resume
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, Glue, RandomPolicy
 from dreamer.run.evaluate import evaluate
@@ -67,7 +67,7 @@ class Loop:
     self.random = RandomPolicy(self.act_space, config.seed)
     self.glue = Glue()
     self.checkpoints = resume.checkpoints(config.logdir)
-    self.origin = protocol.describe(config, name)  # of scores
+    self.origin = origin.describe(config, name)  # of scores
     self.when: dict[str, Any] = {
         'train': Every(config.train_every), 'eval': Every(config.eval_every),
         'video': Every(config.video_every), 'log': Every(config.log_every),

@@ -1,4 +1,7 @@
-"""How the scores of a run were measured: what a table needs beside returns."""
+"""Where scores come from: agent, presets, settings, commit, and the protocol.
+
+The protocol is how they were measured; a table needs all of it beside returns.
+"""
 
 from __future__ import annotations
 
