@@ -6,6 +6,16 @@
     dreamerv2.evaluate(make_my_env, 'runs/mine', episodes=10)
 """
 
+import importlib.util
+import os.path
+
+if (core := importlib.util.find_spec('dreamer')) and core.origin != (
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), 'dreamer',
+                 '__init__.py')):
+  raise ImportError(
+      f'{core.origin or "a folder"} hides the package dreamer, which '
+      f'{__name__} is made of; give it another name')
+
 from dreamer.run.interface import Interface
 from dreamerv2.checks import validate
 

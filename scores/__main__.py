@@ -1,6 +1,10 @@
 """Scores: the papers' tables, ours beside them. `./run.sh scores --help`."""
 
+from __future__ import annotations
+
+import argparse
 import importlib
+from collections.abc import Callable, Sequence
 
 from dreamer import cli
 
@@ -15,13 +19,13 @@ HELP = {
     'readme': "writes README's results, and scores.json, from scores/ours"}
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
   """Runs one of the commands."""
   args = parse(argv)
   importlib.import_module(f'scores.{args.command}').main(args)
 
 
-def parse(argv=None):
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   """Returns the arguments; prints and exits for --help."""
   parser = cli.Parser(prog='./run.sh scores', description=__doc__)
   commands = parser.add_subparsers(dest='command', required=True)
@@ -133,7 +137,7 @@ def _readme(parser):
       help='only says, and fails, where they are not up to date')
 
 
-def steps(text):
+def steps(text: str) -> int:
   """Returns a number of environment steps, also from 1e6."""
   return int(float(text))
 
@@ -146,7 +150,7 @@ def _runs(parser, nargs='+'):
       help='training: of the episodes that the agent learned from')
 
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, Callable] = {
     'tables': _tables, 'collect': _collect, 'compare': _compare,
     'plot': _plot, 'report': _report, 'matrix': _matrix,
     'readme': _readme}

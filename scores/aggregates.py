@@ -1,5 +1,9 @@
 """What is computed over all tasks of a suite."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
 from scores import atari
@@ -9,7 +13,7 @@ CONTROL = (
     'Mean return', 'Median return', 'IQM return', 'Optimality gap to 1000')
 
 
-def of(tasks):
+def of(tasks: Sequence[str]) -> list[Metric]:
   """Returns the Metrics for tasks; none where they share no scale."""
   if all(task in atari.column('random') for task in tasks):
     return _atari(tasks)

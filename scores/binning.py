@@ -9,7 +9,10 @@ first bin that ends at or after it. A run that stopped before keeps its last
 bin: it is carried forward, and said to be.
 """
 
+from __future__ import annotations
+
 import typing
+from collections.abc import Iterable, Sequence
 
 from dreamer.errors import UserError
 
@@ -22,12 +25,12 @@ class Rule(typing.NamedTuple):
   offset: int = 0
   last: int | None = None  # no later bin exists: it stands for later budgets
 
-  def edge(self, step):
+  def edge(self, step: int) -> int:
     """Returns where the bin of a step ends."""
     edge = self.offset + -(-(step - self.offset) // self.width) * self.width
     return min(edge, self.last or edge)
 
-  def text(self):
+  def text(self) -> str:
     start = f', from {self.offset:,} on' if self.offset else ''
     return f'{self.name}: bins of {self.width:,} environment steps{start}'
 
@@ -52,7 +55,7 @@ class Point(typing.NamedTuple):
   carried: int | None = None  # the edge it is carried forward from
 
 
-def default_rule(task, method):
+def default_rule(task: str, method: str) -> Rule:
   """Returns the rule of the paper that has the task."""
   if task.startswith('atari_'):
     return RULES['atari']
@@ -61,7 +64,7 @@ def default_rule(task, method):
   return RULES['dmc_vision' if method == 'dreamerv2' else 'table_g']
 
 
-def rule(text):
+def rule(text: str) -> Rule:
   """Returns the rule of a name, or one with a width in environment steps."""
   if text in RULES:
     return RULES[text]
@@ -76,12 +79,14 @@ def rule(text):
   return Rule(f'width_{width}', width)
 
 
-def points(evaluations, rule):
+def points(
+    evaluations: Iterable[tuple[int, Sequence[float]]],
+    rule: Rule) -> dict[int, Point]:
   """Returns the Points of all bins that hold an evaluation, by edge.
 
   evaluations: [(env steps, returns)].
   """
-  bins = {}
+  bins: dict = {}
   for step, returns in evaluations:
     edge = rule.offset + -(-(step - rule.offset) // rule.width) * rule.width
     bins.setdefault(edge, []).extend(returns)
@@ -89,7 +94,8 @@ def points(evaluations, rule):
           for edge, values in sorted(bins.items())}
 
 
-def at(points, rule, budget, reached):
+def at(points: dict[int, Point], rule: Rule, budget: int,
+       reached: int) -> Point | str:
   """Returns the Point at a budget, or a text that says why there is none.
 
   points: by edge. reached: the step the run came to.

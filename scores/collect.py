@@ -1,5 +1,8 @@
 """Runs -> one file: every evaluation, protocol, and scores in bins."""
 
+from __future__ import annotations
+
+import argparse
 import json
 import sys
 
@@ -7,7 +10,7 @@ from dreamer.files import atomic_write
 from scores import binning, form, runs
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
   """Writes the file, or prints it."""
   found = runs.load(args.runs, args.returns)
   content = collect(found, args.bin)
@@ -43,7 +46,7 @@ def _say(where, notes):
     print(f'note: {where}: {note}', file=sys.stderr)
 
 
-def collect(found, width=None):
+def collect(found: list[runs.Run], width: str | None = None) -> dict:
   """Returns the content of a file of scores as a dict.
 
   width: name of a rule, or environment steps; by default the rule of the
@@ -60,7 +63,7 @@ def collect(found, width=None):
   return {'format': runs.FORMAT, 'runs': content}
 
 
-def dumps(content):
+def dumps(content: dict) -> str:
   """Returns the file's text: JSON, a line per key of each run."""
   texts = ('{' + ',\n '.join(
       f'{json.dumps(key)}: {json.dumps(value, allow_nan=False)}'
@@ -69,15 +72,16 @@ def dumps(content):
   return f'{{"format": {head}, "runs": [\n' + ',\n'.join(texts) + '\n]}\n'
 
 
-def furthest(found):
+def furthest(found: list[runs.Run]) -> dict[str, int]:
   """Returns {task: the step that its longest run reached}."""
-  reached = {}
+  reached: dict = {}
   for run in found:
     reached[run.task] = max(run.reached, reached.get(run.task, 0))
   return reached
 
 
-def run_points(run, rule, until):
+def run_points(
+    run: runs.Run, rule: binning.Rule, until: int) -> list[binning.Point]:
   """Returns the Points of a run; carried forward where others go on."""
   points = binning.points(run.evaluations, rule)
   edges = range(rule.offset + rule.width, until + 1, rule.width)
@@ -87,7 +91,8 @@ def run_points(run, rule, until):
   return [point for point in found if isinstance(point, binning.Point)]
 
 
-def rows(found, width=None):
+def rows(
+    found: list[runs.Run], width: str | None = None) -> list[form.Row]:
   """Returns the scores of runs in the flat form."""
   reached = furthest(found)
   return [

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.run.protocol import EMULATOR
+from dreamer.run.origin import EMULATOR
 from scores import (
     aggregates,
     atari,
@@ -46,9 +46,10 @@ def main(args: argparse.Namespace) -> None:
         args.level, args.seed, args.budgets, args.allow, args.learned))
     collect.say_notes(found)
   if args.json:
-    result, *training = results
-    print(json.dumps({**result, **({'training': training[0]} if training else {
-    })}, indent=1, allow_nan=False))
+    first, *others = results
+    print(json.dumps(
+        {**first, 'training': others[0]} if others else first, indent=1,
+        allow_nan=False))
   else:
     print('\n\n\n'.join(map(verdicts.text, results)))
 
@@ -94,7 +95,7 @@ def compare(
 def _protocol(groups, reference, allow):
   """Returns lines about what differs; raises where nothing can be said."""
   first = next(iter(groups.values()))[0]
-  found = {}
+  found: dict = {}
   for task, group in groups.items():
     for run in group:
       for difference in _mismatches(
@@ -158,7 +159,8 @@ def _show(value):
 
 def _scores(groups, reference, budgets):
   """Returns {budget: {task: our Sample}} and lines about what is left out."""
-  scores, skipped = {}, []
+  scores: dict = {}
+  skipped = []
   for task, group in groups.items():
     known = reference.scores[task]
     furthest = max(run.reached for run in group)
@@ -181,7 +183,8 @@ def _sample(group, reference, budget):
   """Returns the Sample of a task's runs, or None, and what is left out."""
   rule = reference.rule or binning.default_rule(
       group[0].task, group[0].method)
-  points, missing, seeds = [], {}, []
+  missing: dict = {}
+  points, seeds = [], []
   for run in group:
     point = binning.at(
         binning.points(run.evaluations, rule), rule, budget, run.reached)

@@ -26,6 +26,7 @@ def draw(run: runs.Run) -> Figure:
   figure = Figure(figsize=(8, 4.5), dpi=150, layout='constrained')
   FigureCanvasAgg(figure)
   axes = figure.add_subplot()
+  assert run.folder is not None, run.where
   _curve(axes, run.folder.training, TRAIN, 'training episodes', 0.25)
   _curve(axes, run.folder.evaluations, EVAL, 'evaluation episodes', 0.6)
   for policy, color in (('random', RANDOM), ('untrained', UNTRAINED)):

@@ -12,7 +12,7 @@ from dreamer.config import agents
 from dreamer.config.schema import Schema, Section
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import read_numbered
-from dreamer.run import protocol
+from dreamer.run import origin
 
 CUT = 'its last line was cut and is left out'
 RETURNS = ('evaluation', 'training')
@@ -33,7 +33,7 @@ class Folder:
   Raises UserError where there is nothing, or nothing that can be read.
   """
 
-  def __init__(self, path: str | os.PathLike):
+  def __init__(self, path: str | os.PathLike) -> None:
     self.name = str(path)  # as given, for messages
     self.path = pathlib.Path(path).expanduser().resolve()
     if not self.path.is_dir():
@@ -68,26 +68,27 @@ class Folder:
 
   @property
   def task(self) -> str | None:
-    task = (self.config or {}).get('task', self._said('task'))
+    task = self._setting('task') or self._said('task')
     return task if isinstance(task, str) else None
 
   @property
   def seed(self) -> int | None:
-    return (self.config or {}).get('seed', self._said('seed'))
+    seed = self._setting('seed')
+    return self._said('seed') if seed is None else seed
 
   @functools.cached_property
   def presets(self) -> list[str]:
     """Those that hold; of runs that don't say it, by their settings."""
     names = self._said('presets')
     if names is None and self._schema and self.config:
-      return protocol.presets(self.config, self._schema)
+      return origin.presets(self.config, self._schema)
     return names or []
 
   @functools.cached_property
   def hash(self) -> str:
     """Of all settings that the seeds of one experiment share; or ''."""
     if self.config and self._schema:
-      return protocol.config_hash(self.config, self._schema)
+      return origin.config_hash(self.config, self._schema)
     return self._said('config') or ''
 
   @functools.cached_property
@@ -95,7 +96,7 @@ class Folder:
     """How its evaluations were measured; {}: not known."""
     if self._scores or not self.config:
       return dict(self._said('protocol') or {})
-    return protocol.protocol(self.config)
+    return origin.protocol(self.config)
 
   @property
   def commits(self) -> list[str]:
@@ -111,8 +112,12 @@ class Folder:
 
   @functools.cached_property
   def _schema(self) -> Schema | None:
-    known = self.agent in agents.AGENTS
-    return agents.schema(self.agent) if known else None
+    if self.agent is None or self.agent not in agents.AGENTS:
+      return None
+    return agents.schema(self.agent)
+
+  def _setting(self, key: str) -> Any:
+    return self.config.get(key) if self.config else None
 
   # Files
 
@@ -163,13 +168,14 @@ class Folder:
 
   def _check_unit(self) -> None:
     """Steps have to be environment steps: agent steps times action repeat."""
-    repeat = (self.config or {}).get('action_repeat')
+    repeat = self._setting('action_repeat')
     for file, lines in (
         ('metrics.jsonl', self._metrics), ('scores.jsonl', self._scores)):
       for number, line in lines:
         step, agent_steps = line.get('step'), line.get('agent_steps')
-        if None not in (step, agent_steps, repeat) and not (
-            is_number(agent_steps) and step == agent_steps * repeat):
+        if step is None or agent_steps is None or repeat is None:
+          continue
+        if not is_number(agent_steps) or step != agent_steps * repeat:
           self._fault(
               'run', file, f'line {number} has step {step} at {agent_steps} '
               f'agent steps and action_repeat {repeat}: steps have to be '
@@ -206,9 +212,9 @@ class Folder:
     found: dict = {}
     for number, line in self._evals:
       where, policy = f'line {number}', line.get('policy')
-      if policy not in protocol.POLICIES:
+      if policy not in origin.POLICIES:
         self._fault('run', 'eval.jsonl', f'{where}: policy {policy!r} is not '
-                    f'allowed; allowed: {", ".join(protocol.POLICIES)}')
+                    f'allowed; allowed: {", ".join(origin.POLICIES)}')
         continue
       values = self._finite('run', 'eval.jsonl', line.get('returns'), where)
       if values and policy in found:

@@ -13,12 +13,16 @@ Columns:
   note: a key of notes.csv, or `key:detail`; empty where nothing is doubtful.
 """
 
+from __future__ import annotations
+
 import csv
 import functools
 import io
 import math
+import os
 import pathlib
 import typing
+from collections.abc import Iterable
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write
@@ -40,14 +44,14 @@ class Row(typing.NamedTuple):
   note: str = ''
 
   @property
-  def carried(self):
+  def carried(self) -> int | None:
     """The step that a value is carried forward from, or None."""
     name, _, step = self.note.partition(':')
     return int(step) if name == 'carried' and step else None
 
 
 @functools.cache
-def published(name):
+def published(name: str) -> list[Row]:
   """Returns the rows of a file in scores/published, without its `.csv`."""
   rows = read(PUBLISHED / f'{name}.csv')
   for row in rows:
@@ -60,23 +64,23 @@ def published(name):
   return rows
 
 
-def sources():
+def sources() -> dict[str, str]:
   """Returns what the keys in the column `source` mean."""
   return _texts('sources')
 
 
-def notes():
+def notes() -> dict[str, str]:
   """Returns what the keys in the column `note` mean."""
   return _texts('notes')
 
 
-def explain(note):
+def explain(note: str) -> str:
   """Returns the text of a row's note."""
   name, _, detail = note.partition(':')
   return notes()[name] + (f' ({int(detail):,})' if detail else '')
 
 
-def read(path):
+def read(path: str | os.PathLike) -> list[Row]:
   """Returns the rows of a file. Raises UserError with the line at fault."""
   path = pathlib.Path(path)
   try:
@@ -91,13 +95,13 @@ def read(path):
           for number, line in enumerate(lines[1:], 2)]
 
 
-def write(path, rows):
+def write(path: str | os.PathLike, rows: Iterable[Row]) -> None:
   """Writes rows to a file, atomically."""
   with atomic_write(path, 'w') as file:
     file.write(text(rows))
 
 
-def text(rows):
+def text(rows: Iterable[Row]) -> str:
   """Returns rows as CSV."""
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')

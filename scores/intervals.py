@@ -72,7 +72,7 @@ def of_difference(
   known, to be exact. Seeds without any spread are taken to have the other's.
   """
   mean = ours.mean - reference.mean
-  if ours.n < LEAST_SEEDS:
+  if not ours.n or ours.n < LEAST_SEEDS:
     return Interval(mean, math.nan, math.nan), (
         f'intervals need {LEAST_SEEDS} seeds')
   ours, reference, assumed = _assume(ours, reference)

@@ -5,6 +5,9 @@ arithmetic of updates at TFLOPS, and agent steps at STEPS_PER_SECOND (acting,
 environment and rendering, while no update runs). Neither was measured.
 """
 
+from __future__ import annotations
+
+import argparse
 import functools
 import importlib
 import math
@@ -12,7 +15,9 @@ import pathlib
 import shlex
 import types
 import typing
+from collections.abc import Sequence
 
+from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.tables import number
 from scores import atari, form
@@ -36,10 +41,10 @@ class Job(typing.NamedTuple):
   keys: dict
 
   @property
-  def folder(self):
+  def folder(self) -> str:
     return f'{self.method}/{self.task}/seed{self.seed}'
 
-  def argv(self, root):
+  def argv(self, root: str) -> list[str]:
     """Returns the command behind `./run.sh train`."""
     keys = {'task': self.task, 'seed': self.seed, 'steps': self.steps,
             **self.keys, 'logdir': str(pathlib.Path(root) / self.folder)}
@@ -47,7 +52,7 @@ class Job(typing.NamedTuple):
         f'--{key}', str(value))]
     return [self.agent, '--configs', *self.presets, *options]
 
-  def command(self, root):
+  def command(self, root: str) -> str:
     return shlex.join(['./run.sh', 'train', *self.argv(root)])
 
 
@@ -184,7 +189,7 @@ EXPERIMENTS = {
         lambda: {'atari_montezuma_revenge': 200_000_000}, 6)}
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
   """Prints the commands, as a shell script with estimates in comments."""
   found = jobs(args.name, args.seeds, args.tasks, args.methods, args.profile)
   root = args.missing or args.logdir or f'runs/{args.name}'
@@ -199,7 +204,10 @@ def main(args):
       args.name, list(zip(found, states, strict=True)), root, rates)))
 
 
-def jobs(name, seeds=None, tasks=None, methods=None, profile=None):
+def jobs(
+    name: str, seeds: int | None = None, tasks: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    profile: str | None = None) -> list[Job]:
   """Returns the Jobs of a table or figure."""
   experiment = _experiment(name)
   known = {x.method: x for x in experiment.variants}
@@ -218,7 +226,8 @@ def jobs(name, seeds=None, tasks=None, methods=None, profile=None):
       and (not tasks or task in tasks)]
 
 
-def script(name, found, root, rates):
+def script(name: str, found: Sequence[tuple[Job, int]], root: str,
+           rates: dict) -> list[str]:
   """Returns the lines of a shell script.
 
   found: [(Job, environment steps it has already)]; finished ones are left
@@ -247,7 +256,7 @@ def script(name, found, root, rates):
   return lines
 
 
-def estimate(job, rates):
+def estimate(job: Job, rates: dict) -> Estimate:
   """Returns the Estimate of a whole run."""
   config = config_of(job)
   agent_steps = config.steps / config.action_repeat
@@ -262,12 +271,12 @@ def estimate(job, rates):
   return Estimate(seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
 
 
-def config_of(job):
+def config_of(job: Job) -> Config:
   """Returns the Config that the training command makes of a Job."""
   return _schema(job.agent).parse(job.argv('runs')[1:])
 
 
-def progress(job, root):
+def progress(job: Job, root: str) -> int:
   """Returns the environment steps that a run has done.
 
   Raises UserError where its folder holds another run.

@@ -147,7 +147,8 @@ def _inline(data, kind, name):
 
 def _videos(found):
   """The newest video of each name, of the first seeds."""
-  films, left, size = [], 0, 0
+  films: list = []
+  left = size = 0
   for run in found:
     for name, path in _newest(run.folder).items() if run.folder else ():
       data = path.read_bytes()
@@ -178,7 +179,9 @@ def _newest(folder):
 
 def _settings(found):
   """Audits: one for all runs that differ only in seed and task."""
-  audits, parts, experiments = {}, [], {}
+  audits: dict = {}
+  experiments: dict = {}
+  parts = []
   for run in found:
     known = experiments.setdefault((run.method, run.config), run)
     if known.folder is None:

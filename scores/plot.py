@@ -1,7 +1,12 @@
 """Figures in the papers' style: curves, bars, aggregates, ablations."""
 
+from __future__ import annotations
+
+import argparse
 import math
 import pathlib
+import typing
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,14 +15,18 @@ from dreamer.files import atomic_write
 from dreamer.log.tables import amount
 from scores import binning, collect, form, references, runs, series
 
+if typing.TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
 OURS = '#1f5fa8'
 COLORS = ('#2b8a4b', '#c2571a', '#8a6bb1', '#b8a12b', '#7a7a7a', '#a83250',
           '#3f9fa8', '#555555')
 STEPS = 'environment steps; {}: standard deviation over seeds'
 SUFFIXES = ('.png', '.svg', '.pdf')
+Groups = dict[str, list[runs.Run]]  # by task
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
   """Draws a figure into a file."""
   path = pathlib.Path(args.out)
   if path.suffix not in SUFFIXES:
@@ -36,7 +45,8 @@ def main(args):
   print(path)
 
 
-def draw(kind, found, reference):
+def draw(kind: str, found: list[runs.Run],
+         reference: references.Reference | None) -> Figure:
   """Returns a matplotlib Figure. found: Runs; reference: or None."""
   if kind == 'horizons':
     return horizons()
@@ -49,7 +59,8 @@ def draw(kind, found, reference):
               groups, reference, tasks)
 
 
-def curves(groups, reference, tasks):
+def curves(groups: Groups, reference: references.Reference | None,
+           tasks: Sequence[str]) -> Figure:
   """One panel per task: ours in blue, the reference in green."""
   figure, panels = _grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
@@ -68,7 +79,8 @@ def curves(groups, reference, tasks):
   return _legend(figure, panels, STEPS.format('shaded'))
 
 
-def bars(groups, reference, tasks):
+def bars(groups: Groups, reference: references.Reference | None,
+         tasks: Sequence[str]) -> Figure:
   """Bars per task and method, ours last: Figures 6 and 9."""
   if reference is None:
     raise UserError('bars: name a reference by --to')
@@ -84,11 +96,12 @@ def bars(groups, reference, tasks):
   return _small_bars(scores, tasks)
 
 
-def aggregate(groups, reference, tasks):
+def aggregate(groups: Groups, reference: references.Reference | None,
+              tasks: Sequence[str]) -> Figure:
   """Aggregates over tasks against steps, for the tasks of the runs."""
   metrics = series.normalizers(tasks)
   figure, panels = _grid(len(metrics))
-  lines = []
+  lines: list = []
   if reference is not None:
     lines.append((reference.method, COLORS[0], {
         task: series.of_reference(reference, task) for task in tasks}))
@@ -105,10 +118,11 @@ def aggregate(groups, reference, tasks):
   return _legend(figure, panels, 'environment steps; of means over seeds')
 
 
-def ablations(found, reference):
+def ablations(found: list[runs.Run],
+              reference: references.Reference | None) -> Figure:
   """Panels per task with one line per variant, ours dotted."""
   source = reference and references.SOURCES.get(reference.name)
-  if not source or not source.source.startswith('v1_fig'):
+  if not reference or not source or not source.source.startswith('v1_fig'):
     raise UserError('ablations: choose a figure by --to: dreamerv1/fig10, '
                     'fig11 or fig12')
   rows = [row for row in form.published(source.file)
@@ -131,14 +145,14 @@ def ablations(found, reference):
   return _legend(figure, panels, STEPS.format('bars'))
 
 
-def horizons():
+def horizons() -> Figure:
   """Figure 4: final return against the imagination horizon."""
   rows = [row for row in form.published('dreamerv1_figures')
           if row.source == 'v1_fig4']
   tasks = list(dict.fromkeys(row.task for row in rows))
   figure, panels = _grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
-    lines = {}
+    lines: dict = {}
     for row in rows:
       if row.task == task:
         method, horizon = row.method.split('_horizon_')
@@ -151,7 +165,7 @@ def horizons():
 
 
 def _our_variants(axes, found, source):
-  variants = {}
+  variants: dict = {}
   for run in found:
     variants.setdefault(' '.join(run.presets) or 'paper', []).append(run)
   for color, (name, group) in zip(
@@ -219,7 +233,7 @@ def _finish(axes, title):
 
 
 def _legend(figure, panels, note):
-  handles = {}
+  handles: dict = {}
   for axes in panels:
     found, labels = axes.get_legend_handles_labels()
     handles.update(zip(labels, found, strict=True))
@@ -305,7 +319,8 @@ def _last(points):
   return sample.mean, sample.std
 
 
-def final(group, reference):
+def final(group: list[runs.Run], reference: references.Reference
+          ) -> tuple[float, float] | None:
   """Our (score, std) at the reference's last budget, or None."""
   points = reference.scores[group[0].task]
   budget, rule = max(points), _rule(reference, group)

@@ -1,5 +1,10 @@
 """README's results and scores/ours/*/scores.json, from the runs kept there."""
 
+from __future__ import annotations
+
+import argparse
+import pathlib
+
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write, replace_section
 from dreamer.log.tables import Table, amount, interval, to_markdown
@@ -16,7 +21,7 @@ hardware and curves are in [scores/ours](scores/README.md);
 `./run.sh scores readme` wrote this table."""
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
   """Writes what is not up to date; with --check it only says so."""
   stale = [path for path, text in texts(OURS, README).items()
            if not path.exists() or path.read_text(encoding='utf-8') != text]
@@ -32,9 +37,11 @@ def main(args):
         print(path)
 
 
-def texts(ours, readme):
+def texts(ours: pathlib.Path, readme: pathlib.Path
+          ) -> dict[pathlib.Path, str]:
   """Returns {path: text} of all files that are made from the runs."""
-  found, folders = {}, {}
+  found: dict = {}
+  folders: dict = {}
   for folder in sorted({path.parent for path in ours.glob('*/seed*')}):
     folders[folder.name] = runs.load(sorted(folder.glob('seed*')))
     found[folder / 'scores.json'] = collect.dumps(collect.collect(
@@ -43,7 +50,7 @@ def texts(ours, readme):
   return found
 
 
-def section(folders):
+def section(folders: dict[str, list[runs.Run]]) -> str:
   """Returns the table of all runs that were evaluated after training."""
   rows = [
       [f'[{name}](scores/ours/{name})', run.task, str(run.seed),

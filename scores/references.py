@@ -199,7 +199,8 @@ def _points(name, method):
   return load(name, method).scores
 
 
-def load(name, method=None, width=None):
+def load(name: str, method: str | None = None,
+         width: str | None = None) -> Reference:
   """Returns the Reference of a name or a file. Raises UserError.
 
   method: of those that the source has; None: the paper's agent. width: see
@@ -229,7 +230,7 @@ def load(name, method=None, width=None):
       **source.more)
 
 
-def check_tasks(reference, tasks):
+def check_tasks(reference: Reference, tasks: Iterable[str]) -> None:
   """Raises UserError where the reference lacks a task."""
   missing = [task for task in tasks if task not in reference.scores]
   if missing:
@@ -255,8 +256,8 @@ def _binned(rows, rule):
   for row in rows:
     runs_of.setdefault((row.task, row.method, row.seed), []).append(row)
   return [
-      form.Row(*key, edge, point.value, n=point.episodes)
-      for key, episodes in runs_of.items()
+      form.Row(task, method, seed, edge, point.value, n=point.episodes)
+      for (task, method, seed), episodes in runs_of.items()
       for edge, point in binning.points(
           [(x.env_steps, [x.value]) for x in episodes], rule).items()
       if edge <= max(x.env_steps for x in episodes)]
@@ -264,7 +265,7 @@ def _binned(rows, rule):
 
 def _scores(name, rows):
   """Returns {task: {budget: Sample}} of rows of one method."""
-  found = {}
+  found: dict = {}
   for row in rows:
     if row.env_steps is None or row.task == 'dmc_mean':
       continue
@@ -327,7 +328,7 @@ def _of_runs(path, method, width):
   for task, group in groups.items():
     rule = binning.rule(width) if width else binning.default_rule(
         task, first.method)
-    edges = {}
+    edges: dict = {}
     for run in group:
       for point in collect.run_points(run, rule, reached[task]):
         edges.setdefault(point.edge, []).append((point, run.seed))

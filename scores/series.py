@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -64,7 +65,8 @@ def of_reference(
       (step, x.mean, x.std, x.n) for step, x in points.items()])
 
 
-def level(reference, task):
+def level(
+    reference: references.Reference, task: str) -> tuple[str, float] | None:
   """Returns (label, score) of a reference with a single budget, or None."""
   points = reference.scores.get(task, {})
   if len(points) != 1:
@@ -73,7 +75,9 @@ def level(reference, task):
   return f'{reference.method} at {amount(step)}', sample.mean
 
 
-def aggregate(curves, function):
+def aggregate(
+    curves: dict[str, Curve], function: Callable,
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns (steps, function of means [N, tasks]) where all tasks have one.
 
   curves: {task: Curve}.
@@ -87,14 +91,14 @@ def aggregate(curves, function):
   return np.array(common), function(np.array(means))
 
 
-def scale(tasks):
+def scale(tasks: Iterable[str]) -> bool:
   """Do scores of the tasks share a scale?"""
   return len({task.split('_')[0] for task in tasks}) == 1 and (
       next(iter(tasks)).startswith('dmc_')
       or all(task in atari.column('random') for task in tasks))
 
 
-def normalizers(tasks):
+def normalizers(tasks: Sequence[str]) -> dict[str, Callable]:
   """Returns {name: function of means [..., tasks]} for aggregate curves."""
   if not scale(tasks):
     raise UserError('aggregate: the tasks share no scale; draw control tasks '
@@ -106,7 +110,7 @@ def normalizers(tasks):
           'Median return': lambda x: np.median(x, -1)}
 
 
-def bars(reference, tasks):
+def bars(reference: references.Reference, tasks: Iterable[str]) -> dict:
   """Returns {method: {task: (score, std or None)}} of a reference's file.
 
   Only methods with one score per task: the columns of a table.
@@ -116,7 +120,7 @@ def bars(reference, tasks):
       'dreamerv1/table_g', 'dreamerv1/fig9', 'dreamerv2/table_k1'):
     return {}
   skip = ('human_gamer', 'human_record', 'human_gamer_release', 'dreamer_max')
-  found = {}
+  found: dict = {}
   for row in form.published(source.file):
     if (not source.source or row.source == source.source) and (
         row.task in tasks and row.method not in skip):

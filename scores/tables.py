@@ -1,5 +1,10 @@
 """The papers' tables, recomputed from the raw figures behind them."""
 
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
 import numpy as np
 
 from dreamer.errors import UserError
@@ -16,7 +21,7 @@ ALTERNATIVES = (
     "gamer mean, James Bond's human score as released (29.0)")
 
 
-def cells(name):
+def cells(name: str) -> list[tuple]:
   """Returns [(row, column, computed, printed, digits)] of a table.
 
   computed: from the raw figures, not rounded. printed: as in the paper.
@@ -25,12 +30,12 @@ def cells(name):
           'table_k1': _table_k1}[name]()
 
 
-def wrong(computed, printed, digits):
+def wrong(computed: float, printed: float, digits: int) -> bool:
   """Is a computed number not the printed one, to the printed digit?"""
   return _digits(computed, digits) != _digits(printed, digits)
 
 
-def alternatives():
+def alternatives() -> dict[str, float]:
   """Returns {what: number} for two ways that don't give Table 1."""
   raw, games = atari.released(), atari.games()
   means = raw.mean(0)
@@ -43,14 +48,14 @@ def alternatives():
       float(((means - random) / (shifted - random)).mean())), strict=True))
 
 
-def tables():
+def tables() -> dict[str, Callable[[], Table]]:
   """Returns {name: function that makes a Table}."""
   return {'table_g': _show_g, 'table_k1': _show_k1, 'table_1': _show_1,
           'table_2': _show_2, 'section_3_2': _show_counts,
           'figures': _show_figures}
 
 
-def main(args):
+def main(args: argparse.Namespace) -> None:
   """Prints tables by name; all, where no name is given."""
   known = tables()
   for name in args.names:
@@ -63,8 +68,9 @@ def main(args):
 def _table_g():
   rows = form.published('dreamerv1_table_g')
   printed = {row.method: row.value for row in rows if row.task == 'dmc_mean'}
-  values = {method: [row.value for row in rows if row.method == method
-                     and row.task != 'dmc_mean'] for method in printed}
+  values: dict = {
+      method: [row.value for row in rows if row.method == method
+               and row.task != 'dmc_mean'] for method in printed}
   return [('mean', method, float(np.mean(values[method])), score, 2)
           for method, score in printed.items()]
 
@@ -159,7 +165,7 @@ def _show_2():
 def _show_counts():
   rows = [row for row in form.published('dreamerv2_ablations')
           if row.source == 'v2_section_3_2']
-  found = {}
+  found: dict = {}
   for row in rows:
     found.setdefault(row.method, []).append(row.value)
   return Table(
@@ -201,7 +207,7 @@ def _verdicts(name):
 
 def _notes(rows):
   """Lines for what is doubtful: where, and why."""
-  found = {}
+  found: dict = {}
   for row in rows:
     if row.note:
       found.setdefault(row.note, []).append(f'{row.method} {row.task}')

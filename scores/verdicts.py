@@ -65,7 +65,7 @@ def _task_table(part):
 
 def _curve_tables(result):
   """A table for each task: its budgets, then what all together give."""
-  rows = {}
+  rows: dict = {}
   for part in result['budgets']:
     for row in part['tasks']:
       rows.setdefault(row['task'], []).append((f'{part["budget"]:,}', row))

@@ -1,4 +1,4 @@
-"""The protocol of an environment, inside and outside of its wrappers."""
+"""The interface of an environment, inside and outside of its wrappers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Env:
   `reset` and `step` return everything but the image, so that frames nobody
   sees (action repeat, replay) are never rendered; `render` returns the image
   of the present state. Rewards are Python floats here. The outer wrappers
-  (`Frames`, `Checks`) complete this to the protocol that agents see, which
+  (`Frames`, `Checks`) complete this to the interface that agents see, which
   adds `image` to the observations, unless `images` is off, and
   `replay(seed, actions)`.
 

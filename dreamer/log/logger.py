@@ -134,6 +134,7 @@ class Logger:
 
   def _write_videos(self, step):
     for name, (frames, fps, labels) in self._videos.items():
+      frames = video.panels(frames)
       frames = video.label(frames, labels) if labels else frames
       gif = video.encode_gif(frames, fps)
       file = f'{step:012d}_{name.replace("/", "_")}.gif'

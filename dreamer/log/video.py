@@ -13,9 +13,21 @@ from dreamer.files import atomic_write
 
 
 def write_gif(path: str | os.PathLike, frames: np.ndarray, fps: float) -> None:
-  """Writes uint8 frames [T, H, W, C] (C 1 or 3) as a GIF, atomically."""
+  """Writes uint8 frames [T, H, W, C] as a GIF, atomically."""
   with atomic_write(path) as file:
-    file.write(encode_gif(frames, fps))
+    file.write(encode_gif(panels(frames), fps))
+
+
+def panels(frames: np.ndarray) -> np.ndarray:
+  """Frames [T, H, W, C] of any channels as pictures side by side.
+
+  Three channels each are a coloured one, where they go into C, and else each
+  is a gray one: stacked frames, or cameras that were joined.
+  """
+  channels = frames.shape[-1]
+  size = 3 if channels % 3 == 0 else 1
+  parts = np.split(frames, channels // size, -1)
+  return np.concatenate(parts, 2) if parts[1:] else frames
 
 
 def encode_gif(frames: np.ndarray, fps: float) -> bytes:

@@ -15,8 +15,8 @@ from dreamer import npz
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
 
-KEYS = ('image', 'action', 'reward', 'discount',
-        'is_first', 'is_last', 'is_terminal')
+FLAGS = ('is_first', 'is_last', 'is_terminal')
+KEYS = ('image', 'action', 'reward', 'discount', *FLAGS)
 
 _NAME = re.compile(r'\d{8}T\d{6}-[^-]+-(\d+)\.npz')
 Spec = tuple[np.dtype, tuple[int, ...]]  # of an array: dtype, shape of a row
@@ -223,7 +223,7 @@ def _check_finite(arrays):
 
 
 def _as_read(key, dtype):
-  if key.startswith('is_'):
+  if key in FLAGS:  # and no observation that begins like them
     return np.dtype(bool)
   floating = np.issubdtype(dtype, np.floating)
   return np.dtype(np.float32) if floating else dtype

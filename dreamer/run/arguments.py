@@ -14,7 +14,7 @@ from dreamer.config.rules import Rule, convert, nearest, show
 from dreamer.config.schema import Config, Schema
 from dreamer.envs import SUITES
 from dreamer.errors import ConfigError, UserError
-from dreamer.run.protocol import POLICIES, SIZES
+from dreamer.run.origin import POLICIES, SIZES
 
 _COUNTS = {'episodes': '1..2147483647', 'seed': '0..2147483647',
            'amount': '1..2147483647'}
@@ -45,14 +45,12 @@ def evaluation(
   label: how the user writes the option of a name, for messages.
   Raises UserError.
   """
-  counts = {'episodes': episodes, 'seed': seed, 'amount': amount}
+  count = lambda name, value: _count(value, _COUNTS[name], label(name))
   return Evaluation(
-      logdir=folder(logdir, label('logdir')),
-      policy=_choice(policy, POLICIES, label('policy')),
-      video=_video(video, label('video')),
-      **{key: value if key == 'amount' and value is None else
-         _count(value, _COUNTS[key], label(key))
-         for key, value in counts.items()})
+      folder(logdir, label('logdir')), count('episodes', episodes),
+      _choice(policy, POLICIES, label('policy')), count('seed', seed),
+      None if amount is None else count('amount', amount),
+      _video(video, label('video')))
 
 
 def folder(path: Any, label: str = 'logdir') -> str:

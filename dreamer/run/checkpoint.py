@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +26,14 @@ class Checkpoints:
   the zip's checksums cover every byte that is used.
   """
 
-  def __init__(self, directory, keep=2):
+  def __init__(self, directory: str | os.PathLike, keep: int = 2) -> None:
     assert keep >= 1, keep
     self.directory = pathlib.Path(directory)
     self.keep = keep
 
-  def save(self, arrays, meta):
+  def save(
+      self, arrays: Mapping[str, Any], meta: Mapping[str, Any]
+  ) -> pathlib.Path:
     """Writes one checkpoint, then removes those beyond the last `keep`.
 
     arrays: dict of name -> array (numbers, bools or strings; any name).
@@ -69,8 +74,8 @@ class Checkpoints:
 
   def _paths(self):
     """Newest first."""
-    paths = self.directory.glob('*.npz')
-    paths = [x for x in paths if _NAME.fullmatch(x.name)]
+    paths = [x for x in self.directory.glob('*.npz')
+             if _NAME.fullmatch(x.name)]
     return sorted(paths, key=lambda x: int(x.stem), reverse=True)
 
 
@@ -86,13 +91,14 @@ def _read(path):
   return arrays, content['meta']
 
 
-def below(state, prefix):
+def below(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
   """The entries of a flat dict whose keys start with `prefix`, without it."""
   return {key.removeprefix(prefix): value for key, value in state.items()
           if key.startswith(prefix)}
 
 
-def assign(variables, arrays):
+def assign(
+    variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
   """Gives variables (dict of name to tf.Variable) what a checkpoint holds.
 
   Raises UserError unless names and shapes agree exactly; then nothing has

@@ -15,9 +15,7 @@ from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
 from dreamer.rng import pack_rng, unpack_rng
 from dreamer.run.checkpoint import below
-
-Arrays = dict[str, np.ndarray]
-Policy = Callable[[Arrays, Any], tuple[np.ndarray, Any]]
+from dreamer.run.parts import Arrays, Policy
 
 
 class Driver:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import typing
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,10 +18,11 @@ from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
-from dreamer.run import arguments, identity, protocol, resume
+from dreamer.run import arguments, identity, origin, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver
+from dreamer.run.parts import Env, EvalPolicy, MakeEnvs, Named
 from dreamer.stats import confidence
 
 POLICIES = 'trained', 'untrained', 'random'
@@ -28,10 +30,10 @@ POLICIES = 'trained', 'untrained', 'random'
 class RandomEpisodes:
   """Uniform actions; those of episode k depend on the seed and k only."""
 
-  def __init__(self, act_space: ActionSpace, seed: int):
+  def __init__(self, act_space: ActionSpace, seed: int) -> None:
     self._act_space = act_space
     self._seed = [seed, zlib.crc32(b'random_policy')]
-    self._rngs = {}  # by number of the episode
+    self._rngs: dict[int, np.random.Generator] = {}  # by number of the episode
 
   def __call__(
       self, obs: dict, state: None, numbers: list[int]
@@ -46,13 +48,15 @@ class RandomEpisodes:
 class Result(typing.NamedTuple):
   """One evaluation: undiscounted returns, lengths in agent steps, a video."""
 
-  returns: list
-  lengths: list
-  video: np.ndarray  # uint8 [T, H, W, C] of the first episode, or None
+  returns: list[float]
+  lengths: list[int]
+  video: np.ndarray | None  # uint8 [T, H, W, C] of the first episode, or None
 
 
-def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
-             restarts=10):
+def evaluate(
+    policy: EvalPolicy, envs: Sequence[Env], act_space: ActionSpace, seed: int,
+    name: str, episodes: int, video: bool = False, restarts: int = 10
+) -> Result:
   """Runs exactly `episodes` episodes and returns a Result.
 
   How many each environment runs is fixed beforehand: the first ones to end
@@ -65,8 +69,8 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   """
   envs = envs[:episodes]
   quotas = [len(range(i, episodes, len(envs))) for i in range(len(envs))]
-  found = [[] for _ in envs]
-  frames = []
+  found: list[list] = [[] for _ in envs]
+  frames: list[np.ndarray] = []
 
   def on_episode(episode, index):
     total = float(episode['reward'].astype(np.float64).sum())
@@ -83,12 +87,12 @@ def evaluate(policy, envs, act_space, seed, name, episodes, video=False,
   return Result(returns, lengths, frames[0] if frames else None)
 
 
-def evaluate_run(agent, make_envs, wish, task=None):
+def evaluate_run(
+    agent: Named, make_envs: MakeEnvs, wish: Evaluation,
+    task: str | None = None) -> tuple[dict, Result]:
   """Evaluates the newest checkpoint of a run.
 
-  agent: a dreamer.run.interface.Interface. make_envs(config, mode, amount)
-  makes environments. wish: a dreamer.run.arguments.Evaluation. task: of
-  these environments, if they are a user's; by default the run's.
+  task: of the environments, if they are a user's; by default the run's.
   Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
   """
   config, arrays, meta = resume.load_run(
@@ -127,10 +131,11 @@ def keep(wish: Evaluation, line: dict) -> None:
 def save_video(wish: Evaluation, result: Result) -> None:
   """Writes the video where one with a path was asked for, or UserError."""
   if isinstance(wish.video, pathlib.Path):
+    assert result.video is not None  # Without images it was refused.
     write_gif(wish.video, result.video, fps=20)
 
 
-def main(agent, make_envs, argv):
+def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
   """The command line of an agent's evaluation; see `evaluate_run`.
 
   Prints one line of JSON and appends it to eval.jsonl in the logdir.
@@ -157,7 +162,7 @@ def _parse(name, argv):
   parser.add_argument('--logdir', required=True, help='folder of the run')
   parser.add_argument('--episodes', default=10)
   parser.add_argument(
-      '--policy', default='trained', help=', '.join(protocol.POLICIES))
+      '--policy', default='trained', help=', '.join(origin.POLICIES))
   parser.add_argument('--seed', default=0, help='of the episodes')
   parser.add_argument('--video', help='GIF of the first episode')
   parser.add_argument(
@@ -189,9 +194,9 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
 def _line(name, config, wish, counters, result, amount):
   """As a line of scores.jsonl, and what only an evaluation of its own has."""
   mean, low, high = confidence(result.returns)
-  origin = protocol.describe(config, name)
+  run = origin.describe(config, name)
   measured = {
-      **origin.pop('protocol'), 'episodes': len(result.returns),
+      **run.pop('protocol'), 'episodes': len(result.returns),
       'every': None, 'envs': amount}
   if wish.policy == 'random':
     measured.update(mode='random', noise=None)
@@ -199,7 +204,7 @@ def _line(name, config, wish, counters, result, amount):
       'step': counters['env_steps'], 'agent_steps': counters['agent_steps'],
       'updates': counters['updates'], 'returns': result.returns,
       'lengths': [x * config.action_repeat for x in result.lengths],
-      **origin, 'policy': wish.policy, 'eval_seed': wish.seed,
+      **run, 'policy': wish.policy, 'eval_seed': wish.seed,
       'episodes': len(result.returns), 'mean': mean,
       'low': low if math.isfinite(low) else None,
       'high': high if math.isfinite(high) else None, 'protocol': measured}

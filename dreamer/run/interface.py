@@ -12,8 +12,10 @@ from dreamer.config import agents
 from dreamer.config.rules import nearest
 from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
+from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.run import arguments, evaluate, identity, training
+from dreamer.run.parts import Agent, MakeEnvs, ObsSpace
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -29,7 +31,7 @@ class Interface:
   """
 
   def __init__(self, name: str, load: Callable[[], Callable],
-               validate: Callable[..., None]):
+               validate: Callable[..., None]) -> None:
     self.name = name
     self.validate = validate
     self._load = load
@@ -51,7 +53,9 @@ class Interface:
       overrides['task'] = identity.OWN
     return schema.config(names, overrides)
 
-  def make_agent(self, config: Config, obs_space: dict, act_space: Any) -> Any:
+  def make_agent(
+      self, config: Config, obs_space: ObsSpace, act_space: ActionSpace
+  ) -> Agent:
     """Returns the Agent; imports and sets up TensorFlow.
 
     Raises UserError before that where settings and spaces do not fit.
@@ -140,5 +144,5 @@ def _no_command(name: str, given: str | None) -> str:
   return f'{what}; write python -m {name} COMMAND ..., one of: {allowed}'
 
 
-def _environments(env: Any) -> Callable:
+def _environments(env: Any) -> MakeEnvs:
   return functools.partial(make_envs, factory=env)

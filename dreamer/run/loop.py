@@ -22,21 +22,28 @@ and a_t comes from the weights before it. So a run is a function of its
 config, and nothing is in flight where it can stop.
 """
 
+from __future__ import annotations
+
 import math
 import pathlib
 import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dreamer import files
+from dreamer.config.schema import Config
 from dreamer.errors import UserError
+from dreamer.log.logger import Logger
 from dreamer.replay.replay import Replay
-from dreamer.run import protocol, resume
+from dreamer.run import origin, resume
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, Glue, RandomPolicy
 from dreamer.run.evaluate import evaluate
 from dreamer.run.means import Means
-from dreamer.run.stop import Stopped
+from dreamer.run.parts import Agent, Arrays, Env
+from dreamer.run.stop import Stop, Stopped
 from dreamer.run.when import Every, Once
 
 NONFINITE = 10  # updates in a row that end a run
@@ -45,7 +52,9 @@ NONFINITE = 10  # updates in a row that end a run
 class Loop:
   """One run. All of its state is in `state()`; see the module's diagram."""
 
-  def __init__(self, config, name, agent, envs, eval_envs, logger, stop):
+  def __init__(
+      self, config: Config, name: str, agent: Agent, envs: Sequence[Env],
+      eval_envs: Sequence[Env], logger: Logger, stop: Stop) -> None:
     self.config, self.name, self.agent = config, name, agent
     self.eval_envs, self.logger, self.stop = eval_envs, logger, stop
     self.act_space = envs[0].act_space
@@ -58,8 +67,8 @@ class Loop:
     self.random = RandomPolicy(self.act_space, config.seed)
     self.glue = Glue()
     self.checkpoints = resume.checkpoints(config.logdir)
-    self.origin = protocol.describe(config, name)  # of scores
-    self.when = {
+    self.origin = origin.describe(config, name)  # of scores
+    self.when: dict[str, Any] = {
         'train': Every(config.train_every), 'eval': Every(config.eval_every),
         'video': Every(config.video_every), 'log': Every(config.log_every),
         'save': Every(config.save_every), 'first': Once()}
@@ -69,28 +78,28 @@ class Loop:
     self.means = Means()
     self.nonfinite = 0  # updates in a row
     self._warned = False  # that no episode ends
-    self._metrics = None  # of the last update, not read yet
-    self._return = None  # of the last episode
+    self._metrics: Mapping[str, Any] | None = None  # of the last update, unread
+    self._return: float | None = None  # of the last episode
 
   @property
-  def env_steps(self):
+  def env_steps(self) -> int:
     return self.driver.steps * self.config.action_repeat
 
   @property
-  def counters(self):
+  def counters(self) -> tuple[int, int, int]:
     return self.env_steps, self.driver.steps, self.agent.updates
 
   @property
-  def prefilling(self):
+  def prefilling(self) -> bool:
     return self.env_steps < self.config.prefill or not self.replay.episodes
 
   @property
-  def ended(self):
+  def ended(self) -> bool:
     return self.env_steps >= self.config.steps
 
   # Schedule
 
-  def run(self):
+  def run(self) -> None:
     """Goes on to config.steps. Raises Stopped after saving."""
     self.done['run'] = -1
     try:
@@ -336,7 +345,7 @@ class Loop:
 
   # State
 
-  def save(self):
+  def save(self) -> None:
     """Writes a checkpoint. Raises UserError; the older ones then stay."""
     meta = dict(zip(
         ('env_steps', 'agent_steps', 'updates'), self.counters, strict=True))
@@ -345,7 +354,7 @@ class Loop:
         'presets': self.config.presets, 'config': self.config.flat})
     self.replay.saved()
 
-  def state(self):
+  def state(self) -> Arrays:
     """All that the rest of the run depends on, as a dict of arrays."""
     self._read_metrics()
     parts = {name: part.state() for name, part in self._parts.items()}
@@ -356,7 +365,7 @@ class Loop:
         state[f'{name}/{key}'] = np.array(value)
     return {**state, 'nonfinite': np.array(self.nonfinite)}
 
-  def restore(self, state):
+  def restore(self, state: Arrays) -> None:
     """Continues from `state()`, bit for bit."""
     for name, part in self._parts.items():
       part.restore(below(state, f'{name}/'))

@@ -1,6 +1,9 @@
 """Means of metrics between two lines of the log."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -8,29 +11,29 @@ import numpy as np
 class Means:
   """Means of metrics between two lines; non-finite values are left out."""
 
-  def __init__(self):
-    self._sums = {}  # name -> [sum, count]
+  def __init__(self) -> None:
+    self._sums: dict[str, list] = {}  # name -> [sum, count]
 
-  def add(self, metrics):
+  def add(self, metrics: Mapping[str, float]) -> None:
     for name, value in metrics.items():
       entry = self._sums.setdefault(name, [0.0, 0])
       if math.isfinite(value):
         entry[0] += value
         entry[1] += 1
 
-  def pop(self):
+  def pop(self) -> dict[str, float]:
     """Returns name -> mean, NaN where no value was finite; starts anew."""
     sums, self._sums = self._sums, {}
     return {name: total / count if count else math.nan
             for name, (total, count) in sums.items()}
 
-  def state(self):
+  def state(self) -> dict[str, np.ndarray]:
     return {
         'names': np.array(list(self._sums), np.str_),
         'sums': np.array([x[0] for x in self._sums.values()], np.float64),
         'counts': np.array([x[1] for x in self._sums.values()], np.int64)}
 
-  def restore(self, state):
+  def restore(self, state: Mapping[str, np.ndarray]) -> None:
     lists = (state[key].tolist() for key in ('names', 'sums', 'counts'))
     self._sums = {
         name: [total, count]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+from collections.abc import Iterator, Mapping
 
-from dreamer.config.schema import Config
+from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError, UserError
 from dreamer.run import identity
 from dreamer.run.checkpoint import Checkpoints
@@ -22,7 +23,7 @@ OWN = (
     'scores.jsonl', 'videos')
 
 
-def checkpoints(logdir):
+def checkpoints(logdir: str | os.PathLike) -> Checkpoints:
   return Checkpoints(pathlib.Path(logdir) / 'checkpoints')
 
 
@@ -50,7 +51,7 @@ def open_logdir(
 
 
 @contextlib.contextmanager
-def locked(logdir):
+def locked(logdir: str | os.PathLike) -> Iterator[None]:
   """Makes the folder and keeps a second run out of it meanwhile.
 
   The lock is one on the folder itself and ends with the process, however
@@ -85,7 +86,8 @@ def _lock(handle, logdir):
     pass
 
 
-def load_run(schema, logdir, agent):
+def load_run(
+    schema: Schema, logdir: str, agent: str) -> tuple[Config, dict, dict]:
   """Returns (config, arrays, meta) of a run's newest checkpoint."""
   if not pathlib.Path(logdir).is_dir():
     raise UserError(f'logdir: {logdir} is no folder; name that of a run')
@@ -102,7 +104,7 @@ def load_run(schema, logdir, agent):
   return config.update({'logdir': str(logdir)}), arrays, meta
 
 
-def check_agent(meta, logdir, agent):
+def check_agent(meta: Mapping, logdir: str, agent: str) -> None:
   """Raises UserError when a checkpoint belongs to another agent."""
   if meta.get('agent') != agent:
     raise UserError(
@@ -110,7 +112,7 @@ def check_agent(meta, logdir, agent):
         f'use python -m {meta.get("agent")} or another --logdir')
 
 
-def check_meta(meta, config, agent):
+def check_meta(meta: Mapping, config: Config, agent: str) -> None:
   """Raises UserError when a checkpoint belongs to another run."""
   check_agent(meta, config.logdir, agent)
   gone = sorted(set(meta['config']) - set(config.flat))

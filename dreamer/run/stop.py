@@ -1,9 +1,12 @@
 """Ctrl-C and SIGTERM as a request that a loop answers when it is ready."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
 import threading
+from typing import Any
 
 NOTICE = b'\nStopping after this step; once more to stop at once.\n'
 
@@ -11,7 +14,7 @@ NOTICE = b'\nStopping after this step; once more to stop at once.\n'
 class Stopped(Exception):
   """Somebody asked to stop; `code` is the exit status shells expect."""
 
-  def __init__(self, signum):
+  def __init__(self, signum: int) -> None:
     super().__init__(signal.Signals(signum).name)
     self.code = 128 + signum
 
@@ -24,21 +27,21 @@ class Stop:
 
   SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-  def __init__(self):
-    self.signum = None
-    self._before = {}
+  def __init__(self) -> None:
+    self.signum: int | None = None
+    self._before: dict[int, Any] = {}
 
-  def __enter__(self):
+  def __enter__(self) -> Stop:
     if threading.current_thread() is threading.main_thread():
       for signum in self.SIGNALS:
         self._before[signum] = signal.signal(signum, self._handle)
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     for signum, handler in self._before.items():
       signal.signal(signum, handler)
 
-  def check(self):
+  def check(self) -> None:
     """Raises Stopped if a signal has come."""
     if self.signum is not None:
       raise Stopped(self.signum)

@@ -1,22 +1,24 @@
 """Starts runs and continues them, from a config or a command line."""
 
+from __future__ import annotations
+
 import contextlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 from dreamer import cli, files
+from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.run import identity, resume, start
 from dreamer.run.loop import Loop
+from dreamer.run.parts import MakeAgent, MakeEnvs, Named
 from dreamer.run.stop import Stop, Stopped
 
 
-def main(agent, make_envs, argv):
-  """The command line of an agent's training; see `train`.
-
-  agent: a dreamer.run.interface.Interface.
-  """
+def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
+  """The command line of an agent's training; see `train`."""
   prog = f'python -m {agent.name} train'
   config = agent.schema().parse(argv, prog)
   agent.validate(config)
@@ -29,7 +31,9 @@ def main(agent, make_envs, argv):
     sys.exit(e.code)
 
 
-def train(config, name, make_agent, make_envs, stop):
+def train(
+    config: Config, name: str, make_agent: MakeAgent, make_envs: MakeEnvs,
+    stop: Stop) -> None:
   """Starts the run of a config in its logdir, or continues it.
 
   name: the agent's, kept in checkpoints. make_agent(config, obs_space,

@@ -4,6 +4,10 @@ Those that remember have `state()`, a dict of small arrays, and its inverse
 `restore(state)`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -19,11 +23,11 @@ class Every:
     [True, False, True, True, True, False]
   """
 
-  def __init__(self, every):
+  def __init__(self, every: int) -> None:
     self.every = every
-    self._last = None
+    self._last: int | None = None
 
-  def __call__(self, count):
+  def __call__(self, count: int) -> bool:
     if not self.every:
       return False
     if self._last is None:
@@ -34,11 +38,11 @@ class Every:
     self._last += self.every
     return True
 
-  def state(self):
+  def state(self) -> dict[str, np.ndarray]:
     last = -1 if self._last is None else self._last
     return {'last': np.array(last, np.int64)}
 
-  def restore(self, state):
+  def restore(self, state: Mapping[str, np.ndarray]) -> None:
     last = int(state['last'])
     self._last = None if last < 0 else last
 
@@ -46,25 +50,25 @@ class Every:
 class Once:
   """True at the first call only."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._done = False
 
-  def __call__(self):
+  def __call__(self) -> bool:
     done, self._done = self._done, True
     return not done
 
-  def state(self):
+  def state(self) -> dict[str, np.ndarray]:
     return {'done': np.array(self._done)}
 
-  def restore(self, state):
+  def restore(self, state: Mapping[str, np.ndarray]) -> None:
     self._done = bool(state['done'])
 
 
 class Until:
   """True while the count is below `until`; always if 0 (as in V2)."""
 
-  def __init__(self, until):
+  def __init__(self, until: int) -> None:
     self.until = until
 
-  def __call__(self, count):
+  def __call__(self, count: int) -> bool:
     return not self.until or count < self.until

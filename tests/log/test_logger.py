@@ -269,6 +269,23 @@ class TestVideo:
     with Image.open(io.BytesIO(video.encode_gif(self.frames(1), 5))) as image:
       assert image.n_frames == 1
 
+  @pytest.mark.parametrize('channels, width, kept', [
+      (1, 24, 1), (3, 24, 3), (4, 96, 1), (6, 48, 3), (12, 96, 3), (2, 48, 1)])
+  def test_every_channel_is_shown(self, channels, width, kept, tmp_path):
+    frames = np.arange(4 * 16 * 24 * channels, dtype=np.uint64) % 251
+    frames = frames.astype(np.uint8).reshape(4, 16, 24, channels)
+    shown = video.panels(frames)
+    assert shown.shape == (4, 16, width, kept)
+    last = shown[:, :, -24:]
+    assert np.array_equal(last, frames[..., -kept:])
+    assert np.array_equal(shown[:, :, :24], frames[..., :kept])
+    with Logger(tmp_path, 100) as logger:
+      logger.video('open', frames, 20, ['truth'])
+      logger.write(40, 20, 4)
+    video.write_gif(tmp_path / 'x.gif', frames, 20)
+    with Image.open(tmp_path / 'x.gif') as image:
+      assert image.size == (width, 16)
+
   def test_labels(self):
     frames = self.frames(4)
     labelled = video.label(frames, ['a', 'bb'])

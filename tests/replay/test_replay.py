@@ -43,6 +43,20 @@ def test_files_hold_the_keys_of_both_releases(tmp_path):
   equal(stored, episode(7, terminal=True))
 
 
+@pytest.mark.parametrize('memory', [1.0, 1e-9])
+def test_observations_of_any_name_stay_numbers(tmp_path, memory):
+  """Also one that begins like our flags, or is called as inside a folder."""
+  replay = Replay(tmp_path, 0, memory_gb=memory)
+  vectors = {name: np.linspace(0, 1, 14, dtype=np.float32).reshape(7, 2)
+             for name in ('is_open', 'obs/reward', 'obs/image', 'arm/angle')}
+  replay.add({**episode(7), **vectors})
+  batch = replay.sample(1, 7, ('reward', 'image', *vectors))
+  for name, value in vectors.items():
+    assert batch[name].dtype == np.float32
+    np.testing.assert_array_equal(batch[name][0], value)
+  np.testing.assert_array_equal(batch['reward'][0], episode(7)['reward'])
+
+
 def test_ids_depend_on_seed_and_count_only(tmp_path):
   idents = []
   for seed, folder in [(1, 'a'), (1, 'b'), (2, 'c')]:

@@ -13,6 +13,7 @@ import pytest
 
 import dreamerv1
 import dreamerv2
+from dreamer.config import agents
 from dreamer.errors import UserError
 from tests.support.fakes import FakeInterface
 from tests.support.strange_envs import NewStyle
@@ -306,7 +307,7 @@ class TestIdentity:
 
   def task(self, logdir):
     """As a reader of the folder finds it."""
-    return dreamerv1.schema().read(logdir / 'config.yaml').task
+    return agents.saved(logdir).config.task
 
   @pytest.mark.parametrize('env, task', [
       (make_coloured, 'own_make_coloured'), (Coloured, 'own_Coloured'),

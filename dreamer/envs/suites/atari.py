@@ -138,6 +138,11 @@ class Atari(base.Env):
         self._ale.reset_game()
 
 
+def camel(game: str) -> str:
+  """Returns what ids of gymnasium call a game: `UpNDown`."""
+  return ''.join(part.capitalize() for part in ROMS[game].split('_'))
+
+
 def _open(name):
   """Returns the path of the game's ROM and a silent emulator without it."""
   known = {**ROMS, **{

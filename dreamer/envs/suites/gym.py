@@ -1,13 +1,15 @@
 """gym and gymnasium environments by id."""
 
 import contextlib
+import difflib
 import importlib
 import io
+import re
 import sys
 import warnings
 
 from dreamer.envs import base, names
-from dreamer.envs.suites import user
+from dreamer.envs.suites import atari, user
 from dreamer.errors import UserError
 
 NOTICE = ('Gym has been unmaintained', 'Please upgrade to Gymnasium',
@@ -33,7 +35,20 @@ def make(name, config, mode):
     known.extend(f'gym_{key}' for key in registry)
   if not known:
     raise UserError(f'task=gym_{name}: pip install gymnasium')
-  raise names.unknown('task', f'gym_{name}', known)
+  raise names.unknown('task', f'gym_{name}', known, _of_atari(name))
+
+
+def _of_atari(name):
+  """Both names of the game, where an id is nearly one of Atari's."""
+  known = {game.replace('_', ''): game for game in atari.GAMES}
+  spaced, short = name.rpartition(':')[2].partition('/')[::2]
+  is_ale = bool(short) and spaced == 'ALE'
+  word = re.sub(
+      r'(NoFrameskip|Deterministic|-ram|-v\d+)', '', short if is_ale else
+      name.rpartition(':')[2]).lower()
+  near = difflib.get_close_matches(word, known, 1, 0.5 if is_ale else 0.9)
+  return [found for key in near for found in (
+      f'gym_ale_py:ALE/{atari.camel(known[key])}-v5', f'atari_{known[key]}')]
 
 
 def import_quietly(library):
@@ -59,7 +74,8 @@ def _import_registering(name):
     importlib.import_module(module)
   except ImportError as error:
     raise UserError(
-        f'task=gym_{name}: cannot import {module}: {error}') from error
+        f'task=gym_{name}: cannot import {module}: {error}; install the '
+        'package that registers the id') from error
 
 
 def _make(module, name, images):

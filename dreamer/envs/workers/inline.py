@@ -65,6 +65,7 @@ class InlineEnv(HalfCalls):
 
   def about(self) -> dict:
     """What to tell about the environment; see dreamer.envs.base.Env."""
+    assert self._env is not None, 'closed'
     return self._env.about()
 
   def restart(self) -> None:

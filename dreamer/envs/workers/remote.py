@@ -28,7 +28,7 @@ TAIL_LINES = 3
 
 
 class HalfCalls:
-  """The synchronous protocol on top of send_... and receive.
+  """The synchronous interface on top of send_... and receive.
 
   shared_steps: Where training and evaluation share one environment object:
     the steps after which it ends episodes itself, or infinity; else None.

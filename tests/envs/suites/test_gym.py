@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dreamer import envs
+from dreamer.envs.suites import atari
 from dreamer.envs.suites import gym as suite
 from dreamer.errors import UserError
 from tests.support import strange_envs as strange
@@ -55,3 +56,39 @@ class _OldRegistered:
 def test_unknown_gym_id_names_the_nearest():
   with pytest.raises(UserError, match='did you mean .*gym_CartPole-v1'):
     envs.make_env(make_config(task='gym_CartPol-v1'))
+
+
+@pytest.mark.parametrize('name, found', [
+    ('ALE/Pong-v5', 'gym_ale_py:ALE/Pong-v5 or atari_pong'),
+    ('ale_py:ALE/Pnog-v5', 'gym_ale_py:ALE/Pong-v5 or atari_pong'),
+    ('PongNoFrameskip-v9', 'gym_ale_py:ALE/Pong-v5 or atari_pong'),
+    ('Pong-v5', 'gym_ale_py:ALE/Pong-v5 or atari_pong'),
+    ('ALE/UpNDown-v4', 'gym_ale_py:ALE/UpNDown-v5 or atari_up_n_down'),
+    ('CartPole-v7', 'gym_CartPole-v1')])
+def test_ids_of_atari_are_found_by_both_names(name, found):
+  with pytest.raises(UserError, match='did you mean') as info:
+    envs.make_env(make_config(task=f'gym_{name}'))
+  assert found in str(info.value)
+
+
+def test_every_game_has_its_id():
+  import ale_py  # noqa: F401 - registers them
+  import gymnasium
+  for game in atari.GAMES:
+    assert f'ALE/{atari.camel(game)}-v5' in gymnasium.registry
+
+
+def test_a_package_that_is_missing():
+  with pytest.raises(UserError, match='install the package that registers'):
+    envs.make_env(make_config(task='gym_no_such_thing:Grid-v0'))
+
+
+def test_frames_that_the_environment_repeats_itself():
+  env = envs.make_env(make_config(
+      task='gym_ale_py:ALE/Pong-v5', action_repeat=1))
+  env.reset(0)
+  emulator = env.env.env.env.env._env.unwrapped.ale
+  before = emulator.getFrameNumber()
+  env.step(np.eye(6, dtype=np.float32)[0])
+  assert emulator.getFrameNumber() - before == 4
+  assert env.about()['repeats'] == 4

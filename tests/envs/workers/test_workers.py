@@ -62,7 +62,7 @@ def gone(pid):
   return False
 
 
-# The protocol
+# What goes through the wire
 
 
 def test_worker_equals_inline(make):

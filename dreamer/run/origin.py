@@ -1,10 +1,17 @@
-"""How the scores of a run were measured: what a table needs beside returns."""
+"""Where scores come from: agent, presets, settings, commit, and the protocol.
+
+The protocol is how they were measured; a table needs all of it beside returns.
+"""
+
+from __future__ import annotations
 
 import functools
 import hashlib
 import json
 import subprocess
+from typing import Any
 
+from dreamer.config.schema import Schema
 from dreamer.files import ROOT
 from dreamer.run import resume
 
@@ -15,7 +22,7 @@ VARYING = ('seed', 'eval_episodes')
 SIZES = ('debug', 'laptop')  # presets that overrule all others
 
 
-def describe(config, agent):
+def describe(config: Any, agent: str) -> dict[str, Any]:
   """Returns what all evaluations of a run share, for JSON.
 
   agent: its name. Keys: agent, task, seed; presets that hold; config: a hash
@@ -28,7 +35,7 @@ def describe(config, agent):
       'commit': commit(), 'protocol': protocol(config)}
 
 
-def protocol(config):
+def protocol(config: Any) -> dict[str, Any]:
   """Returns how evaluation episodes are played; None: does not apply."""
   flat = config.flat
   suite = config.task.split('_')[0]
@@ -44,7 +51,7 @@ def protocol(config):
                 if key.startswith(f'{suite}.')}}
 
 
-def presets(config, schema=None):
+def presets(config: Any, schema: Schema | None = None) -> list[str]:
   """Returns the names of all presets that hold and differ from the defaults.
 
   A preset holds if the config has each of its values, or (but not for all)
@@ -56,7 +63,7 @@ def presets(config, schema=None):
   """
   schema = schema or config.schema
   defaults = schema.defaults.flat
-  found = []
+  found: list[str] = []
   for name in reversed(schema.presets):
     if '+' not in name and _holds(config, schema, name, found):
       found.insert(0, name)
@@ -66,7 +73,7 @@ def presets(config, schema=None):
       if key not in ('task', *resume.HARMLESS))]
 
 
-def config_hash(config, schema=None):
+def config_hash(config: Any, schema: Schema | None = None) -> str:
   """Returns 12 hex digits that the seeds of one experiment share.
 
   They count what differs from the defaults, but the seed and harmless keys:
@@ -82,7 +89,7 @@ def config_hash(config, schema=None):
 
 
 @functools.cache
-def commit():
+def commit() -> str | None:
   """Returns the commit of this code, `-dirty` if files differ, or None."""
   if _git('rev-parse', '--show-toplevel') != str(ROOT):
     return None  # No repository, or one that the code only lies in.

@@ -1,0 +1,97 @@
+"""What a run is made of, as types: agents, environments, what makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from dreamer.config.schema import Config, Schema
+from dreamer.envs.spaces import ActionSpace, Space
+
+Arrays: TypeAlias = dict[str, np.ndarray]
+ObsSpace: TypeAlias = Mapping[str, Space]
+# Given observations and its own last state, returns actions [n, A] and state.
+Policy: TypeAlias = Callable[[Arrays, Any], tuple[Any, Any]]
+# The same, also given which episode each environment plays.
+EvalPolicy: TypeAlias = Callable[[Arrays, Any, list[int]], tuple[Any, Any]]
+
+
+class Env(Protocol):
+  """An environment with half calls, as `dreamer.envs.make_envs` gives them."""
+
+  @property
+  def obs_space(self) -> ObsSpace: ...
+
+  @property
+  def act_space(self) -> ActionSpace: ...
+
+  def about(self) -> dict: ...
+
+  def reset(self, seed: int | None = None) -> dict: ...
+
+  def send_reset(self, seed: int | None = None) -> None: ...
+
+  def send_step(self, action: np.ndarray) -> None: ...
+
+  def send_replay(self, seed: int, actions: np.ndarray) -> None: ...
+
+  def receive(self) -> dict: ...
+
+  def step(self, action: np.ndarray) -> dict: ...
+
+  def restart(self) -> None: ...
+
+  def close(self) -> None: ...
+
+
+class Agent(Protocol):
+  """What learns and acts; its state is a flat dict of arrays.
+
+  batch_keys: the arrays that it learns from; obs_keys: the observations among
+  them. learns_ends: whether ends are part of what it imagines. updates: so
+  far.
+  """
+
+  @property
+  def batch_keys(self) -> Sequence[str]: ...
+
+  @property
+  def obs_keys(self) -> Sequence[str]: ...
+
+  @property
+  def learns_ends(self) -> bool: ...
+
+  @property
+  def updates(self) -> int: ...
+
+  def train(self, batch: Arrays, env_steps: int = 0) -> Mapping[str, Any]: ...
+
+  def policy(
+      self, obs: Arrays, state: Any = None, mode: str = 'train',
+      env_steps: int = 0) -> tuple[Any, Any]: ...
+
+  def report(self, batch: Arrays) -> Mapping[str, np.ndarray]: ...
+
+  def state(self) -> Arrays: ...
+
+  def restore(self, state: Arrays) -> None: ...
+
+
+MakeAgent: TypeAlias = Callable[[Config, ObsSpace, ActionSpace], Agent]
+# Given config, mode (train or eval) and how many.
+MakeEnvs: TypeAlias = Callable[[Config, str, int], Sequence[Env]]
+
+
+class Named(Protocol):
+  """An agent by its name, before it is made: `dreamer.run.interface`."""
+
+  name: str
+  validate: Callable[..., None]
+
+  def schema(self) -> Schema: ...
+
+  def make_agent(
+      self, config: Config, obs_space: ObsSpace, act_space: ActionSpace
+  ) -> Agent: ...
