@@ -9,7 +9,7 @@ A key is declared by its default alone or with what is allowed beside it:
 
 A number needs bounds; `5 in ..` is any. A section that says `like: SHAPE` has
 that shape's keys too, where the word stands; values of its own for them are
-its defaults. A preset that says `inherits: PRESET` has that one's values too,
+its defaults. A shape may be like one that stands above it. A preset that says `inherits: PRESET` has that one's values too,
 but for those of its own. One that says `beneath: SUITE SUITE` applies by
 itself, before all others, where the task is of one of these suites.
 """
@@ -41,16 +41,7 @@ def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
 
   Raises ConfigError where a shape is unknown or a declaration malformed.
   """
-  known, found, own = _shapes(shapes or {}), {}, {}
-  for key, value in flatten(defaults).items():
-    group, dot, last = key.rpartition('.')
-    if last == LIKE:
-      found.update({f'{group}{dot}{inner}': declared for inner, declared
-                    in _shape(key, value, known).items()})
-    else:
-      found.setdefault(key, None)
-      own[key] = value
-  found = {key: _own(key, declared, own) for key, declared in found.items()}
+  found = _section(defaults, _shapes(shapes or {}))
   for key, (default, rule, _) in found.items():
     if rule is None and not isinstance(default, (bool, str)):
       raise ConfigError(f"{key}: {default} needs bounds, such as '0..'; "
@@ -96,16 +87,28 @@ def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:
   return {**_inherited([*line, parent], own), **values}
 
 
+def _section(content: Any, known: Mapping) -> dict[str, Declared]:
+  """Its keys in order, those of the shapes that it is like among them."""
+  found, own = {}, {}
+  for key, value in flatten(content).items():
+    group, dot, last = key.rpartition('.')
+    if last == LIKE:
+      found.update({f'{group}{dot}{inner}': declared for inner, declared
+                    in _shape(key, value, known).items()})
+    else:
+      found.setdefault(key, None)
+      own[key] = value
+  return {key: _own(key, declared, own) for key, declared in found.items()}
+
+
 def _shapes(shapes: Any) -> dict[str, dict[str, Declared]]:
   known = {}
   flatten(shapes)  # Raises for what is no mapping.
   for name, shape in shapes.items():
     with prefixed(f'shape {name}: '):
       known[name] = {
-          key: _declared(key, value)._replace(shape=f'{name}.{key}')
-          for key, value in flatten(shape).items()}
-      if LIKE in known[name]:
-        raise ConfigError(f'{LIKE}: a shape is like no other')
+          key: declared._replace(shape=declared.shape or f'{name}.{key}')
+          for key, declared in _section(shape, known).items()}
   return known
 
 

@@ -46,6 +46,11 @@ def make_config(reference, settings):
   return schema.config([reference.preset], overrides)
 
 
+def activation(name):
+  """Ours for a name in TensorFlow."""
+  return {'silu': 'swish', 'identity': 'none', None: 'none'}.get(name, name)
+
+
 def _heads(key, value):
   return {f'{head}.{key}': value
           for head in ('reward', 'pcont', 'value', 'actor', 'cpc')}
@@ -69,8 +74,9 @@ TF2 = {
     'deter_size': lambda x: {'rssm.deter': x, 'rssm.hidden': x},
     'stoch_size': 'rssm.stoch',
     'num_units': lambda x: _heads('units', x),
-    'dense_act': lambda x: _heads('act', x),
-    'cnn_act': lambda x: {'encoder.act': x, 'decoder.act': x},
+    'dense_act': lambda x: _heads('act', activation(x)),
+    'cnn_act': lambda x: dict.fromkeys(
+        ('encoder.act', 'decoder.act'), activation(x)),
     'cnn_depth': lambda x: {'encoder.depth': x, 'decoder.depth': x},
     'pcont': lambda x: {'pcont.mode': 'model' if x else 'off'},
     'free_nats': 'kl.free_nats',
