@@ -47,10 +47,10 @@ class Agent(agent.Agent):
     config, groups = self.config, {}
     for name, variables in self.model.groups.items():
       opt = config.model_opt if name == 'model' else config.diagnostic_opt
-      groups[name] = self._adam(name, variables, opt)
+      groups[name] = self._optimizer(name, variables, opt)
     opts = {'actor': config.actor_opt, 'critic': config.value_opt}
     for name, variables in self.behaviour.groups.items():
-      groups[name] = self._adam(name, variables, opts[name])
+      groups[name] = self._optimizer(name, variables, opts[name])
     return groups
 
   def _learn(self, data, noise, env_steps):

@@ -57,7 +57,8 @@ class Agent(agent.Agent):
     opts = {'model': config.model_opt, 'actor': config.actor_opt,
             'critic': config.critic_opt, 'heads': config.expl_opt}
     opts = {key: opts[key.removeprefix('expl_')] for key in groups}
-    return {key: self._adam(key, x, opts[key], opts[key].decay)
+    return {key: self._optimizer(
+        key, x, opts[key], opts[key].kind, opts[key].decay)
             for key, x in groups.items()}
 
   def _learn(self, data, noise, env_steps):

@@ -9,9 +9,10 @@ A key is declared by its default alone or with what is allowed beside it:
 
 A number needs bounds; `5 in ..` is any. A section that says `like: SHAPE` has
 that shape's keys too, where the word stands; values of its own for them are
-its defaults. A shape may be like one that stands above it. A preset that says `inherits: PRESET` has that one's values too,
-but for those of its own. One that says `beneath: SUITE SUITE` applies by
-itself, before all others, where the task is of one of these suites.
+its defaults. A shape may be like one that stands above it. A preset that says
+`inherits: PRESET` has that one's values too, but for those of its own. One
+that says `beneath: SUITE SUITE` applies by itself, before all others, where
+the task is of one of these suites.
 """
 
 from __future__ import annotations

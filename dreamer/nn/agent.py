@@ -278,11 +278,11 @@ class Agent:
     for key, variable in variables.items():
       variable.assign(arrays[key])
 
-  def _adam(self, name, variables, config, decay=0.0):
-    """The optimiser of a group, with a loss scale where float16 needs it."""
+  def _optimizer(self, name, variables, config, kind='adam', decay=0.0):
+    """That of a group, with a loss scale where float16 needs it."""
     half = self.config.precision == 'float16'
     scale = self.config.loss_scale if half else None
-    return optim.Adam(name, variables, config, scale, decay)
+    return optim.KINDS[kind](name, variables, config, scale, decay)
 
   def _bind(self, module: Module) -> Module:
     """The module with its weights in the precision of the matmuls."""

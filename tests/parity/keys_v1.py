@@ -90,7 +90,7 @@ TF2 = {
     'value_lr': 'value_opt.lr',
     'actor_lr': 'actor_opt.lr',
     'grad_clip': lambda x: {
-        f'{group}_opt.clip': x for group in ('model', 'value', 'actor')},
+        f'{group}_opt.clip': x or 0.0 for group in ('model', 'value', 'actor')},
     'dataset_balance': lambda x: {
         'replay.starts': 'balanced' if x else 'exclusive'},
     'discount': 'discount',

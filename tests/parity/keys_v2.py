@@ -42,10 +42,10 @@ def _head(theirs, ours, dist):
 
 
 def _optimizer(name):
-  keys = {'lr': 'lr', 'eps': 'eps', 'clip': 'clip', 'wd': 'decay'}
+  keys = {'opt': 'kind', 'lr': 'lr', 'eps': 'eps', 'wd': 'decay'}
   rules = {f'{name}.{theirs}': f'{name}.{ours}' for theirs, ours in
            keys.items()}
-  return {**rules, f'{name}.opt': only('adam')}
+  return {**rules, f'{name}.clip': lambda x: {f'{name}.clip': x or 0.0}}
 
 
 def _convs(name, kernels):
