@@ -96,12 +96,13 @@ class TestEveryKind:
       np.testing.assert_allclose(whole[0][key], clipped[0][key], rtol=1e-5)
 
   def test_clip_zero_is_none(self, kind):
+    moved = []
     for clip in (0.0, 1e9):
       params, optimizer = make({'a': [1.]}, clip=clip, kind=kind)
       optimizer.apply({'a': tf.constant([300.])})
       optimizer.apply({'a': tf.constant([-50.])})
-      first = params['a'].numpy() if clip == 0 else first
-    np.testing.assert_allclose(params['a'], first, rtol=1e-6)
+      moved.append(float(params['a'][0]))
+    assert moved[0] == pytest.approx(moved[1], rel=1e-6)
 
   def test_decay_before_the_step(self, kind):
     moved = []
@@ -162,7 +163,7 @@ class TestDecay:
     for decay in (0.0, 0.25):
       _, adam = make({'a': [4.0]}, decay=decay)
       adam.apply({'a': tf.constant([1.0])})
-      moments.append((float(adam.slots['m']['a'][0]), float(adam.slots['v']['a'][0])))
+      moments.append([float(x['a'][0]) for x in adam.slots.values()])
     assert moments[0] == moments[1]
 
   def test_skipped_updates_do_not_decay(self):
