@@ -27,13 +27,13 @@ BY_NAME = ('dreamer.bench', 'dreamer.envs')
 # Folders whose lazy imports all say why.
 EXPLAINED = (
     *AGENTS, 'scores', *(f'dreamer.{x}' for x in (
-        'audit', 'bench', 'cli', 'files', 'log', 'nn', 'npz', 'replay', 'run',
-        'stats')))
+        'audit', 'bench', 'cli', 'config', 'files', 'log', 'nn', 'npz',
+        'replay', 'run', 'stats')))
 
 
 # Folders whose public functions are annotated; the checker checks the same.
 ANNOTATED = ('scores', *(f'dreamer.{x}' for x in (
-    'audit', 'bench', 'cli', 'envs.gl', 'envs.suites.dmlab',
+    'audit', 'bench', 'cli', 'config', 'envs.gl', 'envs.suites.dmlab',
     'envs.suites.dmlab_module', 'envs.workers', 'errors', 'files', 'log',
     'npz', 'replay', 'rng', 'run', 'stats')))
 # To be mended: imports that do not count yet.

@@ -56,7 +56,8 @@ def presets(content: Any) -> dict[str, dict[str, Any]]:
   Raises ConfigError where a parent is unknown or inherits from its heir.
   """
   flatten(content)  # Raises for what is no mapping.
-  own, found = {}, {}
+  own: dict[str, dict] = {}
+  found: dict[str, dict] = {}
   for name, preset in content.items():
     with prefixed(f'preset {name}: '):
       own[name] = flatten(preset or {})
@@ -68,9 +69,21 @@ def presets(content: Any) -> dict[str, dict[str, Any]]:
 
 
 def beneath(content: Mapping[str, Any]) -> dict[str, str]:
-  """Returns {suite: the preset that applies first for its tasks}."""
-  return {suite: name for name, preset in content.items()
-          for suite in (preset or {}).get(BENEATH, '').split()}
+  """Returns {suite: the preset that applies first for its tasks}.
+
+  Raises ConfigError where that is no text, or there are two for a suite.
+  """
+  found: dict[str, str] = {}
+  for name, preset in content.items():
+    suites = (preset or {}).get(BENEATH, '')
+    with prefixed(f'preset {name}: {BENEATH}: '):
+      if not isinstance(suites, str):
+        raise ConfigError(f'{show(suites)} is no text; name suites')
+      for suite in suites.split():
+        if suite in found:
+          raise ConfigError(f'{found[suite]} is beneath {suite} already')
+        found[suite] = name
+  return found
 
 
 def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:
@@ -90,7 +103,8 @@ def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:
 
 def _section(content: Any, known: Mapping) -> dict[str, Declared]:
   """Its keys in order, those of the shapes that it is like among them."""
-  found, own = {}, {}
+  found: dict[str, Declared | None] = {}
+  own: dict[str, Any] = {}
   for key, value in flatten(content).items():
     group, dot, last = key.rpartition('.')
     if last == LIKE:
@@ -103,7 +117,7 @@ def _section(content: Any, known: Mapping) -> dict[str, Declared]:
 
 
 def _shapes(shapes: Any) -> dict[str, dict[str, Declared]]:
-  known = {}
+  known: dict[str, dict[str, Declared]] = {}
   flatten(shapes)  # Raises for what is no mapping.
   for name, shape in shapes.items():
     with prefixed(f'shape {name}: '):
@@ -122,11 +136,11 @@ def _shape(key: str, name: Any, known: Mapping) -> dict[str, Declared]:
 
 def _own(key: str, shaped: Declared | None, own: Mapping) -> Declared:
   """What a section's own value makes of a key, where it has one."""
+  if shaped is None:
+    return _declared(key, own[key])
   if key not in own:
     return shaped
   declared = _declared(key, own[key])
-  if shaped is None:
-    return declared
   try:
     default = convert(declared.default, type(shaped.default))
   except ValueError as e:

@@ -338,6 +338,9 @@ class TestSchema:
       ({'defaults': {'presets': 'x'}}, 'meaning already'),
       ({'presets': {'p': {'inherits': 'q'}}}, 'preset p: inherits: unknown'),
       ({'shapes': [1]}, 'no mapping'),
+      ({'presets': {'p': {'beneath': 3}}}, 'preset p: beneath: 3 is no text'),
+      ({'presets': {'p': {'beneath': 'own'}, 'q': {'beneath': 'gym own'}}},
+       'preset q: beneath: p is beneath own already'),
       ({'more': 1}, 'differs in more')])
   def test_mistakes_in_the_file(self, parts, wanted):
     if 'defaults' in parts:
