@@ -42,11 +42,6 @@ class Agent(agent.Agent):
         key: value for norm in norms for key, value in norm.variables.items()}
     self.optimizers = self._make_optimizers()
 
-  @property
-  def learns_ends(self) -> bool:
-    """Whether terminations are part of imagination."""
-    return self.config.discount_head.enabled
-
   def _make_optimizers(self):
     """Groups: model, actor, critic and those of the explorer."""
     config = self.config

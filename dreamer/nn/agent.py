@@ -62,7 +62,7 @@ class Agent:
   A subclass is a paper. In its constructor it makes `model`, `behaviour`,
   `explore` (its action noise) and `optimizers` by group; `modules` lists what
   has parameters and `statistics` what else a checkpoint holds. It writes
-  `learns_ends`, `_learn` and `_act`.
+  `_learn` and `_act`.
 
   Args are the Config, the ActionSpace, and, for tests, a noise object that
   replaces every random draw.
@@ -87,6 +87,11 @@ class Agent:
   def obs_keys(self) -> tuple[str, ...]:
     """Names of the observations that are read or predicted."""
     return self.model.obs_keys
+
+  @property
+  def learns_ends(self) -> bool:
+    """Whether terminations are part of imagination."""
+    return self.model.learns_ends
 
   @property
   def batch_keys(self) -> tuple[str, ...]:

@@ -75,12 +75,12 @@ class TestFile:
 
   def test_off_is_a_text(self, schema):
     # YAML 1.1 would read a boolean.
-    assert schema.config(['released']).pcont.mode == 'off'
+    assert schema.config(['laptop']).dmc.shadows == 'off'
     assert schema.config(overrides={'dmc.shadows': 'off'}).dmc.shadows == 'off'
 
   def test_profiles(self, schema):
     config = schema.config(['dmc', 'released'])
-    assert config.actor.layers == 4 and config.kl.free == 'batch_max'
+    assert config.actor.layers == 4 and config.kl.free_by == 'mean'
     assert config.model_opt.eps == 1e-7
     assert schema.config(['paper']) == schema.defaults
 
