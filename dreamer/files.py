@@ -112,7 +112,7 @@ def check_readable(path: Path, error: Exception) -> None:
     raise UserError(f'can not read {path}: {error.strerror}') from error
 
 
-def report(message: str, times: int = 1) -> None:
+def warn(message: str, times: int = 1) -> None:
   """One line for the user about something that does not stop the run.
 
   times: how often it has happened by now. The line says it from the second

@@ -60,7 +60,7 @@ class ActorCritic(layers.Module):
     self.config = config
     self.actor = Actor('actor', feat, config.actor, act_space, init)
     if config.behaviour == 'actor_critic':
-      self.critic = nets.ScalarHead('critic', feat, config.value, init)
+      self.critic = nets.ScalarHead('critic', feat, config.critic, init)
 
   @property
   def groups(self) -> dict[str, dict[str, tf.Variable]]:

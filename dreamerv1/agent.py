@@ -37,20 +37,15 @@ class Agent(agent.Agent):
     self.modules = [self.model, self.behaviour]
     self.optimizers = self._make_optimizers()
 
-  @property
-  def learns_ends(self) -> bool:
-    """Whether terminations are part of imagination."""
-    return self.config.pcont.mode == 'model'
-
   def _make_optimizers(self):
     """Groups: model, its diagnostic heads, actor, critic."""
     config, groups = self.config, {}
     for name, variables in self.model.groups.items():
       opt = config.model_opt if name == 'model' else config.diagnostic_opt
-      groups[name] = self._adam(name, variables, opt)
-    opts = {'actor': config.actor_opt, 'critic': config.value_opt}
+      groups[name] = self._optimizer(name, variables, opt)
+    opts = {'actor': config.actor_opt, 'critic': config.critic_opt}
     for name, variables in self.behaviour.groups.items():
-      groups[name] = self._adam(name, variables, opts[name])
+      groups[name] = self._optimizer(name, variables, opts[name])
     return groups
 
   def _learn(self, data, noise, env_steps):
@@ -73,7 +68,7 @@ class Agent(agent.Agent):
 
   def _starts(self, update):
     """Posteriors to imagine from; without the last if the discount is used."""
-    drop = self.config.pcont.mode == 'model'
+    drop = self.model.learns_ends
     post = update.tensors['post']
     return {key: x[:, :-1] if drop else x for key, x in post.items()}
 

@@ -26,7 +26,7 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
 
 def _window(config):
   """A window of contrasts has to lie in the batch."""
-  if config.cpc.mode == 'off' or config.cpc.contrast != 'window':
+  if not config.cpc.enabled or config.cpc.contrast != 'window':
     return
   for key, most in (('batch', 'batch_size'), ('time', 'batch_length')):
     amount = config.cpc[f'window_{key}']

@@ -18,16 +18,16 @@ def update_gflop(config: Any, channels: int, act_space: Any) -> float:
   """
   model = 3 * sum(_observe(config, act_space.dim)) + _pixels(config, channels)
   model += learned(mlp(_feat(config), config.reward))
-  if config.pcont.mode != 'off':
-    model += learned(
-        mlp(_feat(config), config.pcont), config.pcont.mode == 'model')
-  if config.cpc.mode != 'off':
+  if config.discount_head.enabled:
+    model += learned(mlp(_feat(config), config.discount_head),
+                     config.discount_head.gradient)
+  if config.cpc.enabled:
     model += _contrast(config)
   rows = config.batch_size * config.batch_length
   imagined = 0
   if config.behaviour != 'planner':
     starts = config.batch_size * (
-        config.batch_length - (config.pcont.mode == 'model'))
+        config.batch_length - _learns_ends(config))
     imagined = starts * config.horizon * _imagine(config, act_space)
   return 2 * (rows * model + imagined) / 1e9
 
@@ -35,10 +35,10 @@ def update_gflop(config: Any, channels: int, act_space: Any) -> float:
 def _pixels(config, channels):
   """Products of one image's way in and out."""
   total = learned(conv_encoder(channels, config.encoder.depth), False)
-  if config.image_head != 'off':
+  if config.decoder.images != 'none':
     total += learned(
         conv_decoder(_feat(config), channels, config.decoder.depth),
-        config.image_head == 'model')
+        config.decoder.gradient)
   return total
 
 
@@ -62,10 +62,10 @@ def _imagine(config, act_space):
   outs = action * (1 if act_space.discrete else 2)
   total = learned(mlp(feat, config.actor, outs), False)
   total += 2 * sum(_step(config, action)) + 2 * sum(mlp(feat, config.reward))
-  if config.pcont.mode == 'model':
-    total += 2 * sum(mlp(feat, config.pcont))
+  if _learns_ends(config):
+    total += 2 * sum(mlp(feat, config.discount_head))
   if config.behaviour == 'actor_critic':
-    first, *rest = mlp(feat, config.value)  # guides the actor, and learns
+    first, *rest = mlp(feat, config.critic)  # guides the actor, and learns
     total += 3 * first + 4 * sum(rest)
   return total
 
@@ -75,6 +75,10 @@ def _contrast(config):
   pairs = 2 * config.batch_size * config.batch_length * _feat(config)
   embed = 32 * config.encoder.depth
   return 3 * (sum(mlp(embed, config.cpc, 2 * _feat(config))) + pairs)
+
+
+def _learns_ends(config):
+  return config.discount_head.enabled and config.discount_head.gradient
 
 
 def _feat(config):

@@ -32,14 +32,15 @@ class WorldModel(layers.Module):
     self.rssm = RSSM('rssm', config.rssm, self.encoder.size, action, init)
     feat = self.rssm.feat_size
     self.decoder = nets.Decoder(
-        'decoder', feat, images if config.image_head != 'off' else {}, {},
-        init, decoder.act, decoder.depth)
-    if config.cpc.mode != 'off':
+        'decoder', feat, images if decoder.images != 'none' else {}, {}, init,
+        decoder.act, decoder.depth)
+    if config.cpc.enabled:
       self.cpc = contrastive.StateHead(
           'cpc', self.encoder.size, feat, config.cpc, init)
     self.reward = nets.ScalarHead('reward', feat, config.reward, init)
-    if config.pcont.mode != 'off':
-      self.discount = nets.ScalarHead('discount', feat, config.pcont, init)
+    if config.discount_head.enabled:
+      self.discount = nets.ScalarHead(
+          'discount', feat, config.discount_head, init)
 
   @property
   def obs_keys(self) -> tuple[str, ...]:
@@ -47,12 +48,20 @@ class WorldModel(layers.Module):
     return tuple(dict.fromkeys((*self.encoder.keys, *self.decoder.keys)))
 
   @property
+  def learns_ends(self) -> bool:
+    """Whether imagination takes the discount head's prediction."""
+    head = self.config.discount_head
+    return head.enabled and head.gradient
+
+  @property
   def diagnostic_heads(self) -> dict[str, str]:
-    """Heads that learn outside the model loss, and the loss of each."""
-    heads = {'decoder': ('image', self.config.image_head),
-             'discount': ('discount', self.config.pcont.mode)}
-    return {head: loss for head, (loss, mode) in heads.items()
-            if mode == 'diagnostic'}
+    """Heads whose `gradient` is off: outside the model loss; their losses."""
+    config, found = self.config, {}
+    if self.decoder.images and not config.decoder.gradient:
+      found['decoder'] = 'image'
+    if config.discount_head.enabled and not config.discount_head.gradient:
+      found['discount'] = 'discount'
+    return found
 
   @property
   def groups(self) -> dict[str, dict[str, tf.Variable]]:
@@ -112,7 +121,7 @@ class WorldModel(layers.Module):
     embed, post, prior = self.infer(data, noise, unroll)
     feat = self.rssm.get_feat(post)  # [B, T, F]
     losses, scales, tensors = self._head_losses(feat, data)
-    if self.config.cpc.mode != 'off':
+    if self.config.cpc.enabled:
       losses['cpc'] = self._contrastive_loss(embed, feat, tensors)
     losses['kl'], kl = self._kl_loss(post, prior)
     scales['kl'] = self.config.kl.scale
@@ -131,31 +140,30 @@ class WorldModel(layers.Module):
 
   def _free(self, kl):
     config = self.config.kl
-    if config.free == 'batch_max':
-      return tf.maximum(tf.reduce_mean(kl), config.free_nats)
-    if config.free == 'step_over':
-      return tf.reduce_mean(tf.maximum(kl - config.free_nats, 0))
-    return tf.reduce_mean(tf.maximum(kl, config.free_nats))
+    if config.free_by == 'mean':
+      return tf.maximum(tf.reduce_mean(kl), config.free)
+    if config.free_by == 'element_over':
+      return tf.reduce_mean(tf.maximum(kl - config.free, 0))
+    return tf.reduce_mean(tf.maximum(kl, config.free))
 
   def _head_losses(self, feat, data):
     """Losses of the heads, means over batch and time, scales and tensors.
 
-    A diagnostic head learns from stopped features.
+    A head whose `gradient` is off learns from stopped features.
     """
     config, scales = self.config, {}
-    seen = lambda mode: (
-        tf.stop_gradient(feat) if mode == 'diagnostic' else feat)
-    losses, _, means = self.decoder.losses(seen(config.image_head), data)
+    seen = lambda head: feat if head.gradient else tf.stop_gradient(feat)
+    losses, _, means = self.decoder.losses(seen(config.decoder), data)
     tensors = {'recon': means['image']} if means else {}
     pred = tensors['reward_pred'] = self.reward(feat)
     losses['reward'] = -tf.reduce_mean(
         dists.unit_normal_log_prob(data['reward'], pred, 0))
-    if config.pcont.mode != 'off':
-      logit = self.discount(seen(config.pcont.mode))
+    if config.discount_head.enabled:
+      logit = self.discount(seen(config.discount_head))
       tensors['discount_pred'] = tf.sigmoid(logit)
       losses['discount'] = -tf.reduce_mean(
           dists.bernoulli_log_prob(data['discount'], logit))
-      scales['discount'] = config.pcont.scale
+      scales['discount'] = config.discount_head.scale
     return losses, scales, tensors
 
   def _contrastive_loss(self, embed, feat, tensors):
@@ -174,7 +182,10 @@ class WorldModel(layers.Module):
             'model/post_ent': mean(get(tensors['post']).entropy())}
 
   def imagined_discount(self, feat: tf.Tensor) -> tf.Tensor:
-    """Discounts of imagined states [H, N, F]: gamma, or the head's mean."""
-    if self.config.pcont.mode == 'model':
+    """Discounts of imagined states [H, N, F]: gamma, or the head's mean.
+
+    A head that doesn't reach the representation is not used.
+    """
+    if self.learns_ends:
       return tf.sigmoid(self.discount(feat))
     return tf.fill(tf.shape(feat)[:-1], float(self.config.discount))

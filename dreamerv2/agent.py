@@ -42,11 +42,6 @@ class Agent(agent.Agent):
         key: value for norm in norms for key, value in norm.variables.items()}
     self.optimizers = self._make_optimizers()
 
-  @property
-  def learns_ends(self) -> bool:
-    """Whether terminations are part of imagination."""
-    return self.config.discount_head.enabled
-
   def _make_optimizers(self):
     """Groups: model, actor, critic and those of the explorer."""
     config = self.config
@@ -57,7 +52,8 @@ class Agent(agent.Agent):
     opts = {'model': config.model_opt, 'actor': config.actor_opt,
             'critic': config.critic_opt, 'heads': config.expl_opt}
     opts = {key: opts[key.removeprefix('expl_')] for key in groups}
-    return {key: self._adam(key, x, opts[key], opts[key].decay)
+    return {key: self._optimizer(
+        key, x, opts[key], opts[key].kind, opts[key].decay)
             for key, x in groups.items()}
 
   def _learn(self, data, noise, env_steps):

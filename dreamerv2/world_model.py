@@ -46,6 +46,11 @@ class WorldModel(layers.Module):
     """Names of the observations that are read or predicted."""
     return tuple(dict.fromkeys((*self.encoder.keys, *self.decoder.keys)))
 
+  @property
+  def learns_ends(self) -> bool:
+    """Whether imagination takes the discount head's prediction."""
+    return self.config.discount_head.enabled
+
   def preprocess(self, batch: Tensors, noise: Any) -> Tensors:
     """Images uint8 to centered float32, rewards transformed, labels.
 
@@ -164,7 +169,7 @@ class WorldModel(layers.Module):
     What follows the start states is known: gamma * (1 - is_terminal [N]).
     """
     gamma = self.config.discount
-    if not self.config.discount_head.enabled:
+    if not self.learns_ends:
       return tf.fill(tf.shape(feat)[:-1], float(gamma))
     known = gamma * (1.0 - tf.cast(is_terminal, tf.float32))
     return tf.concat([known[None], tf.sigmoid(self.discount(feat[1:]))], 0)

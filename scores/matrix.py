@@ -17,6 +17,7 @@ import types
 import typing
 from collections.abc import Sequence
 
+from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.tables import number
@@ -313,7 +314,7 @@ def _suite(experiment, task):
 
 @functools.cache
 def _schema(agent):
-  return importlib.import_module(agent).schema()
+  return agents.schema(agent)
 
 
 def _gflop(job, config):

@@ -8,7 +8,7 @@ import io
 
 from dreamer.audit import __main__ as audit
 from dreamer.audit.tables import value_text
-from dreamer.config.schema import Schema
+from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.log.tables import Table, interval, to_html
 from dreamer.stats import confidence
@@ -226,7 +226,7 @@ def _audit(run):
 
 def _difference(run):
   """Of a run made by an older version: what differs from today's defaults."""
-  defaults = Schema.load(f'configs/{run.method}.yaml').defaults.flat
+  defaults = agents.schema(run.method).defaults.flat
   rows = [[key, value_text(defaults.get(key)), value_text(value)]
           for key, value in run.folder.config.flat.items()
           if defaults.get(key) != value and key not in ('logdir', 'seed')]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import pathlib
 import typing
@@ -13,6 +14,7 @@ import numpy as np
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
 from dreamer.log.tables import amount
+from dreamer.run import origin, resume
 from scores import binning, collect, form, references, runs, series
 
 if typing.TYPE_CHECKING:
@@ -140,7 +142,7 @@ def ablations(found: list[runs.Run],
           [x.env_steps for x in points], [x.value for x in points],
           [x.std or 0 for x in points], color=color, label=method,
           marker='o', markersize=3, linewidth=1.4, capsize=2)
-    _our_variants(axes, [run for run in found if run.task == task], source)
+    _our_variants(axes, task, found, source)
     _finish(axes, task)
   return _legend(figure, panels, STEPS.format('bars'))
 
@@ -164,17 +166,49 @@ def horizons() -> Figure:
   return _legend(figure, panels, 'imagination horizon')
 
 
-def _our_variants(axes, found, source):
-  variants: dict = {}
-  for run in found:
-    variants.setdefault(' '.join(run.presets) or 'paper', []).append(run)
-  for color, (name, group) in zip(
-      (OURS, *COLORS[::-1]), variants.items(), strict=False):
-    curve = series.ours(group, binning.rule(source.rule), f'ours: {name}')
+def _our_variants(axes, task, found, source):
+  """The lines of one task; a variant has its color in all of them."""
+  labels = variants(found)
+  colors = dict(zip(dict.fromkeys(labels),
+                    itertools.cycle((OURS, *COLORS[::-1])), strict=False))
+  groups: dict = {}
+  for run, label in zip(found, labels, strict=True):
+    if run.task == task:
+      groups.setdefault(label, []).append(run)
+  for label, group in groups.items():
+    curve = series.ours(group, binning.rule(source.rule), label)
     if curve:
       marker = 's' if len(curve.steps) < 15 else None
-      axes.plot(curve.steps, curve.mean, color=color, linestyle=':',
-                marker=marker, markersize=3, label=curve.label)
+      axes.plot(curve.steps, curve.mean, color=colors[label], linestyle=':',
+                marker=marker, markersize=3, label=label)
+
+
+def variants(found: list[runs.Run]) -> list[str]:
+  """Returns the variant that each run is of.
+
+  The presets tell; where several experiments have the same, their settings.
+  """
+  names = [f'ours: {" ".join(run.presets) or "paper"}' for run in found]
+  groups: dict = {}
+  for run, name in zip(found, names, strict=True):
+    groups.setdefault((run.task, name), []).append(run)
+  return [name + _special(run, groups[run.task, name])
+          for run, name in zip(found, names, strict=True)]
+
+
+def _special(run, group):
+  """What the settings of a run have that not all of its group have."""
+  if len({other.config for other in group}) == 1:
+    return ''
+  flats = [other.folder.config.flat if (
+      other.folder and other.folder.config) else {} for other in group]
+  own = flats[group.index(run)]
+  if not all(flats):
+    return f', {run.config[:4]}'
+  keys = [key for key, value in own.items()
+          if key not in (*resume.HARMLESS, *origin.VARYING)
+          and any(flat.get(key) != value for flat in flats)]
+  return ''.join(f', {key} {own[key]}' for key in keys)
 
 
 # Parts

@@ -317,7 +317,7 @@ def _from_file(path, method, width):
 
 def _of_runs(path, method, width):
   """Runs of another file as a reference, at all edges of their bins."""
-  found = runs.read_file(path)
+  found = runs.load([path])
   groups = runs.by_task(found)
   first = found[0]
   if method not in (None, first.method):

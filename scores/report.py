@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
     except UserError as e:
       if args.out or not isinstance(e.__cause__, OSError):
         raise
-      files.report(f'{e}; name another place by --out')
+      files.warn(f'{e}; name another place by --out')
     else:
       print(f'{"Curves" if path.suffix in PICTURES else "Page"}: {path}')
 

@@ -7,9 +7,12 @@ yours. Counts are in environment steps. `./run.sh train AGENT --help` lists
 all presets and keys.
 """
 
+from __future__ import annotations
+
 import argparse
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from dreamer import cli
 from dreamer.audit import tables
@@ -29,17 +32,21 @@ EXAMPLES = """examples:
   ./run.sh audit --diff dreamerv1:dmc,released runs/walker --format json"""
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
   """Prints an audit or a comparison, or writes the documents' sections."""
   args = parse(argv)
   if args.readme:
     write_sections(ROOT)
     return
-  table = compare(*args.diff, args.agent) if args.diff else audit(args)
+  if args.diff:
+    one, two = args.diff
+    table = compare(one, two, args.agent)
+  else:
+    table = audit(args)
   print(tables.FORMATS[args.format](table, args.sources))
 
 
-def parse(argv=None):
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   """Returns the arguments; prints and exits for --help."""
   parser = cli.Parser(
       prog='./run.sh audit', usage='%(prog)s [AGENT] [options]',
@@ -79,7 +86,7 @@ def _check(args):
                     'give one of them')
 
 
-def audit(args):
+def audit(args: argparse.Namespace) -> tables.Audit:
   """Returns the Audit that was asked for."""
   config = _config(args)
   sources = Sources.load(config.agent, config.schema)
@@ -125,18 +132,20 @@ def resolve(text: str, agent: str | None = None) -> Config:
   agent: Whose presets a text without AGENT: names.
   """
   head, colon, names = text.partition(':')
-  if not (colon and head in AGENTS):
-    head, names = agent, text
+  if colon and head in AGENTS:
+    agent = head
+  else:
+    names = text
     if pathlib.Path(text).exists():
       return read(text)
-    if head is None:
+    if agent is None:
       raise UserError(
           f'{show(text)} is neither AGENT:PRESET,... nor a folder or file; '
           f'agents: {", ".join(AGENTS)}')
-  return agents.schema(head).config([x for x in names.split(',') if x])
+  return agents.schema(agent).config([x for x in names.split(',') if x])
 
 
-def compare(a, b, agent=None):
+def compare(a: str, b: str, agent: str | None = None) -> tables.Audit:
   """Returns the Audit of what differs in two configs."""
   one, two = resolve(a, agent), resolve(b, agent)
   if one.agent != two.agent:

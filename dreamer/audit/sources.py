@@ -5,11 +5,14 @@ suites their groups of tasks; each key that a source has a value for has an
 entry in each suite.
 """
 
+from __future__ import annotations
+
 import typing
+from collections.abc import Mapping
 
 from dreamer.config import agents
 from dreamer.config.rules import nearest, show
-from dreamer.config.schema import Config, read_yaml
+from dreamer.config.schema import Config, Schema, read_yaml
 from dreamer.errors import ConfigError
 from dreamer.files import ROOT
 
@@ -50,7 +53,7 @@ class Suite(typing.NamedTuple):
   note: str
   entries: dict  # key -> Entry; also of other suites' environments
 
-  def concerns(self, key):
+  def concerns(self, key: str) -> bool:
     """Whether a key is not one of another suite's environment."""
     group = f'{key.split(".")[0]}_'
     return group not in ENVIRONMENTS or self.tasks.startswith(group)
@@ -65,17 +68,18 @@ class Row(typing.NamedTuple):
   detail: str  # which release, where from, or the reason
 
   @property
-  def key(self):
+  def key(self) -> str:
     return self.entry.key
 
   @property
-  def differs(self):
+  def differs(self) -> bool:
     """Whether the paper, or what fills its silence, has another value."""
     paper = self.entry.cells.get(PAPER, self.entry.silent)
+    assert paper, self.key  # one of the two is there
     return self.entry.same.get(self.value, self.value) != paper.value
 
   @property
-  def text(self):
+  def text(self) -> str:
     """The verdict in words; a deviation without its reason."""
     if self.verdict == 'deviation' or not self.detail:
       return self.verdict
@@ -86,7 +90,7 @@ class Sources:
   """All entries of an agent."""
 
   @classmethod
-  def load(cls, agent, schema=None):
+  def load(cls, agent: str, schema: Schema | None = None) -> Sources:
     """Reads what the sources of an agent say, and its schema unless given.
 
     Raises ConfigError where a key is unknown, missing in a suite or out of
@@ -96,10 +100,12 @@ class Sources:
     schema = schema or agents.schema(agent)
     return cls(agent, schema, read_yaml(ROOT / path), path)
 
-  def __init__(self, agent, schema, content, path):
+  def __init__(self, agent: str, schema: Schema,
+               content: Mapping[str, typing.Any], path: str):
     self.agent, self.schema, self.path = agent, schema, path
     self.columns, self._fills = content['columns'], content['silent']
-    self.suites, raw = {}, {}
+    self.suites: dict[str, Suite] = {}
+    raw: dict[str, dict] = {}
     for name, suite in content['suites'].items():
       raw[name] = _inherit(suite, raw, self._fills)
     self.unpublished = self._unpublished(content['unpublished'], raw)
@@ -117,27 +123,29 @@ class Sources:
           self._fail(suite, key, 'short: no entry')
 
   @property
-  def titles(self):
+  def titles(self) -> dict[str, str]:
     """Columns: name -> title."""
     return {name: column['title'] for name, column in self.columns.items()}
 
   @property
-  def presets(self):
+  def presets(self) -> dict[str, str]:
     """Profiles: preset -> the column that it follows."""
     return {column['preset']: name for name, column in self.columns.items()
             if 'preset' in column}
 
-  def config(self, suite, preset=PAPER):
+  def config(self, suite: str, preset: str = PAPER) -> Config:
     """The config that a suite and a profile stand for."""
     return self.schema.config([suite, preset])
 
-  def rows(self, config, suite, preset=PAPER):
+  def rows(self, config: Config, suite: str,
+           preset: str = PAPER) -> list[Row]:
     """Judges a config that means to follow a profile: list of Row."""
-    flat, suite = config.flat, self.suites[suite]
+    flat, found = config.flat, self.suites[suite]
     return [Row(entry, flat[key], *self.judge(entry, flat[key], preset))
-            for key, entry in suite.entries.items() if suite.concerns(key)]
+            for key, entry in found.entries.items() if found.concerns(key)]
 
-  def judge(self, entry, value, preset=PAPER):
+  def judge(self, entry: Entry, value: object,
+            preset: str = PAPER) -> tuple[str, str]:
     """Returns (verdict, detail) of a value under a profile."""
     value = entry.same.get(value, value)
     kept = entry.exceptions.get(preset)

@@ -83,7 +83,7 @@ def value_text(value: object) -> str:
     return str(value).lower()
   if isinstance(value, int):
     return f'{value:,}'
-  return f'{value:g}' if isinstance(value, float) else value or "''"
+  return f'{value:g}' if isinstance(value, float) else str(value or "''")
 
 
 def _titles(table):
@@ -113,7 +113,7 @@ def _summary(table):
   counts = table.notes['counts']
   found = ', '.join(f'{count} {name}' for name, count in counts.items())
   lines = [f'{sum(counts.values())} keys: {found}.']
-  groups = {}
+  groups: dict[str, list[str]] = {}
   for key, reason in table.notes['not audited'].items():
     why = NOWHERE if reason == NOWHERE else (
         'neither published nor of an effect')
@@ -180,11 +180,11 @@ def conflicts(sources: Sources, suite: str) -> list[Entry]:
 
   What its parent has as well is left out.
   """
-  suite = sources.suites[suite]
-  parent = sources.suites.get(suite.parent)
+  own = sources.suites[suite]
+  parent = sources.suites.get(own.parent or '')
   return [
-      entry for key, entry in suite.entries.items()
-      if suite.concerns(key) and _disagree(entry) and not (
+      entry for key, entry in own.entries.items()
+      if own.concerns(key) and _disagree(entry) and not (
           parent and parent.concerns(key) and _values(
               entry).items() <= _values(parent.entries[key]).items())]
 
@@ -203,7 +203,7 @@ def _values(entry):
 
 def _grouped(sources, entries):
   """Lines of a table; keys with the same values share one."""
-  groups = {}
+  groups: dict[tuple[str, ...], list[str]] = {}
   for entry in entries:
     texts = tuple(_cell(entry, name, column.get('preset'))
                   for name, column in sources.columns.items())

@@ -9,9 +9,10 @@ A key is declared by its default alone or with what is allowed beside it:
 
 A number needs bounds; `5 in ..` is any. A section that says `like: SHAPE` has
 that shape's keys too, where the word stands; values of its own for them are
-its defaults. A preset that says `inherits: PRESET` has that one's values too,
-but for those of its own. One that says `beneath: SUITE SUITE` applies by
-itself, before all others, where the task is of one of these suites.
+its defaults. A shape may be like one that stands above it. A preset that says
+`inherits: PRESET` has that one's values too, but for those of its own. One
+that says `beneath: SUITE SUITE` applies by itself, before all others, where
+the task is of one of these suites.
 """
 
 from __future__ import annotations
@@ -41,16 +42,7 @@ def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
 
   Raises ConfigError where a shape is unknown or a declaration malformed.
   """
-  known, found, own = _shapes(shapes or {}), {}, {}
-  for key, value in flatten(defaults).items():
-    group, dot, last = key.rpartition('.')
-    if last == LIKE:
-      found.update({f'{group}{dot}{inner}': declared for inner, declared
-                    in _shape(key, value, known).items()})
-    else:
-      found.setdefault(key, None)
-      own[key] = value
-  found = {key: _own(key, declared, own) for key, declared in found.items()}
+  found = _section(defaults, _shapes(shapes or {}))
   for key, (default, rule, _) in found.items():
     if rule is None and not isinstance(default, (bool, str)):
       raise ConfigError(f"{key}: {default} needs bounds, such as '0..'; "
@@ -64,7 +56,8 @@ def presets(content: Any) -> dict[str, dict[str, Any]]:
   Raises ConfigError where a parent is unknown or inherits from its heir.
   """
   flatten(content)  # Raises for what is no mapping.
-  own, found = {}, {}
+  own: dict[str, dict] = {}
+  found: dict[str, dict] = {}
   for name, preset in content.items():
     with prefixed(f'preset {name}: '):
       own[name] = flatten(preset or {})
@@ -76,9 +69,21 @@ def presets(content: Any) -> dict[str, dict[str, Any]]:
 
 
 def beneath(content: Mapping[str, Any]) -> dict[str, str]:
-  """Returns {suite: the preset that applies first for its tasks}."""
-  return {suite: name for name, preset in content.items()
-          for suite in (preset or {}).get(BENEATH, '').split()}
+  """Returns {suite: the preset that applies first for its tasks}.
+
+  Raises ConfigError where that is no text, or there are two for a suite.
+  """
+  found: dict[str, str] = {}
+  for name, preset in content.items():
+    suites = (preset or {}).get(BENEATH, '')
+    with prefixed(f'preset {name}: {BENEATH}: '):
+      if not isinstance(suites, str):
+        raise ConfigError(f'{show(suites)} is no text; name suites')
+      for suite in suites.split():
+        if suite in found:
+          raise ConfigError(f'{found[suite]} is beneath {suite} already')
+        found[suite] = name
+  return found
 
 
 def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:
@@ -96,16 +101,29 @@ def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:
   return {**_inherited([*line, parent], own), **values}
 
 
+def _section(content: Any, known: Mapping) -> dict[str, Declared]:
+  """Its keys in order, those of the shapes that it is like among them."""
+  found: dict[str, Declared | None] = {}
+  own: dict[str, Any] = {}
+  for key, value in flatten(content).items():
+    group, dot, last = key.rpartition('.')
+    if last == LIKE:
+      found.update({f'{group}{dot}{inner}': declared for inner, declared
+                    in _shape(key, value, known).items()})
+    else:
+      found.setdefault(key, None)
+      own[key] = value
+  return {key: _own(key, declared, own) for key, declared in found.items()}
+
+
 def _shapes(shapes: Any) -> dict[str, dict[str, Declared]]:
-  known = {}
+  known: dict[str, dict[str, Declared]] = {}
   flatten(shapes)  # Raises for what is no mapping.
   for name, shape in shapes.items():
     with prefixed(f'shape {name}: '):
       known[name] = {
-          key: _declared(key, value)._replace(shape=f'{name}.{key}')
-          for key, value in flatten(shape).items()}
-      if LIKE in known[name]:
-        raise ConfigError(f'{LIKE}: a shape is like no other')
+          key: declared._replace(shape=declared.shape or f'{name}.{key}')
+          for key, declared in _section(shape, known).items()}
   return known
 
 
@@ -118,11 +136,11 @@ def _shape(key: str, name: Any, known: Mapping) -> dict[str, Declared]:
 
 def _own(key: str, shaped: Declared | None, own: Mapping) -> Declared:
   """What a section's own value makes of a key, where it has one."""
+  if shaped is None:
+    return _declared(key, own[key])
   if key not in own:
     return shaped
   declared = _declared(key, own[key])
-  if shaped is None:
-    return declared
   try:
     default = convert(declared.default, type(shaped.default))
   except ValueError as e:

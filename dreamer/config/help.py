@@ -61,7 +61,9 @@ def _read(source):
 
   Under the part 'title' stand the whole-line comments above a key.
   """
-  found, stack, title = {}, [], ''
+  found: dict[tuple[str, str], str] = {}
+  stack: list[str] = []
+  title = ''
   for line in source.splitlines():
     match = re.match(r'( *)([\w.+]+):(?:.*?\s#\s*(.*))?', line)
     if match:

@@ -21,7 +21,7 @@ class Rule:
   Raises ValueError for anything else.
   """
 
-  def __init__(self, spec: list | str):
+  def __init__(self, spec: list | str) -> None:
     self._choices = spec if isinstance(spec, list) else None
     self._text = str(spec)
     if self._choices is None:

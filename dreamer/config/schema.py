@@ -39,7 +39,7 @@ class Section(collections.abc.Mapping):
 
   __slots__ = ('_values', '_path')
 
-  def __init__(self, values: Mapping[str, Any], path: str = ''):
+  def __init__(self, values: Mapping[str, Any], path: str = '') -> None:
     """Takes a nested dict; `path` is the dotted prefix for messages."""
     nested = {
         key: Section(value, f'{path}{key}.') if isinstance(value, dict)
@@ -64,17 +64,17 @@ class Section(collections.abc.Mapping):
     raise AttributeError(
         f'no key {self._path}{name}{nearest(name, self._values)}')
 
-  def __setattr__(self, name, value):
+  def __setattr__(self, name: str, value: Any) -> None:
     raise AttributeError(
         f'{self._path}{name}: a config is frozen; use config.update()')
 
-  def __delattr__(self, name):
+  def __delattr__(self, name: str) -> None:
     self.__setattr__(name, None)
 
-  def __reduce__(self):
+  def __reduce__(self) -> tuple:
     return Section, (_nest(self.flat), self._path)
 
-  def __repr__(self):
+  def __repr__(self) -> str:
     return f'{type(self).__name__}({self.flat})'
 
   @property
@@ -94,7 +94,7 @@ class Config(Section):
   def __init__(
       self, schema: Schema, flat: dict[str, Plain],
       presets: Sequence[str] | None = (),
-      origin: tuple[Sequence[str], dict[str, Any]] | None = None):
+      origin: tuple[Sequence[str], dict[str, Any]] | None = None) -> None:
     """Made by Schema; takes checked values by dotted key.
 
     origin: the presets and the overrides that were asked for; None: all
@@ -124,13 +124,13 @@ class Config(Section):
 
   def save(self, path: str | os.PathLike) -> None:
     """Writes YAML that `agents.read` takes back, atomically."""
-    head = {AGENT: self.agent}
+    head: dict[str, Any] = {AGENT: self.agent}
     if self.presets is not None:
       head[PRESETS] = list(self.presets)
     with atomic_write(path, 'w') as file:
       _yaml().dump({**head, **_nest(self.flat)}, file)
 
-  def __reduce__(self):
+  def __reduce__(self) -> tuple:
     return Config, (self.schema, self.flat, self.presets, self._origin)
 
 
@@ -144,7 +144,7 @@ class Schema:
     return cls(*read_parts(path), path)
 
   def __init__(self, content: Mapping[str, Any], shared: pathlib.Path | None,
-               path: str | os.PathLike):
+               path: str | os.PathLike) -> None:
     """Checks the content of the file at `path`; see `read_parts`."""
     self.path, self.shared = pathlib.Path(path), shared
     self.agent = self.path.stem
@@ -227,7 +227,7 @@ class Schema:
     value of a key counts.
     """
     if any(arg in ('-h', '--help') for arg in argv):
-      from dreamer.config import help as usage
+      from dreamer.config import help as usage  # Reads files, for this only.
       print(usage.text(self, prog or f'python -m {self.agent} train'))
       sys.exit(0)
     presets, overrides = None, {}
@@ -315,14 +315,14 @@ def origin(content: dict) -> tuple[str | None, tuple[str, ...] | None]:
 
 def diff(a: Section, b: Section) -> list[tuple[str, Any, Any]]:
   """Returns [(key, value in a, value in b)] where two configs differ."""
-  a, b = a.flat, b.flat
-  keys = [*a, *(key for key in b if key not in a)]
-  return [(key, a.get(key), b.get(key)) for key in keys
-          if key not in a or key not in b or a[key] != b[key]]
+  one, two = a.flat, b.flat
+  keys = [*one, *(key for key in two if key not in one)]
+  return [(key, one.get(key), two.get(key)) for key in keys
+          if key not in one or key not in two or one[key] != two[key]]
 
 
-def _nest(flat):
-  nested = {}
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+  nested: dict[str, Any] = {}
   for key, value in flat.items():
     *groups, name = key.split('.')
     inner = nested
@@ -358,10 +358,10 @@ def _single(name, values):
   return values[0]
 
 
-def _yaml():
+def _yaml() -> Any:
   from ruamel.yaml import YAML  # Slow to import; workers never read YAML.
   # Without `pure` an installed C parser would read YAML 1.1: off -> False.
-  yaml = YAML(typ='safe', pure=True)
+  yaml: Any = YAML(typ='safe', pure=True)
   yaml.default_flow_style = False
   yaml.sort_base_mapping_type_on_output = False
   return yaml
@@ -369,7 +369,7 @@ def _yaml():
 
 def read_yaml(path: str | os.PathLike, prefix: bool = True) -> dict:
   """Returns the dict in a YAML file, or raises ConfigError with its path."""
-  from ruamel.yaml.error import YAMLError
+  from ruamel.yaml.error import YAMLError  # Slow to import.
   start = f'{path}: ' if prefix else ''
   try:
     content = _yaml().load(pathlib.Path(path).read_text(encoding='utf-8'))

@@ -113,7 +113,7 @@ def check_inline(name: str, certain: bool) -> None:
       'own, and set envs.worker=process')
   if certain:
     raise UserError(f'environment {name}: {way}')
-  files.report(f'environment {name}: if it renders with OpenGL: {way}')
+  files.warn(f'environment {name}: if it renders with OpenGL: {way}')
 
 
 @contextlib.contextmanager

@@ -5,17 +5,22 @@ Every written line carries environment steps, agent steps and gradient steps
 checkpoint is moved away, so that each step occurs once.
 """
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import math
 import pathlib
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dreamer.errors import UserError
-from dreamer.files import atomic_write
+from dreamer.files import Path, atomic_write
 from dreamer.log import video
 from dreamer.log.jsonlines import read_lines, to_line
 from dreamer.log.terminal import Terminal
@@ -27,7 +32,7 @@ SCORES = 'scores'
 class Logger:
   """Collects metrics between writes and sends them to all outputs."""
 
-  def __init__(self, logdir, steps_total, initial=0):
+  def __init__(self, logdir: Path, steps_total: int, initial: int = 0):
     """Opens the outputs in `logdir`.
 
     steps_total: length of the run in environment steps.
@@ -35,9 +40,9 @@ class Logger:
     Raises UserError where a file can't be written.
     """
     self._logdir = pathlib.Path(logdir)
-    self._values = collections.defaultdict(list)
-    self._videos = {}
-    self._warned = set()
+    self._values: dict[str, list] = collections.defaultdict(list)
+    self._videos: dict[str, tuple[np.ndarray, float, tuple[str, ...]]] = {}
+    self._warned: set[str] = set()
     self._terminal = Terminal(steps_total, initial)
     self._jsonl = _JsonLines(self._logdir, METRICS, initial)
     self._scores = _JsonLines(self._logdir, SCORES, initial)
@@ -49,26 +54,27 @@ class Logger:
     self._start = time.monotonic() - self._jsonl.seconds
     self._last = (time.monotonic(), initial)
 
-  def scalar(self, name, value):
+  def scalar(self, name: str, value: Any) -> None:
     """Adds a value of a metric; values between writes are averaged.
 
     Anything that float() takes once it is written, such as eager tensors.
     """
     self._values[name].append(value)
 
-  def add(self, metrics, prefix=''):
+  def add(self, metrics: Mapping[str, Any], prefix: str = '') -> None:
     """Adds a dict of values under `prefix/`."""
     for name, value in metrics.items():
       self.scalar(f'{prefix}/{name}' if prefix else name, value)
 
-  def video(self, name, frames, fps=20, labels=()):
+  def video(self, name: str, frames: np.ndarray, fps: float = 20,
+            labels: Sequence[str] = ()) -> None:
     """Keeps uint8 frames [T, H, W, C] for the next write.
 
     labels: texts for a strip on the left, from top to bottom.
     """
     self._videos[name] = (frames, fps, tuple(labels))
 
-  def write(self, step, agent_steps, updates):
+  def write(self, step: int, agent_steps: int, updates: int) -> None:
     """Writes the collected metrics and videos, at `step` env steps."""
     now = time.monotonic()
     row = {
@@ -87,34 +93,36 @@ class Logger:
     self._write_videos(step)
     self._board.flush()
 
-  def score(self, step, agent_steps, updates, returns, **more):
+  def score(self, step: int, agent_steps: int, updates: int,
+            returns: Sequence[float], **more: Any) -> None:
     """Writes the returns of an evaluation, and how they were measured."""
-    returns = [x if math.isfinite(x) else None for x in returns]
+    finite = [x if math.isfinite(x) else None for x in returns]
     self._scores.write({
         'step': int(step), 'agent_steps': int(agent_steps),
-        'updates': int(updates), 'returns': returns, **more})
+        'updates': int(updates), 'returns': finite, **more})
 
-  def progress(self, step, agent_steps, updates, last_return=None):
+  def progress(self, step: int, agent_steps: int, updates: int,
+               last_return: float | None = None) -> None:
     """Shows how far the run is; cheap enough for every step."""
     self._terminal.progress(step, agent_steps, updates, last_return)
 
-  def text(self, name, text):
+  def text(self, name: str, text: str) -> None:
     """Prints some lines, and keeps them for TensorBoard."""
     self.info(text)
     self._board.text(name, text)
 
-  def info(self, text):
+  def info(self, text: str) -> None:
     """Prints a line above the progress bar."""
     self._terminal.print(text)
 
-  def close(self):
+  def close(self) -> None:
     """Closes all files and the progress bar; may be called twice."""
     self._terminal.close()
     self._jsonl.close()
     self._scores.close()
     self._board.close()
 
-  def __enter__(self):
+  def __enter__(self) -> Logger:
     return self
 
   def __exit__(self, *error):

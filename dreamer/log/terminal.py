@@ -1,5 +1,7 @@
 """What a run shows on stderr while it works."""
 
+from __future__ import annotations
+
 import collections
 import math
 import os
@@ -12,12 +14,12 @@ from tqdm import tqdm
 class Terminal:
   """A live progress bar on a terminal, a plain line now and then elsewhere."""
 
-  def __init__(self, total, initial):
+  def __init__(self, total: int, initial: int):
     self._total = total
     self._rate = _Rate(initial)
-    self._bar = None
+    self._bar: tqdm | None = None
     self._shown = -math.inf
-    self._state = None
+    self._state: tuple[int, int, int, float | None] | None = None
     self._interval = 10.0  # seconds
     if _is_terminal(sys.stderr):
       self._interval = 0.2
@@ -25,37 +27,38 @@ class Terminal:
           total=total, initial=initial, file=sys.stderr, dynamic_ncols=True,
           bar_format='{percentage:3.0f}%|{bar:10}| {desc}')
 
-  def progress(self, step, *state):
+  def progress(self, step: int, agent_steps: int, updates: int,
+               last_return: float | None) -> None:
+    """Shows a state of the run, if the last one was not shown just now."""
     now = time.monotonic()
     self._rate.add(now, step)
-    self._state = (step, *state)
+    self._state = (step, agent_steps, updates, last_return)
     if now - self._shown >= self._interval:
       self._shown = now
-      self._show()
+      self._show(*self._state)
 
-  def print(self, text):
+  def print(self, text: str) -> None:
     if self._bar is not None:
       self._bar.write(text, file=sys.stderr)
     else:
       print(text, file=sys.stderr, flush=True)
 
-  def close(self):
+  def close(self) -> None:
     if self._state:
-      self._show()
+      self._show(*self._state)
     if self._bar is not None:
       self._bar.close()
     self._bar = self._state = None
 
-  def _show(self):
+  def _show(self, step, *state):
     if self._bar is not None:
-      self._bar.n = self._state[0]
-      self._bar.set_description_str(self._describe())
+      self._bar.n = step
+      self._bar.set_description_str(self._describe(step, *state))
     else:
-      percent = 100 * self._state[0] / max(self._total, 1)
-      self.print(f'{percent:3.0f}% | {self._describe()}')
+      percent = 100 * step / max(self._total, 1)
+      self.print(f'{percent:3.0f}% | {self._describe(step, *state)}')
 
-  def _describe(self):
-    step, agent_steps, updates, last_return = self._state
+  def _describe(self, step, agent_steps, updates, last_return):
     rate = self._rate.value
     left = max(0, self._total - step)
     parts = [

@@ -62,7 +62,7 @@ class Agent:
   A subclass is a paper. In its constructor it makes `model`, `behaviour`,
   `explore` (its action noise) and `optimizers` by group; `modules` lists what
   has parameters and `statistics` what else a checkpoint holds. It writes
-  `learns_ends`, `_learn` and `_act`.
+  `_learn` and `_act`.
 
   Args are the Config, the ActionSpace, and, for tests, a noise object that
   replaces every random draw.
@@ -87,6 +87,11 @@ class Agent:
   def obs_keys(self) -> tuple[str, ...]:
     """Names of the observations that are read or predicted."""
     return self.model.obs_keys
+
+  @property
+  def learns_ends(self) -> bool:
+    """Whether terminations are part of imagination."""
+    return self.model.learns_ends
 
   @property
   def batch_keys(self) -> tuple[str, ...]:
@@ -278,11 +283,11 @@ class Agent:
     for key, variable in variables.items():
       variable.assign(arrays[key])
 
-  def _adam(self, name, variables, config, decay=0.0):
-    """The optimiser of a group, with a loss scale where float16 needs it."""
+  def _optimizer(self, name, variables, config, kind='adam', decay=0.0):
+    """That of a group, with a loss scale where float16 needs it."""
     half = self.config.precision == 'float16'
     scale = self.config.loss_scale if half else None
-    return optim.Adam(name, variables, config, scale, decay)
+    return optim.KINDS[kind](name, variables, config, scale, decay)
 
   def _bind(self, module: Module) -> Module:
     """The module with its weights in the precision of the matmuls."""

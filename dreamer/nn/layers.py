@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-ACTS = {'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
-        'tanh': tf.nn.tanh}
+ACTS = {
+    'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
+    'tanh': tf.nn.tanh, 'leaky_relu': tf.nn.leaky_relu,
+    'swish': tf.nn.swish, 'selu': tf.nn.selu, 'gelu': tf.nn.gelu,
+    'mish': lambda x: x * tf.tanh(tf.nn.softplus(x)),
+    'softplus': tf.nn.softplus, 'softsign': tf.nn.softsign,
+    'sigmoid': tf.nn.sigmoid, 'relu6': tf.nn.relu6,
+    'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax}
 
 
 class Module:

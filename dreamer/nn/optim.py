@@ -1,14 +1,18 @@
-"""Adam with global norm clipping and, for float16, a dynamic loss scale."""
+"""Optimisers with clipping by the global norm and dynamic loss scales.
+
+Those that the released programs offer, as Keras computes them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 BETAS = (0.9, 0.999)
+MOMENTUM = 0.9
 GROWTH_UPDATES = 2000  # good updates until the loss scale doubles
 
 
@@ -39,25 +43,34 @@ class GraphTape:
         target, sources, unconnected_gradients=unconnected_gradients)
 
 
-class Adam:
-  """One group of parameters with its own moments, step count and scale.
+class Optimizer:
+  """One group of parameters with its own slots, step count and loss scale.
 
-  p -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps): epsilon stands
-  outside the bias correction. Gradients that aren't finite change nothing;
-  they count as `skipped`. Before each step every parameter shrinks by the
-  share `decay`, whatever the learning rate.
+  Gradients that aren't finite change nothing; they count as `skipped`. Others
+  are scaled down to a global norm of `clip`, 0 for none. Before each step
+  every parameter shrinks by the share `decay`, whatever the learning rate.
+
+  A subclass says how a step is made: `SLOTS` are the arrays that it keeps
+  for each parameter, `_rule` gives a step's function of a parameter, its
+  gradient and its slots.
   """
+
+  SLOTS: tuple[str, ...] = ()
 
   def __init__(
       self, name: str, variables: Mapping[str, tf.Variable], config: Any,
       loss_scale: float | None = None, decay: float = 0.0):
+    """Takes {parameter's name: it} and a section with lr, eps and clip.
+
+    loss_scale: the first one; None: none at all.
+    """
     self.name = name
     self.params = dict(variables)
     self.lr, self.eps, self.clip = config.lr, config.eps, config.clip
     self.decay = decay
-    zeros = lambda p: np.zeros(p.shape, np.float32)
-    self.m = {k: tf.Variable(zeros(p)) for k, p in variables.items()}
-    self.v = {k: tf.Variable(zeros(p)) for k, p in variables.items()}
+    self.slots = {slot: {
+        key: tf.Variable(np.zeros(param.shape, np.float32))
+        for key, param in variables.items()} for slot in self.SLOTS}
     self.step = tf.Variable(0, dtype=tf.int64)
     self.dynamic = loss_scale is not None
     self.loss_scale = tf.Variable(
@@ -67,8 +80,8 @@ class Adam:
   @property
   def variables(self) -> dict[str, tf.Variable]:
     """Dict of checkpoint name to tf.Variable."""
-    found = {f'{self.name}/m/{k}': m for k, m in self.m.items()}
-    found.update({f'{self.name}/v/{k}': v for k, v in self.v.items()})
+    found = {f'{self.name}/{slot}/{key}': x for slot, arrays
+             in self.slots.items() for key, x in arrays.items()}
     for key in ('step', 'loss_scale', 'good'):
       found[f'{self.name}/{key}'] = getattr(self, key)
     return found
@@ -92,7 +105,7 @@ class Adam:
     grads = list(grads.values())
     norm = tf.linalg.global_norm(grads)
     finite = tf.math.is_finite(norm)
-    factor = self.clip / tf.maximum(norm, self.clip)
+    factor = self.clip / tf.maximum(norm, self.clip) if self.clip else 1.0
     tf.cond(finite, lambda: self._step(grads, factor), lambda: None)
     metrics = {f'grad_norm/{self.name}': norm,
                f'skipped/{self.name}': 1.0 - tf.cast(finite, tf.float32)}
@@ -102,17 +115,15 @@ class Adam:
     return metrics
 
   def _step(self, grads, factor):
-    step = tf.cast(self.step.assign_add(1), tf.float32)
-    powers = [tf.pow(np.float32(beta), step) for beta in BETAS]
-    lr, eps, *betas = map(tf.constant, np.float32((self.lr, self.eps, *BETAS)))
-    lists = self.params.values(), self.m.values(), self.v.values(), grads
-    for param, m, v, grad in zip(*lists, strict=True):
+    move = self._rule(tf.cast(self.step.assign_add(1), tf.float32))
+    for (key, param), grad in zip(self.params.items(), grads, strict=True):
       if self.decay:
         param.assign(param * np.float32(1 - self.decay))
-      tf.raw_ops.ResourceApplyAdam(
-          var=param.handle, m=m.handle, v=v.handle, beta1_power=powers[0],
-          beta2_power=powers[1], lr=lr, beta1=betas[0], beta2=betas[1],
-          epsilon=eps, grad=grad * factor)
+      move(param, grad * factor, *(x[key] for x in self.slots.values()))
+
+  def _rule(self, step: tf.Tensor) -> Callable:
+    """The function (param, gradient, *slots) of step 1, 2, ..."""
+    raise NotImplementedError
 
   def _rescale(self, finite):
     good = tf.where(finite, self.good + 1, tf.zeros_like(self.good))
@@ -121,3 +132,104 @@ class Adam:
     scale = tf.where(finite, scale, tf.maximum(self.loss_scale / 2, 1.0))
     self.loss_scale.assign(scale)
     self.good.assign(tf.where(grow, tf.zeros_like(good), good))
+
+
+class Adam(Optimizer):
+  """Divides the mean gradient by the root of the mean square (1412.6980).
+
+  p -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps): epsilon stands
+  outside the bias correction.
+  """
+
+  SLOTS = 'm', 'v'
+
+  def _rule(self, step):
+    powers = [tf.pow(np.float32(beta), step) for beta in BETAS]
+    lr, eps, *betas = map(tf.constant, np.float32((self.lr, self.eps, *BETAS)))
+    return lambda param, grad, m, v: tf.raw_ops.ResourceApplyAdam(
+        var=param.handle, m=m.handle, v=v.handle, beta1_power=powers[0],
+        beta2_power=powers[1], lr=lr, beta1=betas[0], beta2=betas[1],
+        epsilon=eps, grad=grad)
+
+
+class Adamax(Optimizer):
+  """Adam with the largest gradient, decayed, in place of the mean square.
+
+  v = max(b2 * v, |g|); p -= lr / (1 - b1^t) * m / (v + eps)
+  """
+
+  SLOTS = 'm', 'v'
+
+  def _rule(self, step):
+    power = tf.pow(np.float32(BETAS[0]), step)
+    lr, eps, *betas = map(tf.constant, np.float32((self.lr, self.eps, *BETAS)))
+    return lambda param, grad, m, v: tf.raw_ops.ResourceApplyAdaMax(
+        var=param.handle, m=m.handle, v=v.handle, beta1_power=power, lr=lr,
+        beta1=betas[0], beta2=betas[1], epsilon=eps, grad=grad)
+
+
+class Nadam(Optimizer):
+  """Adam with Nesterov's momentum, which grows with the steps (Dozat, 2015).
+
+  b(t) = b1 * (1 - 0.96^(0.004 t) / 2), c(t) = b(1) * ... * b(t);
+  p -= lr * n / (sqrt(v / (1 - b2^t)) + eps) with
+  n = (1 - b(t)) * g / (1 - c(t)) + b(t + 1) * m / (1 - c(t + 1))
+  """
+
+  SLOTS = 'm', 'v'
+  BASE, RATE = np.float32((0.96, 0.004))
+
+  def __init__(
+      self, name: str, variables: Mapping[str, tf.Variable], config: Any,
+      loss_scale: float | None = None, decay: float = 0.0):
+    super().__init__(name, variables, config, loss_scale, decay)
+    self.product = tf.Variable(1.0)  # c(t)
+
+  @property
+  def variables(self) -> dict[str, tf.Variable]:
+    """Dict of checkpoint name to tf.Variable."""
+    return {**super().variables, f'{self.name}/product': self.product}
+
+  def _rule(self, step):
+    lr, eps, *betas = np.float32((self.lr, self.eps, *BETAS))
+    beta, later = (betas[0] * (1 - 0.5 * tf.pow(self.BASE, self.RATE * t))
+                   for t in (step, step + 1))
+    product = self.product.assign(self.product * beta, read_value=True)
+    product = tf.identity(product)
+    correction = 1 - tf.pow(betas[1], step)
+
+    def move(param, grad, m, v):
+      m.assign(betas[0] * m + (1 - betas[0]) * grad)
+      v.assign(betas[1] * v + (1 - betas[1]) * tf.square(grad))
+      mean = (1 - beta) * (grad / (1 - product)) + later * (
+          m / (1 - product * later))
+      param.assign_sub(lr * mean / (tf.sqrt(v / correction) + eps))
+
+    return move
+
+
+class SGD(Optimizer):
+  """p -= lr * g"""
+
+  def _rule(self, step):
+    lr = tf.constant(self.lr, tf.float32)
+    return lambda param, grad: tf.raw_ops.ResourceApplyGradientDescent(
+        var=param.handle, alpha=lr, delta=grad)
+
+
+class Momentum(Optimizer):
+  """velocity = 0.9 * velocity - lr * g; p += velocity"""
+
+  SLOTS = 'velocity',
+
+  def _rule(self, step):
+    lr, momentum = map(tf.constant, np.float32((self.lr, MOMENTUM)))
+    return lambda param, grad, velocity: (
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=param.handle, accum=velocity.handle, lr=lr, grad=grad,
+            momentum=momentum))
+
+
+KINDS: dict[str, type[Optimizer]] = {
+    'adam': Adam, 'nadam': Nadam, 'adamax': Adamax, 'sgd': SGD,
+    'momentum': Momentum}

@@ -106,10 +106,10 @@ class Folder:
     files.check_readable(path, error)
     self.damaged += 1
     if isinstance(error, FileNotFoundError):
-      files.report(f'episode {path} is gone: left out')
+      files.warn(f'episode {path} is gone: left out')
       return
     moved = self.owner and files.move_aside(path, 'damaged')
-    files.report(f'episode {path} is damaged ({error}): '
+    files.warn(f'episode {path} is damaged ({error}): '
                  f'{"moved to damaged/" if moved else "left out"}')
 
   # Coming and going
@@ -132,7 +132,7 @@ class Folder:
         files.move_aside(episode.path, 'after_checkpoint')
     if amount:
       what = 'moved to after_checkpoint/' if self.owner else 'left out'
-      files.report(f'{amount} episodes in {self.path} are newer than the '
+      files.warn(f'{amount} episodes in {self.path} are newer than the '
                    f'checkpoint: {what}')
 
   def expire(self) -> None:

@@ -203,7 +203,7 @@ class Replay:
     self._rest = None
     if len(self._index) < len(names):
       missing = len(names) - len(self._index)
-      files.report(f'{missing} of {len(names)} episodes that the checkpoint '
+      files.warn(f'{missing} of {len(names)} episodes that the checkpoint '
                    f'knows are missing in {self.directory}')
       self._sampler.set_lengths([x.length for x in self._index.values()])
     elif len(state['rest']):
@@ -235,7 +235,7 @@ class Replay:
     share = 0.5 if 2 * self._short > total else 1e-9
     if share > self._told_short:
       self._told_short = share
-      files.report(
+      files.warn(
           f'{self._short} of {total} episodes are too short for '
           f'{self._demand(self._sampler.length)}, with fewer than '
           f'{self._sampler.least - 1} agent steps, and are not learned from; '

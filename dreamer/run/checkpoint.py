@@ -68,7 +68,7 @@ class Checkpoints:
         where = ''
         if move and files.move_aside(path, 'damaged'):
           where = 'moved to damaged/, '
-        files.report(f'checkpoint {path} is damaged ({error}): {where}the '
+        files.warn(f'checkpoint {path} is damaged ({error}): {where}the '
                      'previous one is used')
     return None
 

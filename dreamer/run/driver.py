@@ -269,7 +269,7 @@ class _Slot:
     return not wrong or self._lost(f'{", ".join(wrong)} differ')
 
   def _lost(self, why):
-    files.report(
+    files.warn(
         f'environment {self.index} did not return to where it was saved, its '
         f'episode is dropped: {why}')
     self.rows = []
@@ -319,7 +319,7 @@ class _Slot:
       self.failed += 1
       if self.failures > self._restarts:
         raise error
-      files.report(f'environment {self.index} failed and is restarted{lost}: '
+      files.warn(f'environment {self.index} failed and is restarted{lost}: '
                    f'{error}', self.failed)
       try:
         return self._env.restart()

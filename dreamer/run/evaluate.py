@@ -124,7 +124,7 @@ def keep(wish: Evaluation, line: dict) -> None:
   try:
     _append(path, to_line(line))
   except OSError as e:
-    files.report(
+    files.warn(
         f'can not write {path}: {e.strerror or e}; its line is not kept')
 
 

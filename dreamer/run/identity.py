@@ -108,7 +108,7 @@ def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
   """
   seen = probe(env, task)
   if seen.differs:
-    files.report(start.warning(task, seen.differs))
+    files.warn(start.warning(task, seen.differs))
   found = describe(env, task, seen.first)
   recorded = _read(pathlib.Path(logdir) / FILE) or {**found, 'first': None}
   for problem in _other_spaces(recorded, found):
@@ -117,7 +117,7 @@ def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
         'evaluate it in the same environment')
   for problem in _other_answers(recorded, found):
     task = task if task != trained else f'{task} (another)'
-    files.report(
+    files.warn(
         f'the run in {logdir} is of another environment: {problem}; this '
         f'evaluation is recorded as one of {task}')
     return task

@@ -150,7 +150,7 @@ class Loop:
     """Once, when the prefill could end and there is nothing to learn from."""
     if not self._warned:
       self._warned = True
-      files.report(
+      files.warn(
           f'the prefill of {self.config.prefill} steps goes on: '
           f'{self._why_prefilling()}')
 

@@ -87,7 +87,7 @@ def _tell(config, about, agent, logger, differs):
   """Says what the run makes of its environment."""
   logger.text('environment', start.describe(about, config, agent))
   if differs:
-    files.report(start.warning(about['name'], differs))
+    files.warn(start.warning(about['name'], differs))
 
 
 def _open_envs(stack, config, make_envs):

@@ -88,7 +88,7 @@ class TestPresets:
       ('defaults', 'horizon', 16, 'dmc', 'paper'),
       ('defaults', 'rssm.min_std', 0.2, 'atari', 'paper'),
       ('defaults', 'expl.decay_updates', 1, 'dmc', 'paper'),
-      ('released', 'kl.free', 'step_over', 'dmc', 'released'),
+      ('released', 'kl.free_by', 'element_over', 'dmc', 'released'),
       ('released', 'rssm.shared_latent_noise', True, 'dmc', 'released'),
       ('paper_code', 'steps', 4, 'dmc', 'paper_code'),
       ('atari', 'kl.scale', 1.0, 'atari', 'paper_code')])
@@ -302,20 +302,20 @@ class TestRecorded:
 class TestVerdicts:
 
   @pytest.mark.parametrize('presets, key, wanted', [
-      ('dmc', 'kl.free', 'as paper'),
+      ('dmc', 'kl.free_by', 'as paper'),
       ('dmc', 'image_noise', 'silent (from TF1)'),
       ('dmc', 'rssm.gru', 'silent (from TF2)'),
       ('dmc', 'prefill_end', 'silent (from this project)'),
-      ('dmc paper_code', 'kl.free', 'as released (TF1)'),
+      ('dmc paper_code', 'kl.free_by', 'as released (TF1)'),
       ('dmc paper_code', 'discount', 'as paper'),
-      ('dmc released', 'kl.free', 'as released (TF2)'),
+      ('dmc released', 'kl.free_by', 'as released (TF2)'),
       ('dmc released', 'rssm.gru', 'as released (TF2)'),
       ('dmc released', 'rssm.shared_latent_noise', 'deviation'),
       ('dmc released', 'planner.horizon', 'silent (from TF1)'),
       ('atari paper_code', 'expl.min', 'as released (TF1)'),
-      ('atari released', 'pcont.mode', 'as paper'),
+      ('atari released', 'discount_head.enabled', 'as paper'),
       ('dmc planet', 'behaviour', 'as paper (Figures 4 and 10)'),
-      ('dmc contrastive', 'cpc.mode', 'as paper (Section 4, Figure 11)'),
+      ('dmc contrastive', 'cpc.enabled', 'as paper (Section 4, Figure 11)'),
       ('dmc laptop', 'rssm.deter', 'yours'),
       ('released laptop', 'collect', 'as released (TF2)')])
   def test_v1(self, presets, key, wanted):
@@ -348,7 +348,7 @@ class TestVerdicts:
     assert get('steps', ['dmc', 'paper_code'], steps=10 ** 7).text == (
         'as released (TF1)')
     # Of another release than the one that is followed.
-    free = get('kl.free', ['released'], **{'kl.free': 'step_over'})
+    free = get('kl.free_by', ['released'], **{'kl.free_by': 'element_over'})
     assert free.text == 'as released (TF1)' and free.differs
     assert 'one noise vector' in get(
         'rssm.shared_latent_noise', ['released']).detail
@@ -430,7 +430,7 @@ class TestCommand:
     head, line, *rows = [x for x in out.splitlines() if x.startswith('|')]
     assert len(rows) > 90
     assert {x.count('|') for x in (head, line, *rows)} == {8}
-    assert any(x.startswith('| `kl.free` | step_max |') and (
+    assert any(x.startswith('| `kl.free_by` | element |') and (
         'TF2: dreamer.py:174-175' in x) for x in rows)
 
   def test_differences(self, capsys):
@@ -440,10 +440,10 @@ class TestCommand:
     assert keys('--set', 'horizon=30', 'seed=5') == ['horizon']
     assert keys('dreamerv2', '--configs', 'atari', 'gamma995') == ['discount']
     assert keys('dreamerv2', '--set', 'actor_gradient=reinforce') == []
-    assert set(keys('--configs', 'released')) >= {'kl.free', 'precision'}
+    assert set(keys('--configs', 'released')) >= {'kl.free_by', 'precision'}
 
   def test_sources_in_text(self, capsys):
-    out = run('--set', 'kl.free=batch_max', '--differences', '--sources',
+    out = run('--set', 'kl.free_by=mean', '--differences', '--sources',
               capsys=capsys)
     assert '\n    paper: Appendix A: clipped below 3 free nats; TF1: ' in out
 
@@ -567,14 +567,15 @@ class TestReadme:
     get = lambda agent, suite: [
         x.key for x in tables.conflicts(BOTH[agent], suite)]
     first = get('dreamerv1', 'dmc')
-    assert {'kl.free', 'bootstrap', 'collect', 'image_noise', 'rssm.gru',
+    assert {'kl.free_by', 'bootstrap', 'collect', 'image_noise', 'rssm.gru',
             'pretrain_updates', 'rssm.shared_latent_noise'} <= set(first)
     assert not {'horizon', 'batch_size', 'atari.noops', 'envs.amount'} & set(
         first)
     assert get('dreamerv1', 'atari') == [
         'atari.noops', 'atari.life_loss', 'expl.schedule', 'expl.min',
         'expl.eval_amount']
-    assert get('dreamerv1', 'dmlab') == ['pcont.mode']
+    assert get('dreamerv1', 'dmlab') == [
+        'discount_head.enabled', 'discount_head.gradient']
     assert get('dreamerv2', 'montezuma') == []
     assert {'discount', 'batch_size', 'train_every'} <= set(
         get('dreamerv2', 'atari'))
@@ -582,7 +583,7 @@ class TestReadme:
   def test_lines(self):
     lines = tables.sections()['configs/README.md'].splitlines()
     for line in (
-        '| `kl.free` | step_max | step_over | batch_max |',
+        '| `kl.free_by` | element | element_over | mean |',
         '| `rssm.stats`, `actor.stats` | joint (silent) | separate | joint |',
         '| `discount` | 0.999, 0.995 | 0.999 | 0.999 |',
         '| `steps` | 5,000,000 | 10,000,000 \\* | 5,000,000 |',
@@ -622,7 +623,7 @@ UNITS = [
      'updates'),
     (r'eval_episodes', 'episodes'),
     (r'replay.memory_gb', 'gb'),
-    (r'kl.free(_nats)?', 'nats'),
+    (r'kl.free', 'nats'),
     (r'envs.(reset_)?timeout', 'seconds'),
     (r'envs.amount', 'environments'),
     (r'envs.restarts', 'failures'),

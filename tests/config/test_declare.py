@@ -77,6 +77,18 @@ class TestShapes:
     assert found['a.b.lr'].default == 0.3
     assert list(self.keys(like='opt', z=True)) == ['lr', 'z']
 
+  def test_a_shape_may_be_like_one_above(self):
+    shapes = {'act': {'act': 'elu | relu | tanh'},
+              'head': {'units': '3 in 0..', 'like': 'act', 'act': 'relu',
+                       'norm': 'none | layer'}}
+    found = declare.keys({'a': {'like': 'head'}}, shapes)
+    assert list(found) == ['a.units', 'a.act', 'a.norm']
+    assert found['a.act'] == ('relu', found['a.act'].rule, 'act.act')
+    assert str(found['a.act'].rule) == 'elu, relu, tanh'
+    assert found['a.norm'].shape == 'head.norm'
+    with pytest.raises(ConfigError, match="shape head: like: unknown shape"):
+      declare.keys({}, dict(reversed(shapes.items())))
+
   @pytest.mark.parametrize('section, wanted', [
       ({'like': 'haed'}, "a.like: unknown shape 'haed' (did you mean head?)"),
       ({'like': 3}, 'unknown shape 3'),

@@ -75,12 +75,12 @@ class TestFile:
 
   def test_off_is_a_text(self, schema):
     # YAML 1.1 would read a boolean.
-    assert schema.config(['released']).pcont.mode == 'off'
+    assert schema.config(['laptop']).dmc.shadows == 'off'
     assert schema.config(overrides={'dmc.shadows': 'off'}).dmc.shadows == 'off'
 
   def test_profiles(self, schema):
     config = schema.config(['dmc', 'released'])
-    assert config.actor.layers == 4 and config.kl.free == 'batch_max'
+    assert config.actor.layers == 4 and config.kl.free_by == 'mean'
     assert config.model_opt.eps == 1e-7
     assert schema.config(['paper']) == schema.defaults
 
@@ -338,6 +338,9 @@ class TestSchema:
       ({'defaults': {'presets': 'x'}}, 'meaning already'),
       ({'presets': {'p': {'inherits': 'q'}}}, 'preset p: inherits: unknown'),
       ({'shapes': [1]}, 'no mapping'),
+      ({'presets': {'p': {'beneath': 3}}}, 'preset p: beneath: 3 is no text'),
+      ({'presets': {'p': {'beneath': 'own'}, 'q': {'beneath': 'gym own'}}},
+       'preset q: beneath: p is beneath own already'),
       ({'more': 1}, 'differs in more')])
   def test_mistakes_in_the_file(self, parts, wanted):
     if 'defaults' in parts:

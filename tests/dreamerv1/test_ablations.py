@@ -44,7 +44,7 @@ DISCRETE = (
 SIZES = (
     'steps prefill pretrain_updates train_every train_updates eval_every '
     'log_every batch_(size|length) (en|de)coder.depth '
-    'rssm.(stoch|deter|hidden) (reward|value|actor|cpc).(layers|units) '
+    'rssm.(stoch|deter|hidden) (reward|critic|actor|cpc).(layers|units) '
     'cpc.window_(batch|time) horizon planner.(candidates|iterations|elites) '
     'dmc.(buffer|shadows|multisampling)')
 
@@ -54,9 +54,9 @@ TABLE = {
     'reconstruction': Row(),
     # Representation: same losses, but in the model's loss is another sum.
     'contrastive': Row(
-        'image_head cpc.mode', REPRESENTATION,
+        'decoder.gradient cpc.enabled', REPRESENTATION,
         new='.*/cpc(/.*)? tensor/cpc_.* scale/decoder'),
-    'reward_only': Row('image_head', REPRESENTATION, new='scale/decoder'),
+    'reward_only': Row('decoder.gradient', REPRESENTATION, new='scale/decoder'),
     # Behaviour: the model learns the same.
     'no_value': Row(
         'behaviour', 'loss/actor tensor/returns (grad|step)/actor/.*',
@@ -65,7 +65,7 @@ TABLE = {
         'behaviour', 'act/.*', gone=f'.*/(actor|critic)(/.*)? {IMAGINED}'),
     # Suites: rewards, their scale against the KL, and the horizon.
     'atari': Row(
-        f'{DISCRETE} pcont.mode',
+        f'{DISCRETE} discount_head.gradient',
         f'loss/(reward|model|actor|critic) {IMAGINED} expl/train '
         '(grad|step)/(encoder|rssm|reward|actor|critic)/.* step/discount/.*',
         gone='scale/discount', may='act/train', kind='discrete'),
@@ -74,12 +74,18 @@ TABLE = {
         f'loss/(reward|model|actor|critic) {IMAGINED} expl/train '
         '(grad|step)/(encoder|rssm|reward|actor|critic)/.*',
         may='act/train', kind='discrete'),
+    'own': Row(
+        'action_repeat discount_head.gradient',
+        f'loss/(model|actor|critic) {IMAGINED} step/discount/.* '
+        '(grad|step)/(encoder|actor|critic)/.* '
+        '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.*',
+        gone='scale/discount'),
     # Profiles: what is called the same starts from the same weights.
     'paper_code': Row(
         'atari.noops prefill_end replay.episodes rssm.(gru|stats) '
-        'reward.(layers|units) pcont.units cpc.(contrast|units) kl.free '
-        'no_value_returns bootstrap actor.(layers|units|stats|gradient) '
-        'value.units collect',
+        'reward.(layers|units) discount_head.units cpc.(contrast|units) '
+        'kl.free_by no_value_returns bootstrap '
+        'actor.(layers|units|stats|gradient) critic.units collect',
         'loss/.* tensor/(recon|reward_pred|discount_pred|feat|kl) '
         'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
         'tensor/(returns|bootstrap) (grad|step)/.* act/.*',
@@ -90,13 +96,20 @@ TABLE = {
     'released': Row(
         'precision dmc.normalize_actions atari.life_loss pretrain_updates '
         'replay.starts image_noise reward.(layers|units) '
-        'pcont.(mode|units|scale) value.units actor.(layers|units) kl.free '
-        'collect (model|actor|value|diagnostic)_opt.eps',
+        'discount_head.(enabled|units|gradient|scale) critic.units '
+        'actor.(layers|units) kl.free_by collect '
+        '(model|actor|critic|diagnostic)_opt.eps',
         'loss/.* tensor/(recon|reward_pred|embed|feat|kl) '
         'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
         'tensor/(returns|bootstrap) (grad|step)/.* scale/.* act/.*',
         gone='.*/discount(/.*)? tensor/discount_pred',
         new='.*/actor/dense[234]/.* .*/reward/dense2/.*'),
+    'pixelpoint': Row(
+        'task steps precision time_limit prefill train_(every|updates) '
+        'eval_every log_every save_every video_every batch_(size|length) '
+        '(en|de)coder.depth rssm.(stoch|deter|hidden|shared_latent_noise) '
+        '(reward|discount_head|critic|actor).units kl.free horizon '
+        '(model|critic|actor)_opt.lr', trace=False, base=('released',)),
     # What one profile changes in one suite, beside the two by themselves.
     'atari+paper_code': Row(
         'expl.(schedule|min|eval_amount)', 'expl/.*', may='act/.*',
@@ -105,26 +118,36 @@ TABLE = {
         'expl.(schedule|min|eval_amount)', 'expl/.*', may='act/.*',
         kind='discrete'),
     'atari+released': Row(
-        'pcont.mode',
+        'discount_head.enabled',
         f'loss/(model|actor|critic) {IMAGINED} '
         '(grad|step)/(encoder|actor|critic)/.* '
         '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.*',
         new='.*/discount(/.*)? tensor/discount_pred', kind='discrete'),
-    'atari+laptop': Row('pcont.mode', trace=False),
+    'own+released': Row(
+        'discount_head.enabled',
+        f'loss/(model|actor|critic) {IMAGINED} '
+        '(grad|step)/(encoder|actor|critic)/.* '
+        '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.*',
+        new='.*/discount(/.*)? tensor/discount_pred'),
+    'own+laptop': Row(
+        'action_repeat discount discount_head.enabled', trace=False),
+    'atari+laptop': Row('discount_head.enabled', trace=False),
     # Sizes: no trace, as no array has the same shape.
     'debug': Row(
-        f'{SIZES} time_limit save_every pcont.(layers|units) planner.horizon',
+        f'{SIZES} time_limit save_every discount_head.(layers|units) '
+        'planner.horizon',
         trace=False),
     'laptop': Row(
-        f'{SIZES} task action_repeat video_every discount pcont.mode collect '
-        '(model|actor|value)_opt.lr', trace=False),
+        f'{SIZES} task action_repeat video_every discount '
+        'discount_head.enabled collect (model|actor|critic)_opt.lr',
+        trace=False),
 }
 
 HORIZONS = (2, 3, 5, 10, 15, 20, 25, 30, 40, 50)  # Figure 4
 
 schema = dreamerv1.schema()
 TINY = {**schema.presets['debug'], **agent_tools.SIZES,
-        'kl.free_nats': 0.01, 'loss_scale': 64.0}
+        'kl.free': 0.01, 'loss_scale': 64.0}
 SIZE = re.compile(r'.*\.(units|depth|stoch|deter|hidden|candidates)|batch_.*')
 
 
@@ -246,15 +269,16 @@ def test_epsilon_falls_with_the_updates(presets, updates, amount):
 
 
 def test_gradient_and_discount_of_discrete_tasks():
-  for presets, gradient, pcont in (
-      (['atari'], 'straight_through', 'model'),
-      (['atari', 'paper_code'], 'score', 'model'),
-      (['atari', 'released'], 'straight_through', 'model'),
-      (['dmlab'], 'straight_through', 'diagnostic'),
-      (['dmlab', 'paper_code'], 'score', 'diagnostic'),
-      (['dmlab', 'released'], 'straight_through', 'off')):
+  for presets, gradient, head in (
+      (['atari'], 'straight_through', (True, True)),
+      (['atari', 'paper_code'], 'score', (True, True)),
+      (['atari', 'released'], 'straight_through', (True, True)),
+      (['dmlab'], 'straight_through', (True, False)),
+      (['dmlab', 'paper_code'], 'score', (True, False)),
+      (['dmlab', 'released'], 'straight_through', (False, True))):
     config = schema.config(presets)
-    assert (config.actor.gradient, config.pcont.mode) == (gradient, pcont)
+    found = config.discount_head.enabled, config.discount_head.gradient
+    assert (config.actor.gradient, found) == (gradient, head)
     assert config.horizon == 10 and config.kl.scale == 0.1
     assert config.reward_transform == 'tanh' and config.action_repeat == 4
 
@@ -323,9 +347,9 @@ def test_action_repeat_is_one_key():
 
 @pytest.mark.parametrize('settings', [
     {'behaviour': 'planner'},
-    pytest.param({'cpc.mode': 'model', 'image_head': 'off'},
+    pytest.param({'cpc.enabled': True, 'decoder.images': 'none'},
                  marks=pytest.mark.slow),
-    pytest.param({'image_head': 'off'}, marks=pytest.mark.slow)],
+    pytest.param({'decoder.images': 'none'}, marks=pytest.mark.slow)],
     ids=['planet', 'contrastive', 'reward_only'])
 def test_run_continues_with_the_same_bits(settings, tmp_path):
   settings = {
@@ -341,4 +365,4 @@ def test_run_continues_with_the_same_bits(settings, tmp_path):
   assert 0 < meta['updates'] < whole[1]['updates']
   test_resume.assert_same(whole, parts)
   pictures = list((tmp_path / 'whole').rglob('*openloop*'))
-  assert bool(pictures) == (settings.get('image_head') != 'off')
+  assert bool(pictures) == (settings.get('decoder.images') != 'none')

@@ -42,7 +42,7 @@ class TestSizes:
     assert agent.report(batch)['openloop'].shape[-1] == channels
 
   def test_every_group_is_disjoint_and_together_they_are_everything(self):
-    agent = agent_tools.make_agent(image_head='diagnostic')
+    agent = agent_tools.make_agent(**{'decoder.gradient': False})
     groups = {k: set(v.params) for k, v in agent.optimizers.items()}
     assert set(groups) == {'model', 'decoder', 'discount', 'actor', 'critic'}
     names = [name for group in groups.values() for name in group]
@@ -109,7 +109,7 @@ class TestTraining:
   def test_steps_draw_different_noise(self):
     agent = agent_tools.make_agent(**{
         f'{group}_opt.lr': 1e-30 for group in (
-            'model', 'actor', 'value', 'diagnostic')})
+            'model', 'actor', 'critic', 'diagnostic')})
     batch = agent_tools.make_batch()
     losses = {float(agent.train(batch)['loss/image']) for _ in range(3)}
     assert len(losses) == 3
@@ -117,7 +117,7 @@ class TestTraining:
   def test_compiled_graph_computes_the_same_and_learns(self, compiled):
     batch = agent_tools.make_batch('discrete')
     batch['image'] = np.zeros_like(batch['image']) + np.uint8(230)
-    settings = {'pcont.mode': 'model', 'model_opt.lr': 3e-3}
+    settings = {'discount_head.gradient': True, 'model_opt.lr': 3e-3}
     with eagerly():
       expected = agent_tools.make_agent('discrete', **settings).train(batch)
     agent = agent_tools.make_agent('discrete', **settings)
@@ -251,8 +251,8 @@ class TestReport:
     assert np.array_equal(one[:6], two[:6])
     assert not np.array_equal(one[6:], two[6:])
 
-  def test_without_image_head(self):
-    agent = agent_tools.make_agent(image_head='off')
+  def test_without_images_to_predict(self):
+    agent = agent_tools.make_agent(**{'decoder.images': 'none'})
     assert agent.report(agent_tools.make_batch()) == {}
 
   def test_learning_is_not_changed(self):

@@ -10,15 +10,15 @@ from tests.support import agent_running, agent_tools
 from tests.support.agent_running import eagerly
 from tests.support.config_tools import names_in_sources, recorded_reads, same
 
-MODEL = {'pcont.mode': 'model'}
+MODEL = {'discount_head.gradient': True}
 NO_VALUE = {'behaviour': 'no_value'}
 PLANNER = {'behaviour': 'planner'}
-CPC = {'cpc.mode': 'model'}
+CPC = {'cpc.enabled': True}
 WINDOW = {**CPC, 'cpc.contrast': 'window'}
 DISCRETE = {'kind': 'discrete'}
 HALF_LIFE = {'expl.schedule': 'half_life', 'expl.decay': 1000}
 LINEAR = {'expl.schedule': 'linear', 'expl.min': 0.1}
-OFF = {'pcont.mode': 'off', 'image_head': 'off', 'kl.free_nats': 0.0}
+OFF = {'discount_head.enabled': False, 'decoder.images': 'none', 'kl.free': 0.0}
 
 # Names that several rows watch.
 CONV = 'init/encoder/conv1/kernel'
@@ -27,7 +27,7 @@ REWARD, DISCOUNT, ACTOR, CRITIC = (f'init/{x}/dense1/kernel' for x in (
     'reward', 'discount', 'actor', 'critic'))
 OPT = {'model': 'step/encoder/conv1/kernel',
        'actor': 'step/actor/dense1/kernel',
-       'value': 'step/critic/dense1/kernel',
+       'critic': 'step/critic/dense1/kernel',
        'diagnostic': 'step/discount/dense1/kernel'}
 
 # Key, other value, settings of both agents, what must differ, what must not.
@@ -67,20 +67,21 @@ TABLE = [
     ('reward.layers', 2, {}, 'init/reward/dense2/kernel', DISCOUNT),
     ('reward.units', 9, {}, REWARD, DISCOUNT),
     ('reward.act', 'tanh', {}, 'tensor/reward_pred', 'tensor/discount_pred'),
-    ('pcont.mode', 'off', {}, f'{DISCOUNT} loss/discount',
+    ('discount_head.enabled', False, {}, f'{DISCOUNT} loss/discount',
      'tensor/feat loss/model'),
-    ('pcont.mode', 'model', {}, 'loss/model tensor/imag_discount '
+    ('discount_head.gradient', True, {}, 'loss/model tensor/imag_discount '
      'tensor/imag_feat grad/rssm/gru/kernel', 'loss/discount tensor/feat'),
-    ('pcont.layers', 2, {}, 'init/discount/dense2/kernel', REWARD),
-    ('pcont.units', 9, {}, DISCOUNT, REWARD),
-    ('pcont.act', 'tanh', {}, 'tensor/discount_pred', 'tensor/reward_pred'),
-    ('pcont.scale', 7.0, MODEL, 'loss/model', 'loss/discount'),
-    ('image_head', 'diagnostic', {}, 'loss/model grad/encoder/conv1/kernel '
+    ('discount_head.layers', 2, {}, 'init/discount/dense2/kernel', REWARD),
+    ('discount_head.units', 9, {}, DISCOUNT, REWARD),
+    ('discount_head.act', 'tanh', {}, 'tensor/discount_pred',
+     'tensor/reward_pred'),
+    ('discount_head.scale', 7.0, MODEL, 'loss/model', 'loss/discount'),
+    ('decoder.gradient', False, {}, 'loss/model grad/encoder/conv1/kernel '
      'step/decoder/conv_in/kernel',
      'loss/image tensor/recon grad/decoder/conv_in/kernel'),
-    ('image_head', 'off', {}, 'loss/image tensor/recon loss/model '
+    ('decoder.images', 'none', {}, 'loss/image tensor/recon loss/model '
      f'{IMAGE}', 'tensor/feat'),
-    ('cpc.mode', 'model', {}, 'loss/cpc loss/model grad/encoder/conv1/kernel '
+    ('cpc.enabled', True, {}, 'loss/cpc loss/model grad/encoder/conv1/kernel '
      'init/cpc/dense1/kernel', 'loss/image loss/kl tensor/feat'),
     ('cpc.contrast', 'states', CPC, 'loss/cpc grad/cpc/dense1/kernel',
      'tensor/cpc_mean tensor/cpc_positive loss/reward'),
@@ -95,10 +96,10 @@ TABLE = [
     ('cpc.init_std', 2.0, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
     ('cpc.min_std', 0.5, CPC, 'tensor/cpc_std', 'tensor/cpc_mean'),
     ('kl.scale', 0.1, {}, 'loss/model', 'loss/kl loss/image'),
-    ('kl.free_nats', 0.0, {}, 'loss/kl grad/rssm/img_out/kernel',
+    ('kl.free', 0.0, {}, 'loss/kl grad/rssm/img_out/kernel',
      'tensor/kl'),
-    ('kl.free', 'step_over', {}, 'loss/kl', 'tensor/kl'),
-    ('kl.free', 'batch_max', {'kl.free_nats': 0.2}, 'loss/kl', 'tensor/kl'),
+    ('kl.free_by', 'element_over', {}, 'loss/kl', 'tensor/kl'),
+    ('kl.free_by', 'mean', {'kl.free': 0.2}, 'loss/kl', 'tensor/kl'),
     ('behaviour', 'no_value', {}, f'{CRITIC} loss/critic loss/actor '
      'tensor/returns', 'loss/model tensor/imag_reward'),
     ('behaviour', 'planner', {}, f'{CRITIC} {ACTOR} '
@@ -127,9 +128,9 @@ TABLE = [
      'init/actor/std/kernel init/actor/out/kernel', ACTOR),
     ('actor.gradient', 'score', DISCRETE, 'grad/actor/dense1/kernel',
      'loss/actor tensor/imag_action'),
-    ('value.layers', 2, {}, 'init/critic/dense2/kernel', ACTOR),
-    ('value.units', 9, {}, CRITIC, ACTOR),
-    ('value.act', 'tanh', {}, 'tensor/imag_value', 'tensor/imag_reward'),
+    ('critic.layers', 2, {}, 'init/critic/dense2/kernel', ACTOR),
+    ('critic.units', 9, {}, CRITIC, ACTOR),
+    ('critic.act', 'tanh', {}, 'tensor/imag_value', 'tensor/imag_reward'),
     ('planner.horizon', 2, PLANNER, 'act/train act/eval', 'loss/model'),
     ('planner.candidates', 9, PLANNER, 'act/train act/eval', 'loss/model'),
     ('planner.iterations', 2, PLANNER, 'act/train act/eval', 'loss/model'),

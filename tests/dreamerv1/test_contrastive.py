@@ -178,8 +178,9 @@ class TestInTheAgent:
     batch = agent_tools.make_batch()
     one, two = (agent_running.learn(
         agent_tools.make_agent(
-            presets=[preset], noise=FixedNoise(), image_head=head), batch)
-                for head in ('diagnostic', 'off'))
+            presets=[preset], noise=FixedNoise(),
+            **{'decoder.images': images}), batch)
+                for images in ('image', 'none'))
     assert np.any(one['grad/decoder/conv_in/kernel'])
     assert 'grad/decoder/conv_in/kernel' not in two and 'loss/image' not in two
     for name in two:

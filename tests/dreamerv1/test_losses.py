@@ -28,10 +28,10 @@ class TestWorldModel:
 
   # KL of the two steps is 1 and 5; 3 nats are free.
   @pytest.mark.parametrize('free, loss, grads', [
-      ('step_max', (3 + 5) / 2, (0, 0.5)), ('step_over', 2 / 2, (0, 0.5)),
-      ('batch_max', 3.0, (0.25, 0.25))])
+      ('element', (3 + 5) / 2, (0, 0.5)), ('element_over', 2 / 2, (0, 0.5)),
+      ('mean', 3.0, (0.25, 0.25))])
   def test_free_nats(self, free, loss, grads):
-    agent = agent_tools.make_agent(**{'kl.free': free, 'kl.free_nats': 3.0})
+    agent = agent_tools.make_agent(**{'kl.free_by': free, 'kl.free': 3.0})
     mean = tf.Variable([[[2 ** .5], [10 ** .5]]])
     ones = tf.ones([1, 2, 1])
     with tf.GradientTape() as tape:
@@ -41,11 +41,11 @@ class TestWorldModel:
     np.testing.assert_allclose(result, loss, rtol=1e-5)
     # d KL / d mean = mean; at equal 3 and mean 3 both sides may count.
     slope = tape.gradient(result, mean).numpy().ravel() / mean.numpy().ravel()
-    if free != 'batch_max':
+    if free != 'mean':
       np.testing.assert_allclose(slope, grads, atol=1e-5)
 
   def test_batch_maximum_below_has_no_gradient(self):
-    agent = agent_tools.make_agent(**{'kl.free': 'batch_max'})
+    agent = agent_tools.make_agent(**{'kl.free_by': 'mean'})
     mean, ones = tf.Variable([[[1.], [2.]]]), tf.ones([1, 2, 1])
     with tf.GradientTape() as tape:
       result, _ = agent.model._kl_loss(
@@ -106,7 +106,7 @@ class TestWorldModel:
         np.testing.assert_allclose(prior[key][:, t], guess[key], atol=1e-5)
 
   def test_diagnostic_heads_leave_the_model_alone(self):
-    agent = agent_tools.make_agent(image_head='diagnostic')
+    agent = agent_tools.make_agent(**{'decoder.gradient': False})
     batch = agent_tools.make_batch()
     with tf.GradientTape(persistent=True) as tape:
       losses, _ = world_losses(agent, batch, FixedNoise())
@@ -121,19 +121,20 @@ class TestWorldModel:
 
 class TestBehaviour:
 
-  @pytest.mark.parametrize('mode, rows', [
-      ('model', agent_tools.ROWS * (agent_tools.LENGTH - 1)),
-      ('diagnostic', agent_tools.ROWS * agent_tools.LENGTH),
-      ('off', agent_tools.ROWS * agent_tools.LENGTH)])
-  def test_starts(self, mode, rows):
-    agent = agent_tools.make_agent(**{'pcont.mode': mode})
+  @pytest.mark.parametrize('enabled, gradient, rows', [
+      (True, True, agent_tools.ROWS * (agent_tools.LENGTH - 1)),
+      (True, False, agent_tools.ROWS * agent_tools.LENGTH),
+      (False, True, agent_tools.ROWS * agent_tools.LENGTH)])
+  def test_starts(self, enabled, gradient, rows):
+    agent = agent_tools.make_agent(**{
+        'discount_head.enabled': enabled, 'discount_head.gradient': gradient})
     found = agent_running.learn(agent, agent_tools.make_batch())
     assert found['tensor/imag_feat'].shape == (3, rows, 8 + 4)
     assert found['tensor/returns'].shape == (2, rows)
 
   @pytest.mark.parametrize('kind', KINDS)
   def test_who_gets_gradients(self, kind):
-    agent = agent_tools.make_agent(kind, **{'pcont.mode': 'model'})
+    agent = agent_tools.make_agent(kind, **{'discount_head.gradient': True})
     noise = FixedNoise()
     for loss in ('actor', 'critic'):
       with tf.GradientTape() as tape:
@@ -149,7 +150,7 @@ class TestBehaviour:
   def test_losses_are_taken_before_any_update(self):
     one = agent_tools.make_agent(noise=FixedNoise())
     two = agent_tools.make_agent(noise=FixedNoise(), **{
-        'model_opt.lr': 1.0, 'actor_opt.lr': 1.0, 'value_opt.lr': 1.0})
+        'model_opt.lr': 1.0, 'actor_opt.lr': 1.0, 'critic_opt.lr': 1.0})
     batch = agent_tools.make_batch()
     found = agent_running.learn(
         agent_tools.make_agent(noise=FixedNoise()), batch)

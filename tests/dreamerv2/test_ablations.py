@@ -107,6 +107,14 @@ TABLE = [
     Row(('crafter',), 'init/*norm*/* loss/* grad/* tensor/*',
         'init/rssm/gru/norm/*', SAMPLES),
 
+    # Inputs: of users, who have images and vectors; vectors alone.
+    Row(('own',),
+        'init/encoder/dense* init/decoder/dense* init/decoder/out/* '
+        'init/rssm/obs_out/kernel loss/* grad/* tensor/*', '', SAMPLES),
+    Row(('vectors',),
+        'init/encoder/* init/decoder/* init/rssm/obs_out/kernel loss/* '
+        'grad/* tensor/*', '', SAMPLES),
+
     # As released: where precision is that of the paper, only a scale.
     Row(('released',), f'loss/model {REPRESENTATION} grad/discount/*',
         PRIOR, settings=FLOAT32),
@@ -119,6 +127,7 @@ TABLE = [
     Row(('humanoid', 'released'), base=('humanoid',), settings=FLOAT32,
         **CONTINUOUS),
     Row(('crafter', 'released'), base=('crafter',), settings=FLOAT32),
+    Row(('own', 'released'), base=('own',), settings=FLOAT32),
 
     # Short runs; sizes are tiny here, see `test_sizes`.
     Row(('atari', 'laptop'), GAMMA, PRIOR, base=('atari',)),

@@ -228,6 +228,8 @@ TABLE = [
 
 for group, name in OPT.items():
   others = ' '.join(x for x in OPT.values() if x != name)
+  TABLE.append((f'{group}_opt.kind', 'sgd', {
+      **PLAN, f'{group}_opt.clip': 1e-2}, name, others))
   for key, value in (('lr', 1e-2), ('eps', 1.0), ('clip', 1e-4),
                      ('decay', 0.5)):
     TABLE.append((f'{group}_opt.{key}', value, PLAN, name, others))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dreamer import envs
-from dreamer.config import schema as configs
+from dreamer.config import agents
 from dreamer.envs import base, gl, spaces
 from dreamer.errors import UserError
 from dreamer.run import evaluate
@@ -20,7 +20,7 @@ LOW = {'dmc.buffer': 'small', 'dmc.shadows': 'off',
 
 
 def make_config(task='dmc_cartpole_balance', images='eval', **overrides):
-  schema = configs.Schema.load('configs/dreamerv2.yaml')
+  schema = agents.schema('dreamerv2')
   return schema.config(overrides={
       'task': task, 'images': images, 'action_repeat': 2, 'time_limit': 1000,
       **LOW, **overrides})
@@ -76,7 +76,7 @@ def test_evaluations_build_the_agent_that_was_trained(images, names):
 
 
 def test_an_agent_without_the_key_has_images():
-  config = configs.Schema.load('configs/dreamerv1.yaml').config()
+  config = agents.schema('dreamerv1').config()
   assert 'images' not in config
   assert base.has_images(config, 'train') and base.has_images(config, 'eval')
 

@@ -1,10 +1,13 @@
 """Layers against slow, obvious forms: values, gradients, first weights."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import dreamerv1
+import dreamerv2
 from dreamer.envs.spaces import ActionSpace
 from dreamer.nn import chunks, layers, nets
 from dreamerv1 import flops
@@ -126,6 +129,44 @@ def test_conv_transpose(pixels, kernel, stride, subpixel, precision):
 
 def sigmoid(x):
   return 1 / (1 + np.exp(-x))
+
+
+def erf(x):
+  return np.array([math.erf(value) for value in x])
+
+
+ACTS = {
+    'none': lambda x: x, 'relu': lambda x: np.maximum(x, 0),
+    'relu6': lambda x: np.clip(x, 0, 6),
+    'elu': lambda x: np.where(x > 0, x, np.expm1(x)), 'tanh': np.tanh,
+    'leaky_relu': lambda x: np.where(x > 0, x, 0.2 * x),
+    'swish': lambda x: x * sigmoid(x), 'sigmoid': sigmoid,
+    'selu': lambda x: 1.05070098 * np.where(
+        x > 0, x, 1.67326324 * np.expm1(x)),
+    'gelu': lambda x: x / 2 * (1 + erf(x / np.sqrt(2))),
+    'mish': lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    'softplus': lambda x: np.log1p(np.exp(x)),
+    'softsign': lambda x: x / (1 + abs(x)),
+    'softmax': lambda x: np.exp(x) / np.exp(x).sum(),
+    'log_softmax': lambda x: x - np.log(np.exp(x).sum())}
+
+
+@pytest.mark.parametrize('act', ACTS)
+def test_activations(act):
+  x = np.array([-5.0, -1.0, -0.1, 0.0, 0.1, 1.0, 5.0, 7.0])
+  layer = layers.Dense('x', 8, 8, INIT, act)
+  layer.w['kernel'].assign(np.eye(8))
+  found = layer(tf.constant(x[None], tf.float32))[0]
+  np.testing.assert_allclose(found, ACTS[act](x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('agent', [dreamerv1, dreamerv2])
+def test_every_activation_is_a_setting_and_the_reverse(agent):
+  rules = [rule for key, rule in agent.schema().allowed.items()
+           if key.endswith('act') and not key.endswith('std_act')]
+  assert len(rules) > 5 and set(layers.ACTS) == set(ACTS)
+  for rule in rules:
+    assert set(str(rule).split(', ')) == set(ACTS)
 
 
 def test_gru_reset_after_by_numpy():

@@ -1,4 +1,4 @@
-"""Adam against a plain numpy version; clipping and loss scale."""
+"""Optimisers by hand and in plain numpy; clipping and loss scale."""
 
 import types
 
@@ -9,10 +9,12 @@ import tensorflow as tf
 from dreamer.nn import optim
 
 
-def make(values, loss_scale=None, lr=0.1, eps=0.1, clip=1e9, decay=0.0):
+def make(values, loss_scale=None, lr=0.1, eps=0.1, clip=1e9, decay=0.0,
+         kind='adam'):
   params = {key: tf.Variable(np.float32(x)) for key, x in values.items()}
   config = types.SimpleNamespace(lr=lr, eps=eps, clip=clip)
-  return params, optim.Adam('group', params, config, loss_scale, decay)
+  return params, optim.KINDS[kind](
+      'group', params, config, loss_scale, decay)
 
 
 def numpy_adam(param, grads, lr, eps, clip):
@@ -42,6 +44,101 @@ def test_steps(eps, clip):
   assert int(adam.step) == 7
 
 
+# The parameter 1 after gradients 2, -1 and 0.5, lr 0.1, epsilon 1e-5.
+# adam    m = .2, .08, .122; v = .004, .004996, .00524100
+#         p -= .1 sqrt(1 - .999^t) / (1 - .9^t) m / sqrt(v)
+#           = .1 (.0316/.1) .2/.0632, .1 (.0447/.19) .08/.0707, ...
+# adamax  v = max(.999 v, |g|) = 2, 1.998, 1.996
+#         p -= .1 / (1 - .9^t) m / v = .1/.1 .2/2, .1/.19 .08/1.998, ...
+# nadam   b = .9 (1 - .96^(.004 t) / 2) = .450073, .450147, .450220, ...
+#         c = .450073, .202599, .0912143, ...; v' = 4, 2.49925, 1.7487
+#         n = 2 + .450147 .2 / (1 - .202599) = 2.11290,
+#             -.549853/.797401 + .450220 .08/.908786 = -.649924, ...
+#         p -= .1 n / sqrt(v') = .1 2.11290/2, .1 -.649924/1.58090, ...
+# sgd     p -= .1 g
+# momentum  velocity = -.2, .9 -.2 + .1 = -.08, .9 -.08 - .05 = -.122
+WORKED = {
+    'adam': [.900016, .873386, .839348],
+    'adamax': [.900001, .878927, .856373],
+    'nadam': [.894355, .935466, .908260], 'sgd': [.8, .9, .85],
+    'momentum': [.8, .72, .598]}
+SLOTS = {'adam': {'m': .122, 'v': .00524094},
+         'adamax': {'m': .122, 'v': 1.996002},
+         'nadam': {'m': .122, 'v': .00524094}, 'sgd': {},
+         'momentum': {'velocity': -.122}}
+
+
+@pytest.mark.parametrize('kind', optim.KINDS)
+class TestEveryKind:
+
+  @pytest.mark.parametrize('graph', [False, True])
+  def test_worked_example(self, kind, graph):
+    params, optimizer = make({'a': [1.0]}, eps=1e-5, kind=kind)
+    apply = tf.function(optimizer.apply) if graph else optimizer.apply
+    found = []
+    for grad in (2.0, -1.0, 0.5):
+      apply({'a': tf.constant([grad])})
+      found.append(float(params['a'][0]))
+    np.testing.assert_allclose(found, WORKED[kind], atol=1e-6)
+    slots = {key: float(x['a'][0]) for key, x in optimizer.slots.items()}
+    assert slots == pytest.approx(SLOTS[kind], rel=1e-5)
+    assert int(optimizer.step) == 3
+
+  def test_clipping_comes_first(self, kind):
+    whole, clipped = (make({'a': [0.], 'b': [0.]}, clip=clip, kind=kind)
+                      for clip in (0.0, 1.0))
+    for (_, optimizer), scale in ((whole, 0.2), (clipped, 1.0)):
+      for _ in range(2):
+        metrics = optimizer.apply({'a': tf.constant([3. * scale]),
+                                   'b': tf.constant([4. * scale])})
+    assert float(metrics['grad_norm/group']) == 5.0
+    for key in 'ab':
+      np.testing.assert_allclose(whole[0][key], clipped[0][key], rtol=1e-5)
+
+  def test_clip_zero_is_none(self, kind):
+    moved = []
+    for clip in (0.0, 1e9):
+      params, optimizer = make({'a': [1.]}, clip=clip, kind=kind)
+      optimizer.apply({'a': tf.constant([300.])})
+      optimizer.apply({'a': tf.constant([-50.])})
+      moved.append(float(params['a'][0]))
+    assert moved[0] == pytest.approx(moved[1], rel=1e-6)
+
+  def test_decay_before_the_step(self, kind):
+    moved = []
+    for decay in (0.0, 0.25):
+      params, optimizer = make({'a': [4.]}, decay=decay, kind=kind)
+      optimizer.apply({'a': tf.constant([1.])})
+      moved.append(float(params['a'][0]) - 4 * (1 - decay))
+    assert moved[0] == pytest.approx(moved[1], rel=1e-5) != 0
+
+  def test_gradients_that_are_not_finite_change_nothing(self, kind):
+    params, optimizer = make({'a': [1., 2.]}, 8.0, decay=.1, kind=kind)
+    state = lambda: {
+        key: x.numpy() for key, x in {**params, **optimizer.variables}.items()
+        if not key.endswith(('loss_scale', 'good'))}
+    optimizer.apply({'a': tf.constant([1., 1.])})
+    before = state()
+    optimizer.apply({'a': tf.constant([np.nan, 1.])})
+    for key, value in state().items():
+      assert np.array_equal(value, before[key]), key
+    optimizer.apply({'a': tf.constant([1., 1.])})
+    assert not np.array_equal(state()['a'], before['a'])
+
+  def test_a_copy_of_the_variables_continues_to_the_bit(self, kind):
+    """As a checkpoint does."""
+    params, optimizer = make({'a': [1., 2.]}, kind=kind)
+    for grad in (2.0, -1.0):
+      optimizer.apply({'a': tf.constant([grad, 1.])})
+    others, other = make({'a': params['a']}, kind=kind)
+    assert set(other.variables) == set(optimizer.variables)
+    for key, value in optimizer.variables.items():
+      other.variables[key].assign(value)
+    for each in (optimizer, other):
+      each.apply({'a': tf.constant([.5, .1])})
+    assert np.array_equal(params['a'], others['a'])
+
+
 class TestDecay:
 
   @pytest.mark.parametrize('lr', [0.1, 1e-30])
@@ -66,7 +163,7 @@ class TestDecay:
     for decay in (0.0, 0.25):
       _, adam = make({'a': [4.0]}, decay=decay)
       adam.apply({'a': tf.constant([1.0])})
-      moments.append((float(adam.m['a'][0]), float(adam.v['a'][0])))
+      moments.append([float(x['a'][0]) for x in adam.slots.values()])
     assert moments[0] == moments[1]
 
   def test_skipped_updates_do_not_decay(self):
@@ -87,16 +184,16 @@ def test_norm_before_clipping_is_reported():
   _, adam = make({'a': [0.], 'b': [0.]}, clip=1.0)
   metrics = adam.apply({'a': tf.constant([3.]), 'b': tf.constant([4.])})
   assert float(metrics['grad_norm/group']) == 5.0
-  np.testing.assert_allclose(adam.m['a'], [0.1 * 3 / 5], rtol=1e-5)
-  np.testing.assert_allclose(adam.m['b'], [0.1 * 4 / 5], rtol=1e-5)
+  np.testing.assert_allclose(adam.slots['m']['a'], [0.1 * 3 / 5], rtol=1e-5)
+  np.testing.assert_allclose(adam.slots['m']['b'], [0.1 * 4 / 5], rtol=1e-5)
 
 
 def test_small_gradients_are_not_scaled_up():
   _, adam = make({'a': [0.]}, clip=100.0)
   adam.apply({'a': tf.constant([1e-3])})
-  np.testing.assert_allclose(adam.m['a'], [1e-4], rtol=1e-5)
+  np.testing.assert_allclose(adam.slots['m']['a'], [1e-4], rtol=1e-5)
   adam.apply({'a': tf.constant([0.0])})
-  assert np.isfinite(adam.m['a'].numpy()).all()
+  assert np.isfinite(adam.slots['m']['a'].numpy()).all()
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])

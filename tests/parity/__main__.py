@@ -52,7 +52,7 @@ def main(argv=None):
   failed = 0
   for path in argv:
     try:
-      failed += not report(path, run_case(path))
+      failed += not show(path, run_case(path))
     except UserError as error:
       print(f'{path}: error: {error}', file=sys.stderr)
       failed += 1
@@ -99,7 +99,7 @@ def find_reference(case):
   return reference
 
 
-def report(path, comparison):
+def show(path, comparison):
   """Prints the worst error per kind of array; returns whether all is well."""
   print(f'{path}: {"ok" if comparison.ok else "FAIL"}, '
         f'{len(comparison.rows)} arrays compared')

@@ -28,7 +28,7 @@ class Comparison:
   Args are expected and own arrays by name, the number of train steps N and
   the learning rate of each parameter: errors of parameters are shares of
   N * lr. Without arguments it is empty, and rows are added by the caller.
-  `notes` are remarks for the reader of the report.
+  `notes` are remarks for the reader.
   """
 
   def __init__(self, expected=(), arrays=(), steps=1, lrs=()):

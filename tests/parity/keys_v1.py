@@ -46,9 +46,14 @@ def make_config(reference, settings):
   return schema.config([reference.preset], overrides)
 
 
+def activation(name):
+  """Ours for a name in TensorFlow."""
+  return {'silu': 'swish', 'identity': 'none', None: 'none'}.get(name, name)
+
+
 def _heads(key, value):
   return {f'{head}.{key}': value
-          for head in ('reward', 'pcont', 'value', 'actor', 'cpc')}
+          for head in ('reward', 'discount_head', 'critic', 'actor', 'cpc')}
 
 
 # danijar/dreamer (TF2)
@@ -69,22 +74,24 @@ TF2 = {
     'deter_size': lambda x: {'rssm.deter': x, 'rssm.hidden': x},
     'stoch_size': 'rssm.stoch',
     'num_units': lambda x: _heads('units', x),
-    'dense_act': lambda x: _heads('act', x),
-    'cnn_act': lambda x: {'encoder.act': x, 'decoder.act': x},
+    'dense_act': lambda x: _heads('act', activation(x)),
+    'cnn_act': lambda x: dict.fromkeys(
+        ('encoder.act', 'decoder.act'), activation(x)),
     'cnn_depth': lambda x: {'encoder.depth': x, 'decoder.depth': x},
-    'pcont': lambda x: {'pcont.mode': 'model' if x else 'off'},
-    'free_nats': 'kl.free_nats',
+    'pcont': 'discount_head.enabled',
+    'free_nats': 'kl.free',
     'kl_scale': 'kl.scale',
-    'pcont_scale': 'pcont.scale',
+    'pcont_scale': 'discount_head.scale',
     'weight_decay': DROP,  # computes the decayed value, never assigns it
     'weight_decay_pattern': DROP,
     'batch_size': 'batch_size',
     'batch_length': 'batch_length',
     'model_lr': 'model_opt.lr',
-    'value_lr': 'value_opt.lr',
+    'value_lr': 'critic_opt.lr',
     'actor_lr': 'actor_opt.lr',
     'grad_clip': lambda x: {
-        f'{group}_opt.clip': x for group in ('model', 'value', 'actor')},
+        f'{group}_opt.clip': x or 0.0
+        for group in ('model', 'critic', 'actor')},
     'dataset_balance': lambda x: {
         'replay.starts': 'balanced' if x else 'exclusive'},
     'discount': 'discount',
@@ -108,13 +115,13 @@ TF1_PRESETS = {
     'dreamer': {},
     'actor': {'behaviour': 'no_value'},
     'planet': {'behaviour': 'planner'},
-    'pcont': {'pcont.mode': 'model'},
+    'pcont': {'discount_head.gradient': True},
     'discrete': {'horizon': 10, 'kl.scale': 0.1, 'reward_transform': 'tanh'},
     'atari': {},
 }
 
 TF1_SCALES = {
-    'divergence': 'kl.scale', 'pcont': 'pcont.scale',
+    'divergence': 'kl.scale', 'pcont': 'discount_head.scale',
     **dict.fromkeys(
         ('reward', 'image', 'value', 'action', 'cpc'), only(1.0)),
     **dict.fromkeys(('global_divergence', 'overshooting'), only(0.0)),
@@ -134,9 +141,9 @@ def _gradient_heads(heads):
   others = set(heads) - {'reward', 'image', 'pcont', 'cpc'}
   if 'reward' not in heads or others:
     raise ValueError('only reward, with or without image, pcont and cpc')
-  mode = lambda name: 'model' if name in heads else 'diagnostic'
-  return {'image_head': mode('image'), 'pcont.mode': mode('pcont'),
-          'cpc.mode': 'model' if 'cpc' in heads else 'off'}
+  return {'decoder.gradient': 'image' in heads,
+          'discount_head.gradient': 'pcont' in heads,
+          'cpc.enabled': 'cpc' in heads}
 
 
 def _scales(scales):
@@ -181,7 +188,7 @@ TF1 = {
     'model_size': lambda x: {'rssm.deter': x, 'rssm.hidden': x},
     'num_units': lambda x: _heads('units', x),
     'num_layers': only(3),  # reward 2, actor 4, value and pcont 3
-    'free_nats': 'kl.free_nats',
+    'free_nats': 'kl.free',
     # 0 where nothing is imagined because a planner acts.
     'imagination_horizon': lambda x: {'horizon': x} if x else {},
     'cpc_contrast': 'cpc.contrast',

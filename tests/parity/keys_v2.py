@@ -8,7 +8,7 @@ import re
 
 from dreamer.config.schema import Schema
 from dreamer.errors import UserError
-from tests.parity.keys_v1 import DROP, only
+from tests.parity.keys_v1 import DROP, activation, only
 
 SUITES = {'defaults': [], 'atari': ['atari'], 'dmc_vision': ['dmc_vision'],
           'dmc_proprio': ['dmc_proprio'], 'crafter': ['crafter']}
@@ -31,21 +31,25 @@ def _layers(name):
   return rule
 
 
+def _act(theirs, ours):
+  return {f'{theirs}.act': lambda x: {f'{ours}.act': activation(x)}}
+
+
 def _head(theirs, ours, dist):
   rules = {f'{theirs}.{key}': f'{ours}.{key}'
-           for key in ('layers', 'units', 'act', 'norm')}
-  return {**rules, f'{theirs}.dist': only(dist)}
+           for key in ('layers', 'units', 'norm')}
+  return {**rules, **_act(theirs, ours), f'{theirs}.dist': only(dist)}
 
 
 def _optimizer(name):
-  keys = {'lr': 'lr', 'eps': 'eps', 'clip': 'clip', 'wd': 'decay'}
+  keys = {'opt': 'kind', 'lr': 'lr', 'eps': 'eps', 'wd': 'decay'}
   rules = {f'{name}.{theirs}': f'{name}.{ours}' for theirs, ours in
            keys.items()}
-  return {**rules, f'{name}.opt': only('adam')}
+  return {**rules, f'{name}.clip': lambda x: {f'{name}.clip': x or 0.0}}
 
 
 def _convs(name, kernels):
-  return {f'{name}.act': f'{name}.act', f'{name}.norm': f'{name}.norm',
+  return {**_act(name, name), f'{name}.norm': f'{name}.norm',
           f'{name}.cnn_depth': f'{name}.depth',
           f'{name}.cnn_kernels': only(kernels),
           f'{name}.mlp_layers': _layers(name)}
@@ -86,7 +90,8 @@ KEYS = {
     'pred_discount': 'discount_head.enabled',
     'rssm.ensemble': only(1),
     **{f'rssm.{key}': f'rssm.{key}' for key in (
-        'hidden', 'deter', 'stoch', 'act', 'norm', 'std_act', 'min_std')},
+        'hidden', 'deter', 'stoch', 'norm', 'std_act', 'min_std')},
+    **_act('rssm', 'rssm'),
     'rssm.discrete': _discrete,
     **_convs('encoder', [4, 4, 4, 4]),
     **_convs('decoder', [5, 5, 6, 6]),

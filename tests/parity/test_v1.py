@@ -174,7 +174,7 @@ class TestErrors:
       ({'reference': 'someone/else@1'}, 'reference: someone/else; known: '),
       ({'agent': 'dreamerv9'}, 'agent: dreamerv9; danijar/dreamer is'),
       ({'config': {'expl': 'boltzmann'}}, "config key expl: 'boltzmann'"),
-      ({'config': {'free_nats': -1.0}}, 'kl.free_nats'),
+      ({'config': {'free_nats': -1.0}}, 'kl.free'),
       ({'config': {'action_dist': 'onehot'}}, 'action_dist: onehot'),
       ({'param_shapes': {'extra/kernel': [2]}}, 'parameter extra/kernel'),
       ({'param_shapes': {'reward/h0/bias': [17]}},

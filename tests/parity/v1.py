@@ -215,8 +215,9 @@ def named(agent, metrics, prefix, scaled):
   for name, (sign, ours) in OBJECTIVES.items():
     if f'loss/{ours}' in metrics:
       metrics[f'objective/{name}'] = sign * metrics[f'loss/{ours}']
+  config = agent.config
   if 'loss/pcont' in metrics:
-    metrics['loss/pcont'] = metrics['loss/pcont'] * agent.config.pcont.scale
+    metrics['loss/pcont'] = metrics['loss/pcont'] * config.discount_head.scale
   if scaled:
-    metrics['loss/kl'] = metrics['loss/kl'] * agent.config.kl.scale
+    metrics['loss/kl'] = metrics['loss/kl'] * config.kl.scale
   return {f'{prefix}/{key}': value for key, value in metrics.items()}

@@ -31,7 +31,7 @@ def test_schedule(settings, wanted):
     checks.schedule(base.update(settings))
 
 
-WRONG = {'cpc.mode': 'model', 'cpc.contrast': 'window',
+WRONG = {'cpc.enabled': True, 'cpc.contrast': 'window',
          'cpc.window_batch': 1000}
 
 

@@ -22,10 +22,10 @@ SETTINGS = {
     'eval_every': 500, 'eval_episodes': 5, 'log_every': 100, 'video_every': 0,
     'batch_size': 8, 'batch_length': 12, 'horizon': 8, 'discount': 0.9,
     'rssm': {'stoch': 8, 'deter': 48, 'hidden': 48},
-    'reward': {'layers': 2, 'units': 48}, 'value': {'layers': 2, 'units': 48},
-    'actor': {'layers': 2, 'units': 48}, 'pcont.mode': 'off',
-    'kl': {'scale': 0.3, 'free_nats': 1.0}, 'model_opt.lr': 2e-3,
-    'actor_opt.lr': 2e-4, 'value_opt.lr': 5e-4}
+    'reward': {'layers': 2, 'units': 48}, 'critic': {'layers': 2, 'units': 48},
+    'actor': {'layers': 2, 'units': 48}, 'discount_head.enabled': False,
+    'kl': {'scale': 0.3, 'free': 1.0}, 'model_opt.lr': 2e-3,
+    'actor_opt.lr': 2e-4, 'critic_opt.lr': 5e-4}
 
 # Metric: (not learned, threshold, sign).
 # 11292 is the constant of a unit Normal over 64x64x3, .919 that over 1.

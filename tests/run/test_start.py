@@ -183,11 +183,11 @@ class TestOwnDefaults:
       flat = config.flat
       assert config.action_repeat == 1
       assert config.reward_transform == 'none'
-      assert flat.get('pcont.mode', 'model') == 'model'
-      assert flat.get('discount_head.enabled', True)
+      assert config.discount_head.enabled and config.discount_head.gradient
       for part in ('encoder', 'decoder'):
         assert flat.get(f'{part}.vectors', 'all') == 'all'
-        assert flat.get(f'{part}.images', 'all') == 'all'
+        images = 'image' if module is dreamerv1 else 'all'
+        assert flat.get(f'{part}.images', images) == images
       assert config.presets == ('own', *presets)
 
   def test_configure_is_for_own_environments(self):

@@ -222,6 +222,17 @@ class TestVerdicts:
       assert row['seeds_needed'] >= wanted
       assert 'would tell' in verdicts.text(result)
 
+  def test_shares_that_have_learned(self):
+    result = against('dreamerv1/released', runs_like([100, 900, 950]),
+                     budgets=[1_000_000], learned=500)
+    learned = row_at(result, 1_000_000)['learned']
+    assert (learned['ours'], learned['reference']) == (2, 5)
+    assert learned['chance'] == pytest.approx(3 / 8)
+    assert '2/3, 5/5 (0.38)' in verdicts.text(result)
+    table = against('dreamerv1/table_g', runs_like([950], until=5_000_000),
+                    learned=500)
+    assert row_at(table, 5_000_000)['learned'] is None
+
   def test_one_seed(self):
     result = against('dreamerv1/released', runs_like([940]))
     row = row_at(result, 1_000_000)

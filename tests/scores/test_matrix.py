@@ -103,16 +103,16 @@ class TestSettings:
     for _, config in configs('fig9'):
       assert config.action_repeat == 4 and config.horizon == 10
       assert config.reward_transform == 'tanh'
-      mode = 'model' if config.task.startswith('atari') else 'diagnostic'
-      assert config.pcont.mode == mode
+      assert config.discount_head.enabled
+      assert config.discount_head.gradient == config.task.startswith('atari')
 
   def test_figure_11(self):
-    heads = {method: (config.image_head, config.cpc.mode)
+    heads = {method: (config.decoder.gradient, config.cpc.enabled)
              for method, config in configs('fig11')}
     assert heads == {
-        'reconstruction': ('model', 'off'),
-        'contrastive': ('diagnostic', 'model'),
-        'reward_only': ('diagnostic', 'off')}
+        'reconstruction': (True, False),
+        'contrastive': (False, True),
+        'reward_only': (False, False)}
 
   def test_figure_12(self):
     repeats = {m: c.action_repeat for m, c in configs('fig12')}
@@ -136,7 +136,7 @@ class TestSettings:
 
   def test_other_profile(self):
     job = matrix.jobs('table_g', profile='released')[0]
-    assert matrix.config_of(job).kl.free == 'batch_max'
+    assert matrix.config_of(job).kl.free_by == 'mean'
     job = matrix.jobs('k1', profile='released')[0]
     assert matrix.config_of(job).batch_size == 16
 

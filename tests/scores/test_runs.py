@@ -1,5 +1,6 @@
 """Which run is which: identities, labels, seeds of several experiments."""
 
+import json
 import os
 
 import pytest
@@ -92,6 +93,32 @@ class TestIdentity:
     assert {'ours: no_value', 'ours: planet'} <= texts
     with pytest.raises(UserError, match='has other settings than'):
       runs.by_task(found)
+
+  def test_presets_are_no_identity_either(self, tmp_path):
+    """Figure 12 has variants by a key: they are no seeds of one line."""
+    logdirs = [write_run(tmp_path / f'{repeat}/{seed}', [
+        (step, [float(repeat)]) for step in range(5000, 400_001, 5000)],
+        seed=seed, action_repeat=repeat) for repeat in (2, 4)
+               for seed in (0, 1)]
+    found = runs.load(logdirs)
+    assert sorted(plot.variants(found)) == [
+        'ours: paper, action_repeat 2'] * 2 + [
+            'ours: paper, action_repeat 4'] * 2
+    panel, *_ = plot.draw(
+        'ablations', found, references.load('dreamerv1/fig12')).axes
+    means = {line.get_label(): set(line.get_ydata()) for line in panel.lines
+             if line.get_label().startswith('ours')}
+    assert means == {'ours: paper, action_repeat 2': {2},
+                     'ours: paper, action_repeat 4': {4}}
+
+  def test_a_seed_twice_in_a_reference(self, tmp_path):
+    one, _ = machines(tmp_path)
+    run('collect', one, '--out', tmp_path / 'x')
+    content = json.loads((tmp_path / 'x').read_text())
+    content['runs'] *= 2
+    (tmp_path / 'x').write_text(json.dumps(content))
+    with pytest.raises(UserError, match='is also in runs/walker'):
+      references.load(str(tmp_path / 'x'))
 
 
 class TestOrigin:

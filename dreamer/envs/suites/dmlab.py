@@ -175,7 +175,7 @@ class LevelCache:
           shutil.copyfileobj(source, target)
     except (OSError, UserError) as error:
       self._failed += 1
-      files.report(f'dmlab.level_cache: {error}', self._failed)
+      files.warn(f'dmlab.level_cache: {error}', self._failed)
 
   def _path(self, key):
     return self._folder / f'{key}.pk3'.replace('/', '_')

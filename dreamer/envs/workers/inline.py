@@ -81,7 +81,7 @@ class InlineEnv(HalfCalls):
     try:
       env.close()
     except Exception as error:  # Whatever it raises: it is over.
-      files.report(f'{self._name}: close() failed: {describe(error)[0]}')
+      files.warn(f'{self._name}: close() failed: {describe(error)[0]}')
 
   def _open(self):
     self._env = self._guarded(self._make)

@@ -71,7 +71,7 @@ class Server:
       if self._env:
         self._env.close()
     except Exception as error:  # Whatever it raises: it is over.
-      files.report(f'{self._name}: close() failed: {describe(error)[0]}')
+      files.warn(f'{self._name}: close() failed: {describe(error)[0]}')
 
   def on_make(
       self, arrays: Arrays, config: dict, mode: str, index: int,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dreamer import envs
-from dreamer.config import schema as configs
+from dreamer.config import agents
 from dreamer.envs import resize, spaces
 from dreamer.envs.suites import atari
 from dreamer.envs.workers import remote
@@ -21,7 +21,7 @@ FIRE, RIGHT, LEFT = 1, 3, 4
 
 
 def make_config(task, agent='dreamerv2', **overrides):
-  schema = configs.Schema.load(f'configs/{agent}.yaml')
+  schema = agents.schema(agent)
   overrides = {
       key.replace('__', '.'): value for key, value in overrides.items()}
   return schema.config(overrides={'task': f'atari_{task}', **overrides})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dreamer import envs
-from dreamer.config import schema as configs
+from dreamer.config import agents
 from dreamer.envs import spaces
 from dreamer.envs.suites import crafter
 from dreamer.errors import UserError
@@ -13,7 +13,7 @@ from tests.support.env_tools import assert_same, draw_actions, rollout
 
 
 def make_config(task='crafter_reward', **overrides):
-  schema = configs.Schema.load('configs/dreamerv2.yaml')
+  schema = agents.schema('dreamerv2')
   return schema.config(overrides={
       'task': task, 'action_repeat': 1, 'time_limit': 10000, **overrides})
 

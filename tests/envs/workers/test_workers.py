@@ -307,10 +307,10 @@ PARENT = '''
 import sys, threading, time
 import numpy as np
 from dreamer import envs
-from dreamer.config import schema as config
+from dreamer.config import agents
 
 def main():
-  schema = config.Schema.load('configs/dreamerv1.yaml')
+  schema = agents.schema('dreamerv1')
   settings = schema.config(overrides={
       'task': sys.argv[1], 'time_limit': 10 ** 6, 'action_repeat': 10 ** 5})
   made = envs.make_envs(settings, 'train', 2)
@@ -375,9 +375,9 @@ def ended(pid):
 TENSORFLOW = '''
     import tensorflow as tf
     from dreamer import envs
-    from dreamer.config import schema as config
+    from dreamer.config import agents
     from tests.support import mapped
-    schema = config.Schema.load('configs/dreamerv1.yaml')
+    schema = agents.schema('dreamerv1')
     settings = schema.config(overrides={
         'task': 'dmc_cartpole_balance', 'dmc.shadows': 'off'})
     env, = envs.make_envs(settings)
