@@ -24,7 +24,9 @@ class Table(typing.NamedTuple):
 
 
 def to_text(table: Table) -> str:
-  """Returns a table with columns aligned by spaces."""
+  """Returns a table with columns aligned by spaces; without rows its title."""
+  if not table.rows:
+    return '\n\n'.join(filter(None, [table.title, '\n'.join(table.notes)]))
   lines = [tuple(table.header), *map(tuple, table.rows)]
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   head, *body = (_aligned(line, widths, table.left) for line in lines)

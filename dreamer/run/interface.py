@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dreamer import cli, files
 from dreamer.config import agents
 from dreamer.config.rules import nearest
 from dreamer.config.schema import Config, Schema
@@ -51,7 +52,8 @@ class Interface:
     names, schema = arguments.presets(presets), self.schema()
     if not arguments.names_task(schema, names, overrides):
       overrides['task'] = identity.OWN
-    return schema.config(names, overrides)
+    config = schema.config(names, overrides)
+    return config.update({'logdir': files.expand(config.logdir)})
 
   def make_agent(
       self, config: Config, obs_space: ObsSpace, act_space: ActionSpace
@@ -80,7 +82,7 @@ class Interface:
     self.validate(config)
     config = config.update({'task': identity.task(env, config)})
     try:
-      with Stop() as stop:
+      with cli.warnings_to(_print), Stop() as stop:
         training.train(
             config, self.name, self.make_agent, _environments(env), stop)
     except Stopped as e:
@@ -142,6 +144,10 @@ def _no_command(name: str, given: str | None) -> str:
   what = 'the command is missing' if given is None or given[:1] == '-' else (
       f'unknown command {given!r}{nearest(given, _COMMANDS)}')
   return f'{what}; write python -m {name} COMMAND ..., one of: {allowed}'
+
+
+def _print(text: str) -> None:
+  print(text, file=sys.stderr)
 
 
 def _environments(env: Any) -> MakeEnvs:

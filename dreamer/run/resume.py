@@ -109,7 +109,7 @@ def check_agent(meta: Mapping, logdir: str, agent: str) -> None:
   if meta.get('agent') != agent:
     raise UserError(
         f'logdir: {logdir} holds a run of {meta.get("agent")}, not {agent}; '
-        f'use python -m {meta.get("agent")} or another --logdir')
+        f'use {meta.get("agent")} or name another folder')
 
 
 def check_meta(meta: Mapping, config: Config, agent: str) -> None:
@@ -119,8 +119,8 @@ def check_meta(meta: Mapping, config: Config, agent: str) -> None:
   if gone:
     raise UserError(
         f'logdir: {config.logdir} holds a run of another version of {agent}, '
-        f'with a setting {gone[0]}; continue it with that version or start '
-        'another --logdir')
+        f'with a setting {gone[0]}; continue it with that version or name '
+        'another folder')
   found = _differences(meta['config'], config)
   if found:
     key, old, new = min(found, key=lambda x: x[0] != 'task')

@@ -46,8 +46,9 @@ def train(
     config, saved = resume.open_logdir(config, name)
     arrays, meta = saved or (None, {'env_steps': 0})
     if arrays is not None and arrays['done/run'] >= config.steps:
+      steps = 'steps' if identity.is_own(config.task) else '--steps'
       print(f'{config.logdir} has its {meta["env_steps"]} steps already; '
-            'raise --steps to continue', file=sys.stderr)
+            f'raise {steps} to continue', file=sys.stderr)
       return
     envs, eval_envs = _open_envs(stack, config, make_envs)
     _check_cuts(config, envs[0])

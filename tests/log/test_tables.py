@@ -18,6 +18,11 @@ def test_text_with_details_set_to_the_left():
       'x    y', '---  --', 'a|b  1', '  more', '  still', 'c    10']
 
 
+def test_text_without_rows():
+  assert tables.to_text(TABLE._replace(rows=[])) == 'A<b>\n\nn'
+  assert tables.to_text(TABLE._replace(rows=[], notes=())) == 'A<b>'
+
+
 def test_markdown():
   assert tables.to_markdown(TABLE).splitlines() == [
       '| x | y |', '| --- | ---: |', '| a\\|b | 1 |', '| c | 10 |', '', 'n']

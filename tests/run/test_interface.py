@@ -154,6 +154,8 @@ class TestFolders:
   def test_a_path_is_text_in_the_config(self):
     config = dreamerv1.configure(logdir=pathlib.Path('runs/3'))
     assert config.logdir == 'runs/3'
+    config = dreamerv1.configure(logdir='~/runs')
+    assert config.logdir == os.path.expanduser('~/runs') != '~/runs'
     assert config.update({'logdir': pathlib.Path('x')}).logdir == 'x'
     assert 'logdir' in refusal(dreamerv1.configure, logdir=3)
 

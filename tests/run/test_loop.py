@@ -23,6 +23,7 @@ from dreamer.config import agents
 from dreamer.envs import make_envs
 from dreamer.envs.workers.remote import RemoteEnv
 from dreamer.errors import UserError
+from dreamer.log.logger import Logger
 from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support import ROOT, strange_envs
@@ -676,9 +677,10 @@ class TestPipe:
     whole = config.update({'logdir': config.logdir + '_whole'})
     run(whole)
     reader, writer = os.pipe()
-    os.close(reader)
     with open(writer, 'w') as closed, monkeypatch.context() as patch:
       patch.setattr(sys, 'stderr', closed)
+      # Whoever reads goes away when the first lines have come.
+      patch.setattr(Logger, 'text', lambda self, *_: os.close(reader))
       with pytest.raises((Stopped, BrokenPipeError)):
         run(config)
       patch.undo()
