@@ -46,6 +46,11 @@ class Entry:
   problem: str = ''
 
   @property
+  def may_be_picture(self) -> bool:
+    """Whether `image_key` can name it."""
+    return len(self.shape) > 1 and not _why_not(self)
+
+  @property
   def title(self) -> str:
     return f'observation {self.name}' if self.path else 'the observation'
 
@@ -341,8 +346,8 @@ def _only_picture(found, kinds):
 
 
 def _choices_of(found, without=()):
-  names = [e.name for e in found if len(e.shape) > 1 and e.name not in without
-           and not _why_not(e)]
+  names = [e.name for e in found if e.may_be_picture and (
+      e.name not in without)]
   return f'choose image_key {join([*names, "render (what render() draws)"])}'
 
 

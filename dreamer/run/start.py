@@ -61,8 +61,8 @@ def describe(about: dict, config: Config, agent: Any) -> str:
   unread = [name for name in about['vectors'] if name not in agent.obs_keys]
   left_out = {**about['left_out'],
               **dict.fromkeys(unread, 'not read by this agent')}
-  image = about['image'] + (
-      '' if 'image' in agent.obs_keys else ', not read by this agent')
+  unseen = about['image'] != 'none' and 'image' not in agent.obs_keys
+  image = about['image'] + unseen * ', not read by this agent'
   lines = [
       f'environment {about["name"]}, {about["interface"]}',
       f'image: {image}; vectors: ' + (', '.join(

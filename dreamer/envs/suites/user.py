@@ -112,9 +112,12 @@ class UserEnv(base.Env):
     """What there is beside render, and what to do."""
     texts = [f'; observation {name} is no image: {why}'
              for name, why in self._selection.rejected.items()]
+    texts += [f'; image_key {reader.entry.name} takes {reader.entry.text} as '
+              'one' for reader in self._selection.vectors.values()
+              if reader.entry.may_be_picture]
     texts.append('; or return a uint8 observation [H, W, 3]')
     if self._blind and self._selection.vectors:
-      texts.append(f', or learn from vectors alone: {self._blind}')
+      texts.append(f', or learn from vectors alone, with the {self._blind}')
     return ''.join(texts)
 
   @contextlib.contextmanager
