@@ -1,10 +1,20 @@
 """Environments: the one table from task to environment and wrappers."""
 
+from __future__ import annotations
+
 import importlib
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from dreamer.config.schema import Section
 from dreamer.envs import names
 from dreamer.errors import UserError
+
+if TYPE_CHECKING:
+  from dreamer.envs.workers.inline import InlineEnv
+  from dreamer.envs.workers.remote import RemoteEnv
+  from dreamer.envs.wrappers import Checks
 
 # Suite -> module whose make(name, config, mode) gives the bare environment.
 SUITES = {
@@ -21,7 +31,9 @@ MAY_USE_GL = ('gym',)
 OWN_GL = ('dmlab',)  # brings its own, to be kept from TensorFlow as well
 
 
-def make_env(config, mode='train', index=0, factory=None):
+def make_env(
+    config: Section, mode: str = 'train', index: int = 0,
+    factory: Callable[[], Any] | None = None) -> Checks:
   """Makes an environment in this process, wrapped as agents expect it.
 
   Args:
@@ -35,25 +47,28 @@ def make_env(config, mode='train', index=0, factory=None):
     UserError: unknown task, or something that the task needs is missing.
   """
   from dreamer.envs import base, wrappers
+  env: base.Env
   if factory:
     from dreamer.envs.suites import user
-    env = user.wrap(factory(), '', config, mode)
-    name = env.name
+    own = user.wrap(factory(), '', config, mode)
+    env, name = own, own.name
   else:
     suite, name = split_task(config.task)
     env = importlib.import_module(SUITES[suite]).make(name, config, mode)
     name = config.task
   env = wrappers.TimeLimit(env, config.time_limit)
   env = wrappers.ActionRepeat(env, config.action_repeat)
-  env = wrappers.Frames(env, base.has_images(config, mode))
-  if not env.obs_space:
+  frames = wrappers.Frames(env, base.has_images(config, mode))
+  if not frames.obs_space:
     raise UserError(
         f'images={config.images}: {name} has no observations but images; use '
         'images=all')
-  return wrappers.Checks(env, f'{mode} {index} ({name})', name)
+  return wrappers.Checks(frames, f'{mode} {index} ({name})', name)
 
 
-def make_envs(config, mode='train', amount=1, factory=None):
+def make_envs(
+    config: Section, mode: str = 'train', amount: int = 1,
+    factory: Any = None) -> list[RemoteEnv] | list[InlineEnv]:
   """Makes environments with half calls, in workers or inline.
 
   Args:
@@ -84,7 +99,7 @@ def make_envs(config, mode='train', amount=1, factory=None):
   return [_inline(config, mode, i) for i in range(amount)]
 
 
-def task_list():
+def task_list() -> list[str]:
   """Names of all tasks but those of gym, which are `gym_<Id>`."""
   from dreamer.envs.suites import atari, dmc, dmlab, minatar
   return [
@@ -96,7 +111,7 @@ def task_list():
       'dummy_continuous', 'dummy_discrete', 'dummy_pixelpoint']
 
 
-def split_task(task):
+def split_task(task: str) -> tuple[str, str]:
   """Returns suite and name within it of `<suite>_<name>`."""
   suite, _, name = task.partition('_')
   if suite not in SUITES or not name:
@@ -133,7 +148,7 @@ def _inline(config, mode, index, factory=None, shared=None):
   return env
 
 
-def importable_name(function):
+def importable_name(function: Callable) -> str | None:
   """Returns `module:function` if another process can import it, or None."""
   module = getattr(function, '__module__', None)
   name = getattr(function, '__qualname__', '')

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from dreamer.envs import spaces
 from dreamer.errors import UserError
@@ -19,7 +21,9 @@ class Choice:
   They are int, or arrays () of a dtype.
   """
 
-  def __init__(self, amount: int, start: int = 0, dtype=None):
+  def __init__(
+      self, amount: int, start: int = 0,
+      dtype: DTypeLike | None = None) -> None:
     self.space = spaces.ActionSpace('discrete', int(amount))
     self.text = f'{amount} choices, one-hot'
     self._start, self._dtype = int(start), dtype
@@ -41,7 +45,9 @@ class Combination:
     UserError: there are too many combinations.
   """
 
-  def __init__(self, amounts: np.ndarray, start=0, dtype=np.int64):
+  def __init__(
+      self, amounts: ArrayLike, start: ArrayLike = 0,
+      dtype: DTypeLike = np.int64) -> None:
     amounts = np.asarray(amounts)
     total = math.prod(int(x) for x in amounts.reshape(-1))
     if total > COMBINATIONS:
@@ -56,8 +62,8 @@ class Combination:
   def __call__(self, action: np.ndarray) -> np.ndarray:
     index = np.unravel_index(
         int(np.argmax(action)), self._amounts.reshape(-1))
-    index = np.reshape(index, self._amounts.shape) + self._start
-    return index.astype(self._dtype)
+    choices = np.reshape(index, self._amounts.shape) + self._start
+    return np.asarray(choices, self._dtype)
 
 
 class Scaled:
@@ -76,23 +82,24 @@ class Scaled:
     UserError: there is nothing to choose, or no number to send.
   """
 
-  def __init__(self, shape, dtype, low=-np.inf, high=np.inf):
+  def __init__(
+      self, shape: tuple, dtype: DTypeLike, low: ArrayLike = -np.inf,
+      high: ArrayLike = np.inf) -> None:
     self._shape, self._dtype = tuple(shape), np.dtype(dtype)
     if not math.prod(self._shape):
       raise UserError(f'action space of shape {self._shape}: it is empty')
-    self._bounds = [self._fit(low), self._fit(high)]
-    low, high = self._bounds
-    if not np.all(low <= high):  # NaN too
+    lows, highs = self._bounds = self._fit(low), self._fit(high)
+    if not np.all(lows <= highs):  # NaN too
       raise UserError(
-          f'action space: bounds {low.tolist()} and {high.tolist()}; the low '
-          'ones must not exceed the high ones')
+          f'action space: bounds {lows.tolist()} and {highs.tolist()}; the '
+          'low ones must not exceed the high ones')
     self._whole = self._dtype.kind in 'iub'
-    free = low < -HUGE, high > HUGE
+    free = lows < -HUGE, highs > HUGE
     if self._whole and np.any(free):
       raise UserError(
           'action space of whole numbers without bounds; give it bounds, or '
           'make it Discrete')
-    self._low, self._high = _interval(low, high, *free)
+    self._low, self._high = _interval(lows, highs, *free)
     self.space = spaces.ActionSpace('continuous', math.prod(self._shape))
     self.text = self._describe()
 
@@ -149,7 +156,7 @@ def _range(low, high, start, end):
       ')' if high > HUGE else ']')
 
 
-def from_space(space) -> Choice | Combination | Scaled:
+def from_space(space: Any) -> Choice | Combination | Scaled:
   """Actions for a space of gym or gymnasium, or one that looks like it.
 
   Raises UserError for spaces that are something else.
@@ -170,7 +177,7 @@ def from_space(space) -> Choice | Combination | Scaled:
       'MultiBinary; wrap the environment')
 
 
-def from_spec(spec) -> Choice | Scaled:
+def from_spec(spec: Any) -> Choice | Scaled:
   """Actions for a spec of dm_env; the same as `from_space`."""
   if hasattr(spec, 'num_values'):
     return Choice(

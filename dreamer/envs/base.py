@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import spaces
 
 # What observations, replayed arrays, losses and lists of names in the config
@@ -48,22 +49,22 @@ class Env:
   opengl: bool | None = False
   resets_per_process = 0
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     """Starts an episode; with a seed it depends on nothing before."""
     raise NotImplementedError
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     """Advances by one environment step."""
     raise NotImplementedError
 
-  def peek(self):
+  def peek(self) -> None:
     """Called before the last step of a repeat, for images of two frames."""
 
-  def render(self):
+  def render(self) -> np.ndarray:
     """Returns the image of the present state, uint8 [64, 64, C]."""
     raise NotImplementedError
 
-  def close(self):
+  def close(self) -> None:
     """Frees what the simulator holds."""
 
   def about(self) -> dict:
@@ -90,33 +91,33 @@ class Env:
 class Wrapper(Env):
   """Passes everything on to the environment inside."""
 
-  def __init__(self, env):
+  def __init__(self, env: Env) -> None:
     self.env = env
     self.obs_space = env.obs_space
     self.act_space = env.act_space
     self.opengl = env.opengl
     self.resets_per_process = env.resets_per_process
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     return self.env.reset(seed)
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     return self.env.step(action)
 
-  def peek(self):
+  def peek(self) -> None:
     self.env.peek()
 
-  def render(self):
+  def render(self) -> np.ndarray:
     return self.env.render()
 
-  def close(self):
+  def close(self) -> None:
     self.env.close()
 
-  def about(self):
+  def about(self) -> dict:
     return self.env.about()
 
 
-def has_images(config, mode):
+def has_images(config: Section, mode: str) -> bool:
   """Whether environments of this mode render, by config.images.
 
   An agent that can't do without images has no such key.
@@ -125,12 +126,14 @@ def has_images(config, mode):
   return images == 'all' or images == mode == 'eval'
 
 
-def first(vectors):
+def first(vectors: dict) -> dict:
   """The observation that a reset returns, without image."""
   return _entry(vectors, 0.0, 1.0, True, False, False)
 
 
-def following(vectors, reward, discount=1.0, last=False):
+def following(
+    vectors: dict, reward: float, discount: float = 1.0,
+    last: bool = False) -> dict:
   """The observation that a step returns, without image.
 
   An episode that ends with discount 0 has terminated; with any other

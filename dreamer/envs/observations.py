@@ -11,6 +11,8 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,12 +40,17 @@ class Entry:
   path: tuple
   name: str
   shape: tuple = ()
-  dtype: np.dtype | None = None
+  dtype: np.dtype = np.dtype(object)
   low: float | None = None
   high: float | None = None
   choices: tuple = ()
   start: object = 0
   problem: str = ''
+
+  @property
+  def may_be_picture(self) -> bool:
+    """Whether `image_key` can name it."""
+    return len(self.shape) > 1 and not _why_not(self)
 
   @property
   def title(self) -> str:
@@ -54,7 +61,7 @@ class Entry:
     return f'{self.dtype} {"x".join(map(str, self.shape)) or "number"}'
 
 
-def entries(space) -> list[Entry]:
+def entries(space: Any) -> list[Entry]:
   """Entries of a space of gym or gymnasium, or of specs of dm_env.
 
   Raises UserError where two entries have one name.
@@ -136,12 +143,12 @@ class Reader:
   Choices become one-hot, arrays are flattened.
   """
 
-  def __init__(self, entry: Entry):
+  def __init__(self, entry: Entry) -> None:
     self.entry = entry
     self.size = sum(entry.choices) or math.prod(entry.shape)
     self.text = self._describe()
 
-  def array(self, obs) -> np.ndarray:
+  def array(self, obs: Any) -> np.ndarray:
     """The entry as it came.
 
     Raises UserError, with what was expected and what came, where it is
@@ -161,7 +168,8 @@ class Reader:
       self._fail(value)
     return array.reshape(entry.shape)
 
-  def vector(self, obs) -> np.ndarray:
+  def vector(self, obs: Any) -> np.ndarray:
+    """The entry as float32 [size]."""
     array = self.array(obs)
     if self.entry.choices:
       return self._one_hot(array)
@@ -245,7 +253,7 @@ class Selection:
 class Image:
   """The pictures of some entries as one image uint8 [64, 64, C]."""
 
-  def __init__(self, found: list[Entry]):
+  def __init__(self, found: Sequence[Entry]) -> None:
     self._readers = [Reader(entry) for entry in found]
     self._pictures = [
         _picture(entry) for entry in found]
@@ -256,7 +264,7 @@ class Image:
         f'{entry.name} ({picture.text})' for entry, picture in zip(
             found, self._pictures, strict=True))
 
-  def __call__(self, obs) -> np.ndarray:
+  def __call__(self, obs: Any) -> np.ndarray:
     parts = []
     for reader, picture in zip(self._readers, self._pictures, strict=True):
       array, entry = reader.array(obs), reader.entry
@@ -341,8 +349,8 @@ def _only_picture(found, kinds):
 
 
 def _choices_of(found, without=()):
-  names = [e.name for e in found if len(e.shape) > 1 and e.name not in without
-           and not _why_not(e)]
+  names = [e.name for e in found if e.may_be_picture and (
+      e.name not in without)]
   return f'choose image_key {join([*names, "render (what render() draws)"])}'
 
 

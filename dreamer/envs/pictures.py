@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dreamer.envs import resize
 from dreamer.errors import UserError
@@ -55,11 +56,14 @@ class Picture:
     UserError: it can not be read as a picture; says why.
   """
 
-  def __init__(self, shape, dtype, low=None, high=None):
+  def __init__(
+      self, shape: tuple, dtype: DTypeLike, low: float | None = None,
+      high: float | None = None) -> None:
     self._shape, self._dtype = tuple(shape), np.dtype(dtype)
-    self._row = small_sides(self._shape)
-    if self._row is None:
+    row = small_sides(self._shape)
+    if row is None:
       raise UserError('which of its axes are height and width is not clear')
+    self._row = row
     self._low, self._high = self._range(low, high)
     self.channels = math.prod(self._shape) // math.prod(
         self._shape[self._row: self._row + 2])

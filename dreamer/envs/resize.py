@@ -1,11 +1,13 @@
 """Shrinks pictures as the published agents' preprocessing does."""
 
+from __future__ import annotations
+
 import functools
 
 import numpy as np
 
 
-def area(image, height, width):
+def area(image: np.ndarray, height: int, width: int) -> np.ndarray:
   """Every new pixel is the mean of the old ones it covers, by their share.
 
   The convention of OpenCV's INTER_AREA, from which it differs by no level of
@@ -30,7 +32,7 @@ def _shrink(image, target):
   return sum(share[:, k] * image[index[:, k]] for k in range(index.shape[1]))
 
 
-def bilinear(image, height, width):
+def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
   """Pillow's BILINEAR: a triangle that is two new pixels wide.
 
   Takes and returns the same shapes as `area`. Rounds after each direction.
@@ -39,13 +41,13 @@ def bilinear(image, height, width):
   if image.ndim == 3 and image.shape[-1] != 3:
     return np.stack([bilinear(x, height, width)
                      for x in np.moveaxis(image, -1, 0)], -1)
-  method = Image.Resampling.BILINEAR
-  image = Image.fromarray(np.ascontiguousarray(image))
-  return np.array(image.resize((width, height), method))
+  picture = Image.fromarray(np.ascontiguousarray(image))
+  return np.array(
+      picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
 @functools.lru_cache(16)
-def taps(source, target):
+def taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
   """Old pixels under each new one [target, K] and their shares."""
   full = weights(source, target)
   amount = (full > 0).sum(1).max()
@@ -55,7 +57,7 @@ def taps(source, target):
 
 
 @functools.lru_cache(16)
-def weights(source, target):
+def weights(source: int, target: int) -> np.ndarray:
   """float32 [target, source]: the share of each old pixel in a new one."""
   edges = np.arange(target + 1) * (source / target)
   low, high = edges[:-1, None], edges[1:, None]

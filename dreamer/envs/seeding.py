@@ -24,7 +24,7 @@ PLAIN = (str, bytes, int, float, complex, np.ndarray, np.generic, type,
          types.ModuleType, types.FunctionType, types.MethodType)
 
 
-def seed_everything(env: object, seed: int):
+def seed_everything(env: object, seed: int) -> None:
   """Seeds every generator and space that the environment holds.
 
   Found are those in attributes of it, of its classes, of what it wraps and
@@ -44,7 +44,8 @@ def generators(env: object) -> list:
 
 def _parts(env):
   """The environment and all that its attributes hold, breadth first."""
-  queue, seen, found = collections.deque([env]), {id(env)}, []
+  queue, seen = collections.deque([env]), {id(env)}
+  found: list = []
   while queue and len(found) < OBJECTS:
     part = queue.popleft()
     found.append(part)

@@ -1,6 +1,9 @@
 """What environments show and what they take."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +17,13 @@ class Space:
   low: float = -np.inf
   high: float = np.inf
 
-  def describe(self):
+  def describe(self) -> list:
     """As JSON values; `Space.read` is the inverse."""
     bounds = [_plain(self.low), _plain(self.high)]
     return [list(self.shape), self.dtype, *bounds]
 
   @classmethod
-  def read(cls, values):
+  def read(cls, values: list) -> Space:
     shape, dtype, low, high = values
     return cls(tuple(shape), dtype, float(low), float(high))
 
@@ -32,18 +35,18 @@ class ActionSpace:
   kind: str
   dim: int
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     assert self.kind in ('continuous', 'discrete'), self.kind
 
   @property
-  def discrete(self):
+  def discrete(self) -> bool:
     return self.kind == 'discrete'
 
   @property
-  def shape(self):
+  def shape(self) -> tuple[int]:
     return (self.dim,)
 
-  def sample(self, rng):
+  def sample(self, rng: np.random.Generator) -> np.ndarray:
     """A uniform action drawn from an np.random.Generator."""
     if not self.discrete:
       return rng.uniform(-1, 1, self.dim).astype(np.float32)
@@ -55,12 +58,13 @@ class ActionSpace:
 IMAGE = Space((64, 64, 3), 'uint8', 0, 255)
 
 
-def vector_space(shape, low=-np.inf, high=np.inf):
+def vector_space(
+    shape: tuple, low: float = -np.inf, high: float = np.inf) -> Space:
   """The space of a float32 entry; scalars become [1]."""
   return Space(tuple(shape) or (1,), 'float32', low, high)
 
 
-def as_vector(value):
+def as_vector(value: Any) -> np.ndarray:
   """A float32 array of at least one dimension."""
   return np.atleast_1d(np.asarray(value, np.float32))
 

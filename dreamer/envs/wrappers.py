@@ -1,5 +1,9 @@
 """Wrappers, from the innermost to the outermost."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
 from dreamer.envs import base
@@ -10,30 +14,31 @@ from dreamer.errors import UserError
 class NormalizeActions(base.Wrapper):
   """Maps [-1, 1] into the bounds low and high, [A] each; see Scaled."""
 
-  def __init__(self, env, low, high):
+  def __init__(
+      self, env: base.Env, low: np.ndarray, high: np.ndarray) -> None:
     super().__init__(env)
     self._scale = Scaled(np.shape(low), np.float64, low, high)
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     return self.env.step(self._scale(action))
 
-  def about(self):
+  def about(self) -> dict:
     return {**self.env.about(), 'actions': self._scale.text}
 
 
 class TimeLimit(base.Wrapper):
   """Ends episodes after `limit` environment steps, without terminating."""
 
-  def __init__(self, env, limit):
+  def __init__(self, env: base.Env, limit: int) -> None:
     super().__init__(env)
     self._limit = limit
     self._step = 0
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     self._step = 0
     return self.env.reset(seed)
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     self._step += 1
     obs = self.env.step(action)
     if self._step >= self._limit:
@@ -47,11 +52,11 @@ class ActionRepeat(base.Wrapper):
   Rewards are summed, discounts multiplied.
   """
 
-  def __init__(self, env, amount):
+  def __init__(self, env: base.Env, amount: int) -> None:
     super().__init__(env)
     self._amount = amount
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     reward, discount = 0.0, np.float32(1)
     for left in reversed(range(self._amount)):
       obs = self.env.step(action)
@@ -71,7 +76,7 @@ class Frames(base.Wrapper):
     images: Whether to; if not, nothing is ever rendered.
   """
 
-  def __init__(self, env, images=True):
+  def __init__(self, env: base.Env, images: bool = True) -> None:
     super().__init__(env)
     self._images = images
     if not images:
@@ -79,13 +84,13 @@ class Frames(base.Wrapper):
           key: space for key, space in env.obs_space.items()
           if key != 'image'}
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     return self._complete(self.env.reset(seed))
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     return self._complete(self.env.step(action))
 
-  def replay(self, seed, actions):
+  def replay(self, seed: int, actions: Sequence[np.ndarray]) -> dict:
     """Resets and repeats actions [n, A]; renders the last two states only.
 
     The last but one because the picture of an ended game may be that one.
@@ -104,7 +109,7 @@ class Frames(base.Wrapper):
       obs = self.env.step(action)
     return self._complete(obs)
 
-  def about(self):
+  def about(self) -> dict:
     about = self.env.about()
     return about if self._images else {**about, 'image': 'none'}
 
@@ -126,24 +131,25 @@ class Checks(base.Wrapper):
     task: What `about` calls it.
   """
 
-  def __init__(self, env, name, task=''):
+  def __init__(self, env: Frames, name: str, task: str = '') -> None:
     super().__init__(env)
+    self._frames = env
     self._name, self._task = name, task
     self._running = False
 
-  def about(self):
+  def about(self) -> dict:
     return {**self.env.about(), 'name': self._task}
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     return self._checked(self.env.reset(seed))
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     assert self._running, 'step() after the end of an episode; call reset()'
     return self._checked(self.env.step(self._action(action)))
 
-  def replay(self, seed, actions):
-    actions = [self._action(action) for action in actions]
-    return self._checked(self.env.replay(seed, actions))
+  def replay(self, seed: int, actions: Sequence[np.ndarray]) -> dict:
+    checked = [self._action(action) for action in actions]
+    return self._checked(self._frames.replay(seed, checked))
 
   def _action(self, action):
     action = np.asarray(action)

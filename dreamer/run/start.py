@@ -59,17 +59,16 @@ def describe(about: dict, config: Config, agent: Any) -> str:
   """
   names = [name for name in about['vectors'] if name in agent.obs_keys]
   unread = [name for name in about['vectors'] if name not in agent.obs_keys]
-  left_out = {**about['left_out'],
-              **dict.fromkeys(unread, 'not read by this agent')}
-  image = about['image'] + (
-      '' if 'image' in agent.obs_keys else ', not read by this agent')
+  left_out = [f'{name}: {why}' for name, why in about['left_out'].items()]
+  if unread:
+    left_out.append(f'{", ".join(unread)}: not read by this agent')
+  unseen = about['image'] != 'none' and 'image' not in agent.obs_keys
+  image = about['image'] + unseen * ', not read by this agent'
   lines = [
       f'environment {about["name"]}, {about["interface"]}',
       f'image: {image}; vectors: ' + (', '.join(
           f'{name} ({about["vectors"][name]})' for name in names) or 'none'),
-      *(['left out: ' + '; '.join(
-          f'{name}: {why}' for name, why in left_out.items())]
-        if left_out else []),
+      *(['left out: ' + '; '.join(left_out)] if left_out else []),
       f'actions: {about["actions"]}; {_repeat(about["repeats"], config)}',
       f'rewards: {_transform(config.reward_transform)}; time_limit '
       f'{config.time_limit} steps, longer episodes are cut there',

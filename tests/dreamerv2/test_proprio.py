@@ -216,7 +216,8 @@ class Nested(gymnasium.Env):
 
 
 VECTORS = {
-    'arm/angle': [0.5], 'arm/joints': [0, 1, 2, 3, 4, 5], 'level': [7],
+    'arm/angle': [0.5], 'arm/joints': [0, 1, 2, 3, 4, 5],
+    'level': [0, 0, 0, 0, 0, 0, 0, 1, 0],  # the seventh of nine
     'flags': [1, 0, 1, 1], 'ram': list(range(128))}
 
 
@@ -224,7 +225,8 @@ VECTORS = {
 def test_nested_observations_become_vectors(images):
   inner = Nested()
   env = envs.make_env(
-      make_config('dummy_continuous', images), factory=lambda: inner)
+      make_config('dummy_continuous', images, image_key='camera0'),
+      factory=lambda: inner)
   obs = env.reset(0)
   for key, expected in VECTORS.items():
     assert obs[key].dtype == np.float32 and obs[key].tolist() == expected

@@ -13,6 +13,7 @@ An adapter has
 from __future__ import annotations
 
 import inspect
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from dreamer.envs import actions, observations, seeding
 from dreamer.envs.workers.failure import describe
 from dreamer.errors import UserError
 
+# Observation, reward, discount, whether it is the last.
+Step: TypeAlias = tuple[Any, float, float, bool]
 ENDS = {
     4: 'step() of four values: an end is a termination unless info says '
        'is_terminal, discount or TimeLimit.truncated',
@@ -29,7 +32,7 @@ ENDS = {
 class GymAdapter:
   """gymnasium and gym, with their new and their old `reset` and `step`."""
 
-  def __init__(self, env):
+  def __init__(self, env: Any) -> None:
     self._env = env
     self._space = env.action_space
     self._tuple = _is_tuple(env.observation_space)
@@ -38,7 +41,7 @@ class GymAdapter:
     self.actions = actions.from_space(env.action_space)
     self.ends = 'terminated or done'
 
-  def reset(self, seed: int | None):
+  def reset(self, seed: int | None) -> Any:
     """Starts an episode; what the environment draws follows the seed."""
     seed = None if seed is None else int(seed % 2 ** 31)
     inner = getattr(self._env, 'unwrapped', self._env)
@@ -53,15 +56,14 @@ class GymAdapter:
       inner.reset(seed=seed)
     return self._first(self._env.reset())
 
-  def step(self, action: np.ndarray):
+  def step(self, action: np.ndarray) -> Step:
     """Returns observation, reward, discount and whether it is the last."""
-    action = self.actions(action)
-    if hasattr(self._space, 'contains') and (
-        not self._space.contains(action)):
+    sent = self.actions(action)
+    if hasattr(self._space, 'contains') and not self._space.contains(sent):
       raise UserError(
-          f'action {np.asarray(action).tolist()}, made of {self.actions.text},'
-          f' is not in the action space {self._space}')
-    result = self._env.step(action)
+          f'action {np.asarray(sent).tolist()}, made of {self.actions.text}, '
+          f'is not in the action space {self._space}')
+    result = self._env.step(sent)
     amount = len(result) if isinstance(result, (tuple, list)) else 1
     if amount not in ENDS:
       raise UserError(
@@ -99,7 +101,7 @@ class GymAdapter:
 class DmAdapter:
   """dm_env; whatever generators the environment and its task have."""
 
-  def __init__(self, env):
+  def __init__(self, env: Any) -> None:
     self._env = env
     self._spec = env.action_spec()
     self.interface = 'dm_env'
@@ -107,18 +109,18 @@ class DmAdapter:
     self.actions = actions.from_spec(self._spec)
     self.ends = 'the last step, a termination where its discount is 0'
 
-  def reset(self, seed: int | None):
+  def reset(self, seed: int | None) -> Any:
     """Starts an episode; what the environment draws follows the seed."""
     if seed is not None:
       seeding.seed_everything(self._env, int(seed))
     return self._env.reset().observation
 
-  def step(self, action: np.ndarray):
+  def step(self, action: np.ndarray) -> Step:
     """Returns observation, reward, discount and whether it is the last."""
-    action = self.actions(action)
+    sent = np.asarray(self.actions(action))
     if hasattr(self._spec, 'validate'):
-      self._validate(action)
-    result = self._env.step(action)
+      self._validate(sent)
+    result = self._env.step(sent)
     discount = 1.0 if result.discount is None else (
         number('discount', result.discount))
     return (result.observation, number('reward', result.reward), discount,
@@ -140,7 +142,7 @@ class DmAdapter:
           f'{self._spec}: {error}') from error
 
 
-def adapt(env: object) -> GymAdapter | DmAdapter:
+def adapt(env: Any) -> GymAdapter | DmAdapter:
   """Chooses by the methods the object has.
 
   Raises:

@@ -1,7 +1,10 @@
 """Atari games on the Arcade Learning Environment's emulator, ale-py."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import base, names, resize, spaces
 from dreamer.errors import UserError
 
@@ -30,7 +33,7 @@ RESIZE = {
 }
 
 
-def make(name, config, mode):
+def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes the game of this name with the settings in config.atari."""
   return Atari(
       name, config.atari.sticky, config.atari.noops, config.atari.actions,
@@ -74,8 +77,9 @@ class Atari(base.Env):
   """
 
   def __init__(
-      self, name, sticky=0.25, noops=30, actions='full', color='gray',
-      resize='area84', one_life=False):
+      self, name: str, sticky: float = 0.25, noops: int = 30,
+      actions: str = 'full', color: str = 'gray', resize: str = 'area84',
+      one_life: bool = False) -> None:
     self._path, self._ale = _open(name)
     self._ale.setFloat('repeat_action_probability', sticky)
     self._actions = range(ACTIONS) if actions == 'full' else self._minimal()
@@ -89,7 +93,7 @@ class Atari(base.Env):
     self._noops, self._one_life = noops, one_life
     self._rng = np.random.default_rng(0)
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     if seed is not None:
       self._rng = np.random.default_rng(seed)
     self._load(int(self._rng.integers(1, 2 ** 31)))
@@ -101,7 +105,7 @@ class Atari(base.Env):
     self._shown = None  # the last picture, in the emulator's size
     return base.first({})
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     self._before, self._peeked = self._peeked, None
     reward = self._ale.act(self._actions[np.argmax(action)])
     lives, before = self._ale.lives(), self._lives
@@ -109,10 +113,10 @@ class Atari(base.Env):
     self._ended = self._ale.game_over() or self._one_life and lives < before
     return base.following({}, reward, 1 - self._ended, self._ended)
 
-  def peek(self):
+  def peek(self) -> None:
     self._peeked = self._screen()
 
-  def render(self):
+  def render(self) -> np.ndarray:
     """Returns uint8 [64, 64, 1] or [64, 64, 3]."""
     stale = self._ended and self._shown is not None
     screen = self._shown if stale else self._screen()

@@ -1,7 +1,12 @@
 """Crafter: survival in a generated world, with and without rewards."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import base, names, spaces
 from dreamer.envs.suites.gym import import_quietly
 from dreamer.errors import UserError
@@ -9,7 +14,7 @@ from dreamer.errors import UserError
 KINDS = ('reward', 'noreward')
 
 
-def make(name, config, mode):
+def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes `reward`, or `noreward` where all rewards are 0."""
   del config, mode  # It has no settings, and the same task evaluates.
   if name not in KINDS:
@@ -31,29 +36,29 @@ class Crafter(base.Env):
     UserError: the package isn't there.
   """
 
-  def __init__(self, rewards=True):
+  def __init__(self, rewards: bool = True) -> None:
     self._env = _import_env()(reward=rewards, seed=0)
     self.act_space = spaces.ActionSpace('discrete', self._env.action_space.n)
     self.obs_space = {'image': spaces.IMAGE}
-    self._image = None
+    self._image: Any = None
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     self._image = self._env.begin(seed)
     return base.first({})
 
-  def step(self, action):
-    action = int(np.argmax(action))
-    self._image, reward, done, info = self._env.step(action)
+  def step(self, action: np.ndarray) -> dict:
+    choice = int(np.argmax(action))
+    self._image, reward, done, info = self._env.step(choice)
     return base.following({}, reward, info['discount'], done)
 
-  def render(self):
+  def render(self) -> np.ndarray:
     """The step's own image: drawing another would move its generator on."""
     return self._image.copy()
 
 
 def _import_env():
   # It imports gym, whose notices are hidden.
-  crafter = import_quietly('crafter')
+  crafter: Any = import_quietly('crafter')
   if crafter is None:
     raise UserError(
         'crafter tasks need crafter; pip install -r requirements.txt')

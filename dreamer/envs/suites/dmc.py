@@ -1,8 +1,14 @@
 """DeepMind Control Suite, from pixels and from vectors."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
+from typing import Any
 
+import numpy as np
+
+from dreamer.config.schema import Section
 from dreamer.envs import base, gl, names, spaces, wrappers
 from dreamer.errors import UserError
 
@@ -18,13 +24,13 @@ SIZE = 64
 SHADOW_MAP = 1024
 
 
-def make(name, config, mode):
+def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes `<domain>_<task>` with the settings in config.dmc."""
   env = DMC(
       name, config.dmc.camera, config.dmc.buffer, config.dmc.shadows,
       config.dmc.multisampling, base.has_images(config, mode))
   if config.dmc.normalize_actions == 'all' or env.domain == 'quadruped':
-    env = wrappers.NormalizeActions(env, env.low, env.high)
+    return wrappers.NormalizeActions(env, env.low, env.high)
   return env
 
 
@@ -47,8 +53,9 @@ class DMC(base.Env):
   """
 
   def __init__(
-      self, name, camera=-1, buffer='full', shadows='full',
-      multisampling=True, images=True):
+      self, name: str, camera: int = -1, buffer: str = 'full',
+      shadows: str = 'full', multisampling: bool = True,
+      images: bool = True) -> None:
     with gl.chosen() if images else gl.disabled():
       self.domain, self._env = _load(name)
     spec = self._env.action_spec()
@@ -61,21 +68,21 @@ class DMC(base.Env):
     self._flags = {'shadow': False} if shadows == 'off' else None
     _set_quality(self._env.physics.model, buffer, shadows, multisampling)
     self.opengl = images
-    self._camera = images and _camera(
+    self._camera: Any = images and _camera(
         self._env.physics, name, camera, self.domain)
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     if seed is not None:
       self._env.task.random.seed(seed % 2 ** 32)
     return base.first(_vectors(self._env.reset()))
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     time_step = self._env.step(action)
     return base.following(
         _vectors(time_step), time_step.reward, time_step.discount,
         time_step.last())
 
-  def render(self):
+  def render(self) -> np.ndarray:
     return self._camera.render(render_flag_overrides=self._flags).copy()
 
 

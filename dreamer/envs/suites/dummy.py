@@ -1,7 +1,10 @@
 """Tiny environments that are learned in minutes, for tests and examples."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import base, names, spaces
 
 TARGET = np.array([0.5, -0.5])
@@ -13,7 +16,7 @@ KINDS = ('continuous', 'discrete', 'pixelpoint')
 RIM, REACH = 0.8, 0.05  # of PixelPoint: where it starts, how far a step goes
 
 
-def make(name, config, mode):
+def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes one of KINDS."""
   del config, mode
   if name not in KINDS:
@@ -31,7 +34,7 @@ class Dummy(base.Env):
   Deterministic from the seed; never terminates.
   """
 
-  def __init__(self, kind):
+  def __init__(self, kind: str) -> None:
     self._kind = kind
     amount = 2 if kind == 'continuous' else len(MOVES)
     self.act_space = spaces.ActionSpace(kind, amount)
@@ -42,20 +45,20 @@ class Dummy(base.Env):
     self._rng = np.random.default_rng(0)
     self._position = np.zeros(2)
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     if seed is not None:
       self._rng = np.random.default_rng(seed)
     self._position = self._rng.uniform(-1, 1, 2)
     return base.first(self._vectors())
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     move = MOVES[np.argmax(action)] if self.act_space.discrete else action
     moved = self._position + SPEED * np.clip(move, -1, 1)
     self._position = np.clip(moved, -1, 1)
     distance = np.linalg.norm(self._position - TARGET)
     return base.following(self._vectors(), 1 - distance)
 
-  def render(self):
+  def render(self) -> np.ndarray:
     image = np.zeros((64, 64, 3), np.uint8)
     _draw(image, TARGET, 3, (0, 160, 0))
     _draw(image, self._position, 6, (255, 200, 80))
@@ -76,13 +79,13 @@ class PixelPoint(base.Env):
   on it: scores/published/dreamerv1_pixelpoint.csv.
   """
 
-  def __init__(self):
+  def __init__(self) -> None:
     self.act_space = spaces.ActionSpace('continuous', 2)
     self.obs_space = {'image': spaces.IMAGE}
     self._rng = np.random.default_rng(0)
     self._point = np.zeros(2, np.float32)
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     if seed is not None:
       self._rng = np.random.default_rng(seed)
     angle = self._rng.uniform(0, 2 * np.pi)
@@ -90,12 +93,12 @@ class PixelPoint(base.Env):
         [np.cos(angle), np.sin(angle)], np.float32)
     return base.first({})
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     move = np.float32(REACH) * np.clip(np.asarray(action, np.float32), -1, 1)
     self._point = np.clip(self._point + move, -1, 1)
     return base.following({}, max(0.0, 1 - float(np.linalg.norm(self._point))))
 
-  def render(self):
+  def render(self) -> np.ndarray:
     dots = _dot(31.5 + 26 * self._point), _dot(np.full(2, 31.5, np.float32))
     image = np.stack([*dots, np.zeros((64, 64), np.float32)], -1)
     return (255 * image).astype(np.uint8)

@@ -1,13 +1,17 @@
 """gym and gymnasium environments by id."""
 
+from __future__ import annotations
+
 import contextlib
 import difflib
 import importlib
 import io
 import re
 import sys
+import types
 import warnings
 
+from dreamer.config.schema import Section
 from dreamer.envs import base, names
 from dreamer.envs.suites import atari, user
 from dreamer.errors import UserError
@@ -16,13 +20,13 @@ NOTICE = ('Gym has been unmaintained', 'Please upgrade to Gymnasium',
           'Users of this version of Gym', 'See the migration guide')
 
 
-def make(name, config, mode):
+def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes the environment of this id, from gymnasium or else from gym.
 
   Raises:
     UserError: unknown id, or a package it needs is missing.
   """
-  known = []
+  known: list[str] = []
   for library in ('gymnasium', 'gym'):
     module = import_quietly(library)
     if module is None:
@@ -51,7 +55,7 @@ def _of_atari(name):
       f'gym_ale_py:ALE/{atari.camel(known[key])}-v5', f'atari_{known[key]}')]
 
 
-def import_quietly(library):
+def import_quietly(library: str) -> types.ModuleType | None:
   """Imports a library that imports gym, or returns None; without farewell."""
   output = io.StringIO()
   try:

@@ -1,7 +1,10 @@
 """MinAtar: five small games on a grid of 10x10 cells, from pixels."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import base, names, spaces
 from dreamer.envs.suites.gym import import_quietly
 from dreamer.errors import UserError
@@ -16,7 +19,7 @@ COLORS = np.array([
     (150, 100, 60), (170, 170, 170)], np.uint8)
 
 
-def make(name, config, mode):
+def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes `<game>`; it has no settings, and the same task evaluates."""
   del config, mode
   if name not in GAMES:
@@ -37,7 +40,7 @@ class MinAtar(base.Env):
     UserError: the package isn't there.
   """
 
-  def __init__(self, name):
+  def __init__(self, name: str) -> None:
     module = import_quietly('minatar')
     if module is None:
       raise UserError(
@@ -47,22 +50,22 @@ class MinAtar(base.Env):
     self.act_space = spaces.ActionSpace('discrete', len(self._actions))
     self.obs_space = {'image': spaces.IMAGE}
 
-  def reset(self, seed=None):
+  def reset(self, seed: int | None = None) -> dict:
     self._game.seed(seed)
     self._game.last_action = 0
     self._game.reset()
     return base.first({})
 
-  def step(self, action):
+  def step(self, action: np.ndarray) -> dict:
     reward, done = self._game.act(self._actions[int(np.argmax(action))])
     return base.following({}, reward, 0.0 if done else 1.0, done)
 
-  def render(self):
+  def render(self) -> np.ndarray:
     image = np.zeros((64, 64, 3), np.uint8)
     return draw(image, self._game.state())
 
 
-def draw(image, state):
+def draw(image: np.ndarray, state: np.ndarray) -> np.ndarray:
   """Colours the cells [10, 10, N] of every kind of object on the image."""
   inner = image[BORDER:-BORDER, BORDER:-BORDER]
   for index, color in enumerate(COLORS[:state.shape[-1]]):

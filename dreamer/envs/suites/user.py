@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import numpy as np
 
+from dreamer.config.schema import Section
 from dreamer.envs import base, gl, observations, pictures, spaces
 from dreamer.envs.suites import adapters
 from dreamer.errors import UserError
@@ -19,7 +21,7 @@ REPEATS = (
 BLIND = 'preset vectors'
 
 
-def wrap(env: object, name: str, config, mode: str) -> UserEnv:
+def wrap(env: Any, name: str, config: Section, mode: str) -> UserEnv:
   """Adapts an object with the settings of a run."""
   return UserEnv(
       env, name, config.image_key, base.has_images(config, mode),
@@ -47,8 +49,8 @@ class UserEnv(base.Env):
   """
 
   def __init__(
-      self, env: object, name: str = '', image_key: str = '',
-      images: bool = True, blind: str = ''):
+      self, env: Any, name: str = '', image_key: str = '',
+      images: bool = True, blind: str = '') -> None:
     self._env = env
     self.name = name or type(getattr(env, 'unwrapped', env)).__name__
     self._blind = blind
@@ -61,11 +63,11 @@ class UserEnv(base.Env):
     chosen = self._selection.images
     self._image = observations.Image(chosen) if chosen else None
     self.obs_space = {
-        'image': self._image.space if chosen else spaces.IMAGE,
+        'image': self._image.space if self._image else spaces.IMAGE,
         **{key: spaces.vector_space((reader.size,))
            for key, reader in self._selection.vectors.items()}}
-    self._obs = None
-    self._frame = None  # shape of what was rendered
+    self._obs: Any = None
+    self._frame: tuple | None = None  # shape of what was rendered
 
   def reset(self, seed: int | None = None) -> dict:
     with self._named():
@@ -88,7 +90,7 @@ class UserEnv(base.Env):
       except UserError as error:
         raise UserError(f'no image: {error}{self._remedy()}') from error
 
-  def close(self):
+  def close(self) -> None:
     if hasattr(self._env, 'close'):
       self._env.close()
 
@@ -112,9 +114,12 @@ class UserEnv(base.Env):
     """What there is beside render, and what to do."""
     texts = [f'; observation {name} is no image: {why}'
              for name, why in self._selection.rejected.items()]
+    texts += [f'; image_key {reader.entry.name} takes {reader.entry.text} as '
+              'one' for reader in self._selection.vectors.values()
+              if reader.entry.may_be_picture]
     texts.append('; or return a uint8 observation [H, W, 3]')
     if self._blind and self._selection.vectors:
-      texts.append(f', or learn from vectors alone: {self._blind}')
+      texts.append(f', or learn from vectors alone, with the {self._blind}')
     return ''.join(texts)
 
   @contextlib.contextmanager
@@ -126,7 +131,7 @@ class UserEnv(base.Env):
       raise UserError(f'environment {self.name}: {error}') from error
 
 
-def repeats(env: object) -> int:
+def repeats(env: Any) -> int:
   """How often it repeats an action itself, as far as its attributes tell."""
   total, seen = 1, set()
   while env is not None and id(env) not in seen:

@@ -79,7 +79,7 @@ class Server:
     sys.path.extend(x for x in path if x not in sys.path)
     os.chdir(folder)
     self._name = f'{mode} environment {index} ({factory or config["task"]})'
-    make = factory and load_factory(factory)
+    make = load_factory(factory) if factory else None
     self._env = make_env(Section(config), mode, index, make)
     obs = {k: v.describe() for k, v in self._env.obs_space.items()}
     act = self._env.act_space

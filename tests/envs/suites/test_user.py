@@ -241,7 +241,22 @@ def test_without_any_image_the_rejected_one_is_named():
   with pytest.raises(UserError, match='render.. is not implemented') as info:
     env.render()
   assert 'observation far is no image: float32 64x64x1' in str(info.value)
-  assert 'vectors alone: preset vectors' in str(info.value)
+  assert 'vectors alone, with the preset vectors' in str(info.value)
+
+
+def test_a_board_that_could_be_the_image_is_named():
+  class Board(Draws):
+    observation_space = gymnasium.spaces.Box(0, 1, (10, 10, 4), bool)
+
+    def reset(self, seed=None, options=None):
+      return np.ones((10, 10, 4), bool), {}
+  env = env_tools.make_user_env(lambda: Board(lambda: None))
+  with pytest.raises(UserError, match='image_key observation takes bool'):
+    env.reset(0)
+  env = env_tools.make_user_env(
+      lambda: Board(lambda: None), image_key='observation')
+  image = env.reset(0)['image']
+  assert image.shape == (64, 64, 4) and (image == 255).all()
 
 
 @pytest.mark.parametrize('passes', [False, True])
