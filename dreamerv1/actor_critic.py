@@ -152,7 +152,7 @@ class ActorCritic(layers.Module):
                'imag/return': mean(tensors['returns'])}
     if 'imag_value' in tensors:
       metrics['imag/value'] = mean(tensors['imag_value'])
-    dist = self.actor.dist(tensors['feat'])
+    dist: Any = self.actor.dist(tensors['feat'])
     if self.actor.discrete:
       return {**metrics, 'actor/entropy': mean(dist.entropy())}
     return {**metrics, 'actor/std': mean(dist.std)}

@@ -55,7 +55,7 @@ class Agent(agent.Agent):
       start = self._start_states(self._starts(update), update.gradients)
       update = update.merge(self._learn_behaviour(start, noise))
     update = self._apply(update)
-    for module in self.modules:
+    for module in (self.model, self.behaviour):
       update.metrics.update(module.summaries(update.tensors))
     return update
 

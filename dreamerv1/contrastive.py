@@ -50,7 +50,8 @@ def bound(mean: tf.Tensor, std: tf.Tensor, feat: tf.Tensor,
   if config.contrast == 'observations':
     scores = tf.transpose(scores)
   elif config.contrast != 'states':
-    scores = tf.gather(scores, _others(*shape, config), batch_dims=1)
+    others = _others(shape[0], shape[1], config)
+    scores = tf.gather(scores, others, batch_dims=1)
   value = positive - tf.reduce_logsumexp(scores, -1)
   return [tf.reshape(tf.cast(x, tf.float32), shape)
           for x in (value, positive)]

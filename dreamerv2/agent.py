@@ -32,7 +32,7 @@ class Agent(agent.Agent):
     feat, embed = self.model.rssm.feat_size, self.model.encoder.size
     self.behaviour = ActorCritic(config, feat, act_space, init)
     self.explore = Exploration(config, act_space)
-    self.explorer = explore.make(config, feat, embed, act_space, init)
+    self.explorer: Any = explore.make(config, feat, embed, act_space, init)
     self.modules = [self.model, self.behaviour]
     norms = [self.behaviour.reward_norm]
     if self.explorer:

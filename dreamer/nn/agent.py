@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from dreamer.errors import UserError
 from dreamer.nn import device, noise, openloop, optim
-from dreamer.nn.layers import Module
+from dreamer.nn.layers import M, Module
 
 DTYPES = {'float32': tf.float32, 'float16': tf.float16,
           'bfloat16': tf.bfloat16}
@@ -68,6 +68,10 @@ class Agent:
   replaces every random draw.
   """
 
+  model: Any
+  behaviour: Any
+  explore: Any
+  optimizers: dict[str, optim.Optimizer]
   signals: tuple[str, ...] = ()  # replayed arrays beside obs and action
 
   def __init__(self, config: Any, act_space: Any, noise: Any = None):
@@ -289,7 +293,7 @@ class Agent:
     scale = self.config.loss_scale if half else None
     return optim.KINDS[kind](name, variables, config, scale, decay)
 
-  def _bind(self, module: Module) -> Module:
+  def _bind(self, module: M) -> M:
     """The module with its weights in the precision of the matmuls."""
     return module.map(lambda w: tf.cast(w, self.dtype))
 

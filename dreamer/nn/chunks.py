@@ -22,7 +22,7 @@ def mean(loss: Callable, module: Module, rows: Sequence[tf.Tensor],
   chunk. Chunks return gradients of their sum: in half precision these are N
   times as far from underflow as those of the mean.
   """
-  weights = []
+  weights: list[tf.Variable] = []
   module.map(weights.append)
 
   @tf.custom_gradient

@@ -14,7 +14,7 @@ tfd = tfp.distributions
 
 
 def normal(
-    mean: tf.Tensor, std: tf.Tensor) -> tfd.Distribution:
+    mean: tf.Tensor, std: tf.Tensor) -> tfp.distributions.Distribution:
   """Diagonal Normal over the last axis."""
   return tfd.MultivariateNormalDiag(mean, std)
 
@@ -139,7 +139,7 @@ class TruncNormal:
     return self.dist.entropy()
 
 
-def categorical(logits: tf.Tensor) -> tfd.Distribution:
+def categorical(logits: tf.Tensor) -> tfp.distributions.Distribution:
   """Independent one-hot variables; logits [..., S, C], events [S, C]."""
   return tfd.Independent(
       tfd.OneHotCategorical(logits, dtype=tf.float32), 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+M = TypeVar('M', bound='Module')
 ACTS = {
     'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
     'tanh': tf.nn.tanh, 'leaky_relu': tf.nn.leaky_relu,
@@ -62,7 +63,7 @@ class Module:
     value = np.asarray(value, np.float32)
     self.w[kind] = tf.Variable(value, name=f'{self.name}/{kind}')
 
-  def map(self, fn: Callable) -> Module:
+  def map(self: M, fn: Callable) -> M:
     """A copy of the tree with `fn` applied to every weight."""
     other = copy.copy(self)
     other.w = {kind: fn(w) for kind, w in self.w.items()}
@@ -86,7 +87,8 @@ def _holds_modules(value):
 
 
 def two_gradients(
-    module: Module, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    module: Callable[[tf.Tensor], tf.Tensor],
+    x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
   """module(x) twice, for one forward pass.
 
   The first result has a gradient to x but none to the weights, the second to
@@ -373,7 +375,8 @@ class NormGRU(Module):
     return state + tf.sigmoid(update - 1) * (cand - state)
 
 
-GRUS = {'reset_after': GRU, 'reset_before': BlockGRU}
+GRUS: dict[str, Callable[..., Any]] = {
+    'reset_after': GRU, 'reset_before': BlockGRU}
 
 
 def scan(step: Callable, inputs: Any, initial: Any,
@@ -386,7 +389,7 @@ def scan(step: Callable, inputs: Any, initial: Any,
   """
   if not unroll:
     return tf.scan(step, inputs, initial)
-  states = []
+  states: list[Any] = []
   length = tf.nest.flatten(inputs)[0].shape[0]
   for index in range(length):
     item = tf.nest.map_structure(lambda x, i=index: x[i], inputs)

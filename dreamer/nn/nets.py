@@ -20,8 +20,8 @@ class ConvEncoder(layers.Module):
     super().__init__(name)
     sizes = [channels, depth, 2 * depth, 4 * depth, 8 * depth]
     self.layers = [
-        layers.Conv(f'{name}/conv{i + 1}', *sizes[i:i + 2], 4, 2, init, act,
-                    norm)
+        layers.Conv(f'{name}/conv{i + 1}', sizes[i], sizes[i + 1], 4, 2, init,
+                    act, norm)
         for i in range(4)]
     self.size = 32 * depth
 
@@ -46,10 +46,11 @@ class ConvDecoder(layers.Module):
     sizes = [self.size, 4 * depth, 2 * depth, depth, channels]
     self.layers = [
         layers.ConvTranspose(
-            f'{name}/conv{i + 1}', *sizes[i:i + 2], kernel, 2, init, act, norm)
+            f'{name}/conv{i + 1}', sizes[i], sizes[i + 1], kernel, 2, init, act,
+            norm)
         for i, kernel in enumerate((5, 5, 6))]
     self.layers.append(layers.ConvTranspose(
-        f'{name}/conv4', *sizes[3:], 6, 2, init, subpixel=True))
+        f'{name}/conv4', depth, channels, 6, 2, init, subpixel=True))
 
   def __call__(self, feat: tf.Tensor) -> tf.Tensor:
     x = tf.reshape(self.dense(feat), [-1, 1, 1, self.size])
@@ -76,13 +77,14 @@ class MLP(layers.Module):
         for key, size in outs.items()]
     self.width = sizes[-1]
 
-  def __call__(self, x: tf.Tensor) -> tf.Tensor | list[tf.Tensor]:
+  def __call__(self, x: tf.Tensor) -> Any:
     """x [..., In] to one float32 [..., Out] for each output."""
     lead = _lengths(x)[:-1]
     x = tf.reshape(x, [-1, x.shape[-1]])
     for layer in self.layers:
       x = layer(x)
-    outs = [tf.cast(out(x), tf.float32) for out in self.outs or [_identity]]
+    outs = [out(x) for out in self.outs] or [x]
+    outs = [tf.cast(out, tf.float32) for out in outs]
     outs = [tf.reshape(out, [*lead, out.shape[-1]]) for out in outs]
     return outs if len(outs) > 1 else outs[0]
 
@@ -91,10 +93,6 @@ def _lengths(x):
   """Lengths of the axes, as numbers where they are known."""
   lengths = tf.unstack(tf.shape(x))
   return [a if b is None else b for a, b in zip(lengths, x.shape, strict=True)]
-
-
-def _identity(x):
-  return x
 
 
 class ScalarHead(MLP):

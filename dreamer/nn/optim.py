@@ -102,11 +102,11 @@ class Optimizer:
 
   def apply(self, grads: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """One step; returns the metrics of the group."""
-    grads = list(grads.values())
-    norm = tf.linalg.global_norm(grads)
+    values = list(grads.values())
+    norm = tf.linalg.global_norm(values)
     finite = tf.math.is_finite(norm)
     factor = self.clip / tf.maximum(norm, self.clip) if self.clip else 1.0
-    tf.cond(finite, lambda: self._step(grads, factor), lambda: None)
+    tf.cond(finite, lambda: self._step(values, factor), lambda: None)
     metrics = {f'grad_norm/{self.name}': norm,
                f'skipped/{self.name}': 1.0 - tf.cast(finite, tf.float32)}
     if self.dynamic:
@@ -134,6 +134,10 @@ class Optimizer:
     self.good.assign(tf.where(grow, tf.zeros_like(good), good))
 
 
+def _floats(*values: float) -> np.ndarray:
+  return np.array(values, np.float32)
+
+
 class Adam(Optimizer):
   """Divides the mean gradient by the root of the mean square (1412.6980).
 
@@ -145,7 +149,8 @@ class Adam(Optimizer):
 
   def _rule(self, step):
     powers = [tf.pow(np.float32(beta), step) for beta in BETAS]
-    lr, eps, *betas = map(tf.constant, np.float32((self.lr, self.eps, *BETAS)))
+    lr, eps, *betas = map(
+        tf.constant, _floats(self.lr, self.eps, *BETAS))
     return lambda param, grad, m, v: tf.raw_ops.ResourceApplyAdam(
         var=param.handle, m=m.handle, v=v.handle, beta1_power=powers[0],
         beta2_power=powers[1], lr=lr, beta1=betas[0], beta2=betas[1],
@@ -162,7 +167,8 @@ class Adamax(Optimizer):
 
   def _rule(self, step):
     power = tf.pow(np.float32(BETAS[0]), step)
-    lr, eps, *betas = map(tf.constant, np.float32((self.lr, self.eps, *BETAS)))
+    lr, eps, *betas = map(
+        tf.constant, _floats(self.lr, self.eps, *BETAS))
     return lambda param, grad, m, v: tf.raw_ops.ResourceApplyAdaMax(
         var=param.handle, m=m.handle, v=v.handle, beta1_power=power, lr=lr,
         beta1=betas[0], beta2=betas[1], epsilon=eps, grad=grad)
@@ -177,7 +183,7 @@ class Nadam(Optimizer):
   """
 
   SLOTS = 'm', 'v'
-  BASE, RATE = np.float32((0.96, 0.004))
+  BASE, RATE = np.float32(0.96), np.float32(0.004)
 
   def __init__(
       self, name: str, variables: Mapping[str, tf.Variable], config: Any,
@@ -191,7 +197,7 @@ class Nadam(Optimizer):
     return {**super().variables, f'{self.name}/product': self.product}
 
   def _rule(self, step):
-    lr, eps, *betas = np.float32((self.lr, self.eps, *BETAS))
+    lr, eps, *betas = _floats(self.lr, self.eps, *BETAS)
     beta, later = (betas[0] * (1 - 0.5 * tf.pow(self.BASE, self.RATE * t))
                    for t in (step, step + 1))
     product = self.product.assign(self.product * beta, read_value=True)
@@ -223,7 +229,7 @@ class Momentum(Optimizer):
   SLOTS = 'velocity',
 
   def _rule(self, step):
-    lr, momentum = map(tf.constant, np.float32((self.lr, MOMENTUM)))
+    lr, momentum = map(tf.constant, _floats(self.lr, MOMENTUM))
     return lambda param, grad, velocity: (
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=param.handle, accum=velocity.handle, lr=lr, grad=grad,
