@@ -116,11 +116,11 @@ class Picture:
 
 
 def fit(image: np.ndarray) -> np.ndarray:
-  """Scales uint8 [H, W, C] to [64, 64, C]."""
+  """Scales uint8 [H, W, C] to [64, 64, C]; returns a copy."""
   if image.shape[:2] != SIZE:
     shrinks = min(image.shape[:2]) >= min(SIZE)
     image = (resize.area if shrinks else resize.bilinear)(image, *SIZE)
-  return np.ascontiguousarray(image)
+  return np.array(image)  # Some environments draw into one array.
 
 
 def rendered(frame: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ in themselves or in what they wrap, and never hear of it.
 from __future__ import annotations
 
 import collections
+import itertools
 import random
 import types
 
@@ -33,7 +34,7 @@ def seed_everything(env: object, seed: int) -> None:
   for number, state in enumerate(generators(env)):
     _seed(state, _derive(seed, number))
   for number, space in enumerate(_spaces(env)):
-    if callable(getattr(space, 'seed', None)):
+    if hasattr(type(space), 'seed'):
       space.seed(_derive(seed, number) % 2 ** 31)
 
 
@@ -59,15 +60,15 @@ def _parts(env):
 def _values(part):
   if isinstance(part, GENERATORS):
     return []
-  if isinstance(part, dict):
-    return list(part.values())
-  if isinstance(part, (list, tuple)):
-    return list(part)
+  if isinstance(part, (dict, list, tuple)):
+    values = part.values() if isinstance(part, dict) else part
+    return list(itertools.islice(values, OBJECTS))
   kinds = [kind for kind in type(part).__mro__ if not _is_foreign(kind)]
-  values = list(getattr(part, '__dict__', {}).values())
+  values = list((_get(part, '__dict__') or {}).values())
   values += [x for kind in kinds for x in vars(kind).values()
              if isinstance(x, GENERATORS)]
-  names = PROPERTIES if hasattr(part, 'reset') else ()
+  # Asked of the class, as objects may answer for others, far away.
+  names = PROPERTIES if hasattr(type(part), 'reset') else ()
   return values + [_get(part, name) for name in names]
 
 
@@ -82,12 +83,13 @@ def _is_foreign(kind):
 
 
 def _is_space(value):
-  return hasattr(value, 'sample') and hasattr(value, 'contains')
+  kind = type(value)
+  return hasattr(kind, 'sample') and hasattr(kind, 'contains')
 
 
 def _spaces(env):
   found = [_get(part, name) for part in _parts(env)
-           if hasattr(part, 'step') for name in SPACES]
+           if hasattr(type(part), 'reset') for name in SPACES]
   return list({id(space): space for space in found if space is not None}
               .values())
 

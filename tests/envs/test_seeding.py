@@ -1,6 +1,7 @@
 """A seed reaches every generator that an environment holds."""
 
 import random
+import time
 
 import gymnasium
 import numpy as np
@@ -128,3 +129,20 @@ def test_circles_modules_and_failing_properties():
   env.env = env
   assert seeding.generators(env) == []
   seeding.seed_everything(env, 1)
+
+
+def test_what_answers_for_something_far_away_is_left_alone():
+  class Proxy:
+    def __getattr__(self, name):
+      raise ConnectionError(name)
+  rng = np.random.default_rng()
+  assert seeding.generators(Env(client=Proxy(), rng=rng)) == [rng]
+
+
+def test_large_collections_take_no_time():
+  rng = np.random.default_rng()
+  env = Env(data=list(range(10 ** 6)), table=dict.fromkeys(range(10 ** 6), 0.5),
+            rng=rng)
+  start = time.perf_counter()
+  assert seeding.generators(env) == [rng]
+  assert time.perf_counter() - start < 0.1

@@ -146,8 +146,12 @@ def adapt(env: Any) -> GymAdapter | DmAdapter:
   """Chooses by the methods the object has.
 
   Raises:
-    UserError: it is neither a gym nor a dm_env environment.
+    UserError: it is neither a gym nor a dm_env environment, or several.
   """
+  if isinstance(getattr(env, 'num_envs', None), int):
+    raise UserError(
+        f'environment {type(env).__name__}: it holds {env.num_envs} '
+        'environments; make a single one, and several by envs.amount')
   if hasattr(env, 'action_spec') and hasattr(env, 'observation_spec'):
     return DmAdapter(env)
   if hasattr(env, 'action_space') and hasattr(env, 'observation_space'):

@@ -166,3 +166,9 @@ def test_interface():
   names = [adapters.adapt(env).interface for env in (
       strange.NewStyle(), strange.OldStyle(), Composer())]
   assert names == ['gymnasium', 'gym-like', 'dm_env']
+
+
+def test_several_environments_in_one():
+  several = gymnasium.vector.SyncVectorEnv([strange.NewStyle] * 2)
+  with pytest.raises(UserError, match='it holds 2 environments'):
+    adapters.adapt(several)

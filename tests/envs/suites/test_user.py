@@ -276,6 +276,40 @@ def test_render_of_old_environments_under_wrappers(passes):
   assert env_tools.make_user_env(Wrapper).reset(0)['image'].shape == (64, 64, 3)
 
 
+class OneBuffer(gymnasium.Env):
+  """Writes all observations and pictures into the same arrays."""
+
+  observation_space = gymnasium.spaces.Dict(
+      place=gymnasium.spaces.Box(-9, 9, (2,)),
+      eye=gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8))
+  action_space = gymnasium.spaces.Discrete(2)
+
+  def __init__(self):
+    self.obs = {'place': np.zeros(2, np.float32),
+                'eye': np.zeros((64, 64, 3), np.uint8)}
+
+  def reset(self, seed=None, options=None):
+    for value in self.obs.values():
+      value[:] = 0
+    return self.obs, {}
+
+  def step(self, action):
+    for value in self.obs.values():
+      value += 1
+    return self.obs, 0.0, False, False, {}
+
+  def render(self):
+    return self.obs['eye']
+
+
+@pytest.mark.parametrize('key', ['eye', 'render'])
+def test_arrays_that_are_written_again_are_copied(key):
+  env = env_tools.make_user_env(OneBuffer, image_key=key)
+  rows = rollout(env, 0, np.eye(2, dtype=np.float32))
+  for number, row in enumerate(rows):
+    assert (row['image'] == number).all() and (row['place'] == number).all()
+
+
 # What it tells of itself
 
 
