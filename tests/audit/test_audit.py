@@ -18,12 +18,14 @@ from dreamer.config.agents import AGENTS
 from dreamer.config.schema import (
     Config,
     Schema,
+    Section,
     flatten,
     read_parts,
     read_yaml,
 )
 from dreamer.errors import ConfigError, UserError
 from dreamer.files import ROOT, replace_section
+from dreamer.run import origin
 from tests.parity import keys_v1 as parity_keys
 from tests.parity import keys_v2 as parity_keys_v2
 from tests.support import GOLDEN
@@ -177,6 +179,29 @@ class TestFile:
       self.load(change)
     assert str(info.value).startswith('paper.yaml: ')
     assert wanted in str(info.value) and '\n' not in str(info.value)
+
+  @pytest.mark.parametrize('agent', AGENTS)
+  def test_a_new_key_is_written_once(self, agent):
+    """In `defaults` or a shape: no other file or list has to name it."""
+    content, shared = read_parts(ROOT / f'configs/{agent}.yaml')
+    content['defaults']['extra'] = '3 in 0..'
+    content['shapes']['envs']['extra'] = 'a | b'
+    schema = Schema(content, shared, agents.path(agent))
+    file = f'configs/paper_{agent}.yaml'
+    sources = Sources(agent, schema, read_yaml(ROOT / file), file)
+    config = schema.config(overrides={'extra': 5, 'envs.extra': 'b'})
+    assert sources.unpublished['extra'] == 'in no source'
+    assert sources.identify(config) == sources.identify(BOTH[
+        agent].schema.config())
+    assert not {'extra', 'envs.extra'} & {
+        row.key for row in sources.rows(config, SUITES[agent][0])}
+    text = usage.text(schema, 'x')
+    assert '--extra 3' in text and '--envs.extra a ' in text
+    # Runs of before and after are of one experiment.
+    before = Section(BOTH[agent].schema.defaults.flat)
+    after = schema.config()
+    assert origin.config_hash(before, schema) == origin.config_hash(after)
+    assert origin.config_hash(config) != origin.config_hash(after)
 
   def test_a_key_of_no_source_needs_no_entry(self, capsys):
     published = self.load(lambda c, k: k.pop('lambda'))
