@@ -13,7 +13,7 @@ CONTINUOUS, DISCRETE = (ActionSpace(kind, 3) for kind in (
 
 def validate(presets=(), spaces=None, **settings):
   dreamerv1.validate(
-      dreamerv1.configure([*presets, 'debug'], **settings), spaces)
+      dreamerv1.schema().config([*presets, 'debug'], settings), spaces)
 
 
 def error(*args, **kwargs):

@@ -14,7 +14,8 @@ LOSS = {'expl.behaviour': 'model_loss'}
 
 
 def validate(spaces=None, **settings):
-  dreamerv2.validate(dreamerv2.configure(['debug'], **settings), spaces)
+  dreamerv2.validate(
+      dreamerv2.schema().config(['debug'], settings), spaces)
 
 
 def error(*args, **kwargs):
