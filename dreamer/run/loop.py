@@ -94,6 +94,11 @@ class Loop:
     return self.env_steps < self.config.prefill or not self.replay.episodes
 
   @property
+  def idle(self) -> bool:
+    """Whether the prefill goes on only for want of an episode."""
+    return self.prefilling and self.env_steps >= self.config.prefill
+
+  @property
   def ended(self) -> bool:
     return self.env_steps >= self.config.steps
 
@@ -112,7 +117,7 @@ class Loop:
     except Stopped:
       self.save()
       raise
-    if not self.agent.updates and self._first_block:
+    if self.idle and self._first_block:
       raise UserError(
           f'steps: {self.config.steps} were not enough for one update, '
           f'nothing was learned: {self._why_prefilling()}')
@@ -123,7 +128,7 @@ class Loop:
     if not self.prefilling:
       self._schedule()
       self._updates('first')
-    elif self.env_steps >= self.config.prefill and self.env_steps:
+    elif self.idle and self.env_steps:
       self._warn_of_idling()
     wrote = self._evaluations()
     if self._is_due('log') and self.env_steps and not wrote:

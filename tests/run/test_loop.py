@@ -359,7 +359,7 @@ class TestResume:
     assert metrics(config) == metrics(whole)
 
   def test_raising_steps_continues_as_one_run(self, config, whole):
-    for steps in (200, 230, 290, 450):
+    for steps in (100, 180, 290, 450):
       run(config.update({'steps': steps}))
     assert_same(saved(config), saved(whole))
 
