@@ -27,7 +27,7 @@ class Actor(nets.MLP):
       if not self.discrete:
         outs['std'] = self.size
     super().__init__(
-        name, size_in, config.layers, config.units, config.act, outs, init)
+        name, size_in, [config.units] * config.layers, config.act, outs, init)
 
   def dist(self, feat: tf.Tensor) -> dists.OneHot | dists.TanhNormal:
     """Features [..., F] to a distribution over actions [..., A]."""

@@ -17,7 +17,7 @@ class StateHead(nets.MLP):
                init: layers.Init):
     outs = {'mean': size_out, 'std': size_out}
     super().__init__(
-        name, size_in, config.layers, config.units, config.act, outs, init)
+        name, size_in, [config.units] * config.layers, config.act, outs, init)
     self.config = config
 
   def __call__(self, embed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

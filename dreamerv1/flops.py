@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dreamer.nn import inputs
 from dreamer.nn.flops import conv_decoder, conv_encoder, dense, learned, mlp
 
 
@@ -44,7 +45,7 @@ def _pixels(config, channels):
 
 def _observe(config, action):
   rssm = config.rssm
-  embed = 32 * config.encoder.depth
+  embed = inputs.embed_size(config.encoder.depth)
   return _step(config, action) + dense(
       rssm.deter + embed, rssm.hidden, 2 * rssm.stoch)
 
@@ -73,7 +74,7 @@ def _imagine(config, act_space):
 def _contrast(config):
   """Products of one image: its head, and its row of all pairs."""
   pairs = 2 * config.batch_size * config.batch_length * _feat(config)
-  embed = 32 * config.encoder.depth
+  embed = inputs.embed_size(config.encoder.depth)
   return 3 * (sum(mlp(embed, config.cpc, 2 * _feat(config))) + pairs)
 
 

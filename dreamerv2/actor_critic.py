@@ -12,35 +12,55 @@ from dreamer.nn import dists, layers, nets, returns
 from dreamer.nn.schedules import schedule
 
 Tensors = dict[str, tf.Tensor]
+Policy = dists.OneHot | dists.TruncNormal | dists.TanhNormal
 
 
 class Actor(nets.MLP):
-  """Policy over features: one-hot actions or truncated Normals."""
+  """Policy over features: one-hot actions, truncated or tanh-Normals."""
+
+  SAMPLES = 100  # stand for what a tanh-Normal has no closed form of
+  MEAN_SCALE = 5.0  # bounds the mean of a tanh-Normal
 
   def __init__(self, name: str, size_in: int, config: Any, act_space: Any,
                init: layers.Init):
     self.config = config
     self.discrete = act_space.discrete
+    self.kind = config.dist
+    if self.kind == 'auto':
+      self.kind = 'onehot' if self.discrete else 'trunc_normal'
     self.size = act_space.dim
     outs = {'out': self.size} if self.discrete else {
         'mean': self.size, 'std': self.size}
     super().__init__(
-        name, size_in, config.layers, config.units, config.act, outs, init,
+        name, size_in, [config.units] * config.layers, config.act, outs, init,
         config.norm)
 
-  def dist(self, feat: tf.Tensor) -> dists.OneHot | dists.TruncNormal:
+  def dist(self, feat: tf.Tensor) -> Policy:
     """Features [..., F] to a distribution over actions [..., A]."""
     outs = self(feat)
-    if self.discrete:
+    if self.kind == 'onehot':
       return dists.OneHot(outs)
     mean, raw = outs
+    raw += self.config.init_std
+    if self.kind == 'tanh_normal':
+      scale = self.MEAN_SCALE
+      std = tf.nn.softplus(raw) + self.config.min_std
+      return dists.TanhNormal(scale * tf.tanh(mean / scale), std)
     std = 2 * tf.sigmoid(raw / 2) + self.config.min_std
     return dists.TruncNormal(tf.tanh(mean), std)
 
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
     """Noise [*lead, A] of the kind that `sample` takes."""
-    kind = noise.gumbel if self.discrete else noise.uniform
+    kind = {'onehot': noise.gumbel, 'trunc_normal': noise.uniform,
+            'tanh_normal': noise.normal}[self.kind]
     return kind(name, [*lead, self.size])
+
+  def draws(self, noise: Any, name: str,
+            lead: Sequence[int]) -> tf.Tensor | None:
+    """Noise [K, *lead, A] that `mode` and `entropy` take, where they do."""
+    if self.kind != 'tanh_normal':
+      return None
+    return self.draw(noise, name, [self.SAMPLES, *lead])
 
 
 class RewardNorm:
@@ -100,9 +120,9 @@ class ActorCritic(layers.Module):
           mode: str) -> tf.Tensor:
     """Actions [n, A] for model states [n, ...], before exploration."""
     dist = self.actor.dist(model.rssm.get_feat(state))
-    if mode == 'eval':
-      return dist.mode()
     rows = state['deter'].shape[0]
+    if mode == 'eval':
+      return dist.mode(self.actor.draws(noise, 'act', [rows]))
     return dist.sample(self.actor.draw(noise, 'act', [rows]))
 
   def loss(self, model: Any, start: Tensors, is_terminal: tf.Tensor,
@@ -137,7 +157,7 @@ class ActorCritic(layers.Module):
         self.config['lambda'])
     weight = returns.weights(discount)
     actor, tensors = self._actor_loss(
-        feat, action, target, value, weight, env_steps)
+        feat, action, target, value, weight, noise, env_steps)
     pred = self.critic(tf.stop_gradient(feat[:-1]))
     losses = {'actor': actor,
               'critic': self._critic_loss(pred, target, weight[:-1])}
@@ -169,7 +189,8 @@ class ActorCritic(layers.Module):
       actions = tf.stop_gradient(actions)
     return actions, model.rssm.get_feat(states), states
 
-  def _actor_loss(self, feat, action, target, value, weight, env_steps):
+  def _actor_loss(self, feat, action, target, value, weight, noise,
+                  env_steps):
     """Actor loss (eq. 6), and tensors of the policy [H - 1, N, ...]."""
     stop = tf.stop_gradient
     policy = self.actor.dist(stop(feat[:-2]))
@@ -185,11 +206,12 @@ class ActorCritic(layers.Module):
         'dynamics': lambda: target[1:],
         'both': lambda: mix * target[1:] + (1 - mix) * log_prob * advantage,
     }[self.gradient]()
-    bonus = policy.entropy()
+    bonus = policy.entropy(self.actor.draws(
+        noise, 'entropy', taken.shape[:2]))
     scale = schedule(self.config.actor_entropy, env_steps)
     loss = -tf.reduce_mean(weight[:-2] * (objective + scale * bonus))
     tensors = {'policy_entropy': bonus, 'policy_logprob': log_prob}
-    for key in ('logits', 'loc', 'scale'):
+    for key in ('logits', 'loc', 'scale', 'mean', 'std'):
       if hasattr(policy, key):
         tensors[f'policy_{key}'] = getattr(policy, key)
     return loss, tensors

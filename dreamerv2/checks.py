@@ -18,10 +18,12 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
     checks.schedule(config)
     _schedules(config)
     _offset(config)
+    _layers(config)
   else:
     obs_space, act_space = spaces
     for name in ('encoder', 'decoder'):
       inputs.choose(name, config[name], obs_space)
+    _dist(config, act_space)
     _shares(config, act_space)
     _loss(config, obs_space)
 
@@ -39,6 +41,23 @@ def _offset(config):
     raise UserError(
         f'expl.offset: {config.expl.offset} is not below batch_length '
         f'{config.batch_length}; lower it')
+
+
+def _layers(config):
+  """Kernels fit the image, and all sizes are numbers."""
+  for name in ('encoder', 'decoder'):
+    inputs.kernels(name, config[name])
+    inputs.widths(name, config[name])
+
+
+def _dist(config, act_space):
+  """The actor's distribution is one over such actions."""
+  dist = config.actor.dist
+  if dist != 'auto' and (dist == 'onehot') != act_space.discrete:
+    kind, fit = ('discrete', 'onehot') if act_space.discrete else (
+        'continuous', 'trunc_normal or tanh_normal')
+    raise UserError(
+        f'actor.dist: {dist} for {kind} actions; choose auto, {fit}')
 
 
 def _shares(config, act_space):

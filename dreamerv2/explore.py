@@ -121,7 +121,7 @@ class Plan2Explore(Explorer):
             'embed': embed}[config.expl.target]
     inputs = feat + (action if config.expl.action else 0)
     return [nets.MLP(
-        f'expl/head{i + 1}', inputs, head.layers, head.units, head.act,
+        f'expl/head{i + 1}', inputs, [head.units] * head.layers, head.act,
         {'out': size}, init, head.norm) for i in range(config.expl.models)]
 
   def _inputs(self, feat, action):

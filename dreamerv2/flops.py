@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dreamer.nn import inputs
 from dreamer.nn.flops import conv_decoder, conv_encoder, dense, learned, mlp
 
 
@@ -29,15 +30,18 @@ def update_gflop(config: Any, channels: int, act_space: Any) -> float:
 
 def _pixels(config, channels):
   """Products of one image's way in and out."""
-  total = learned(conv_encoder(channels, config.encoder.depth), False)
+  encoder, decoder = config.encoder, config.decoder
+  total = learned(conv_encoder(
+      channels, encoder.depth, inputs.kernels('encoder', encoder)), False)
   return total + learned(
-      conv_decoder(_feat(config), channels, config.decoder.depth),
-      config.decoder.gradient)
+      conv_decoder(_feat(config), channels, decoder.depth,
+                   inputs.kernels('decoder', decoder)), decoder.gradient)
 
 
 def _observe(config, action):
   rssm = config.rssm
-  embed = 32 * config.encoder.depth
+  kernels = inputs.kernels('encoder', config.encoder)
+  embed = inputs.embed_size(config.encoder.depth, kernels)
   return _step(config, action) + dense(
       rssm.deter + embed, rssm.hidden, _stats(config))
 

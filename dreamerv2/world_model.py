@@ -26,14 +26,14 @@ class WorldModel(layers.Module):
     encoder, decoder = config.encoder, config.decoder
     self.encoder = nets.Encoder(
         'encoder', *inputs.choose('encoder', encoder, obs_space), init,
-        encoder.act, encoder.depth, encoder.norm, encoder.layers,
-        encoder.units)
+        encoder.act, encoder.depth, encoder.norm,
+        inputs.widths('encoder', encoder), inputs.kernels('encoder', encoder))
     self.rssm = RSSM('rssm', config.rssm, self.encoder.size, action, init)
     feat = self.rssm.feat_size
     self.decoder = nets.Decoder(
         'decoder', feat, *inputs.choose('decoder', decoder, obs_space), init,
-        decoder.act, decoder.depth, decoder.norm, decoder.layers,
-        decoder.units)
+        decoder.act, decoder.depth, decoder.norm,
+        inputs.widths('decoder', decoder), inputs.kernels('decoder', decoder))
     self.reward = nets.ScalarHead(
         'reward', feat, config.reward, init, config.reward.norm)
     if config.discount_head.enabled:
@@ -149,8 +149,10 @@ class WorldModel(layers.Module):
     losses['reward'] = -tf.reduce_mean(like['reward'])
     scales['reward'] = config.reward.scale
     if config.discount_head.enabled:
-      logit = self.discount(seen(config.discount_head))
-      like['discount'] = dists.bernoulli_log_prob(data['discount'], logit)
+      out = self.discount(seen(config.discount_head))
+      like['discount'] = dists.bernoulli_log_prob(data['discount'], out) if (
+          config.discount_head.dist == 'binary') else (
+              dists.unit_normal_log_prob(data['discount'], out, 0))
       losses['discount'] = -tf.reduce_mean(like['discount'])
       scales['discount'] = config.discount_head.scale
     return losses, scales, {'like': like}
@@ -172,4 +174,6 @@ class WorldModel(layers.Module):
     if not self.learns_ends:
       return tf.fill(tf.shape(feat)[:-1], float(gamma))
     known = gamma * (1.0 - tf.cast(is_terminal, tf.float32))
-    return tf.concat([known[None], tf.sigmoid(self.discount(feat[1:]))], 0)
+    out = self.discount(feat[1:])
+    binary = self.config.discount_head.dist == 'binary'
+    return tf.concat([known[None], tf.sigmoid(out) if binary else out], 0)

@@ -40,6 +40,8 @@ def bernoulli_log_prob(target: tf.Tensor, logit: tf.Tensor) -> tf.Tensor:
 class TanhNormal:
   """tanh(Normal(mean, std)) over actions [..., A] in (-1, 1)."""
 
+  LIMIT = np.nextafter(np.float32(1), np.float32(0))
+
   def __init__(self, mean: tf.Tensor, std: tf.Tensor):
     self.mean, self.std = mean, std
 
@@ -58,6 +60,22 @@ class TanhNormal:
     log_prob = tf.reduce_sum(-0.5 * noise ** 2 - slope, -1)
     best = tf.one_hot(tf.argmax(log_prob, 0), noise.shape[0], axis=0)
     return tf.tanh(tf.reduce_sum(best[..., None] * raw, 0))
+
+  def log_prob(self, action: tf.Tensor) -> tf.Tensor:
+    """Log density [...] of actions [..., A], whose bounds are cut off."""
+    action = tf.clip_by_value(action, -self.LIMIT, self.LIMIT)
+    return self._log_density(tf.atanh(action))
+
+  def entropy(self, noise: tf.Tensor) -> tf.Tensor:
+    """Estimate [...] from K samples of noise [K, ..., A]."""
+    raw = self.mean + self.std * noise
+    return -tf.reduce_mean(self._log_density(raw), 0)
+
+  def _log_density(self, raw):
+    """That of tanh(raw)."""
+    slope = 2 * (np.log(2.0) - raw - tf.nn.softplus(-2 * raw))
+    normal = tfd.Normal(self.mean, self.std).log_prob(raw)
+    return tf.reduce_sum(normal - slope, -1)
 
 
 class OneHot:
@@ -87,7 +105,9 @@ class OneHot:
   def log_prob(self, action: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(action * tf.nn.log_softmax(self.logits), -1)
 
-  def entropy(self) -> tf.Tensor:
+  def entropy(self, noise: tf.Tensor | None = None) -> tf.Tensor:
+    """In nats; noise is not needed."""
+    del noise
     return tfd.OneHotCategorical(self.logits, dtype=tf.float32).entropy()
 
   def _one_hot(self, logits):
@@ -129,13 +149,17 @@ class TruncNormal:
         share, np.finfo(np.float32).tiny, np.float32(1 - 6e-8)))
     return tf.clip_by_value(eps, low, high)
 
-  def mode(self) -> tf.Tensor:
+  def mode(self, noise: tf.Tensor | None = None) -> tf.Tensor:
+    """The likeliest action; noise is not needed."""
+    del noise
     return self.dist.mode()
 
   def log_prob(self, action: tf.Tensor) -> tf.Tensor:
     return self.dist.log_prob(action)
 
-  def entropy(self) -> tf.Tensor:
+  def entropy(self, noise: tf.Tensor | None = None) -> tf.Tensor:
+    """In nats; noise is not needed."""
+    del noise
     return self.dist.entropy()
 
 

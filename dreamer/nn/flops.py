@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dreamer.nn import inputs
+
 
 def dense(*sizes: int) -> list[int]:
   """Dense layers of these sizes, the input's first."""
@@ -21,20 +23,24 @@ def mlp(size_in: int, config: Any, out: int = 1) -> list[int]:
   return dense(size_in, *[config.units] * config.layers, out)
 
 
-def conv_encoder(channels: int, depth: int) -> list[int]:
-  """The four convolutions of nets.ConvEncoder."""
-  sizes = [channels] + [depth * 2 ** i for i in range(4)]
-  return [16 * pixels ** 2 * sizes[i] * sizes[i + 1]
-          for i, pixels in enumerate((31, 14, 6, 2))]
+def conv_encoder(channels: int, depth: int,
+                 kernels: Sequence[int] = inputs.ENCODER) -> list[int]:
+  """The convolutions of nets.ConvEncoder."""
+  sizes = [channels] + [depth * 2 ** i for i in range(len(kernels))]
+  shapes = zip(inputs.encoded(kernels), kernels, strict=True)
+  return [(pixels * kernel) ** 2 * sizes[i] * sizes[i + 1]
+          for i, (pixels, kernel) in enumerate(shapes)]
 
 
-def conv_decoder(size_in: int, channels: int, depth: int) -> list[int]:
-  """The dense layer and the four convolutions of nets.ConvDecoder."""
-  sizes = [32 * depth, 4 * depth, 2 * depth, depth, channels]
-  shapes = enumerate(((1, 5), (5, 5), (13, 6), (30, 6)))
+def conv_decoder(size_in: int, channels: int, depth: int,
+                 kernels: Sequence[int] = inputs.DECODER) -> list[int]:
+  """The dense layer and the convolutions of nets.ConvDecoder."""
+  depths = [depth * 2 ** i for i in reversed(range(len(kernels) - 1))]
+  sizes = [32 * depth, *depths, channels]
+  shapes = zip([1, *inputs.decoded(kernels)], kernels, strict=False)
   return [size_in * sizes[0]] + [
       (pixels * kernel) ** 2 * sizes[i] * sizes[i + 1]
-      for i, (pixels, kernel) in shapes]
+      for i, (pixels, kernel) in enumerate(shapes)]
 
 
 def learned(products: Sequence[int], to_input: bool = True) -> int:

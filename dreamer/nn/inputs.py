@@ -1,13 +1,19 @@
-"""Which observations an agent reads and predicts."""
+"""Which observations an agent reads and predicts, and through what layers.
+
+All convolutions are VALID and have stride 2.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dreamer.errors import UserError
 
 Sizes = dict[str, int]
+
+PIXELS = 64  # of the side of an image
+ENCODER, DECODER = (4, 4, 4, 4), (5, 5, 6, 6)  # kernels of both papers
 
 
 def choose(
@@ -36,10 +42,66 @@ def choose(
 
 def check_image(key: str, shape: tuple) -> None:
   """Raises UserError for an image that the networks do not fit."""
-  if len(shape) != 3 or tuple(shape[:2]) != (64, 64):
+  if len(shape) != 3 or tuple(shape[:2]) != (PIXELS, PIXELS):
     raise UserError(
         f'{key}: shape {tuple(shape)}; the networks need (64, 64, C), resize '
         'it')
+
+
+def encoded(kernels: Sequence[int]) -> list[int]:
+  """Pixels of the side after each convolution; 0 or less: nothing left."""
+  sides = [PIXELS]
+  for kernel in kernels:
+    sides.append((sides[-1] - kernel) // 2 + 1)
+  return sides[1:]
+
+
+def decoded(kernels: Sequence[int]) -> list[int]:
+  """Pixels of the side after each transposed convolution, from one pixel."""
+  sides = [1]
+  for kernel in kernels:
+    sides.append(2 * (sides[-1] - 1) + kernel)
+  return sides[1:]
+
+
+def embed_size(depth: int, kernels: Sequence[int] = ENCODER) -> int:
+  """Numbers that the convolutions make of an image."""
+  return encoded(kernels)[-1] ** 2 * depth * 2 ** (len(kernels) - 1)
+
+
+def kernels(name: str, config: Any) -> list[int]:
+  """Sizes of the kernels of `encoder` or `decoder`, from its `kernels`.
+
+  Raises UserError where they don't fit the image.
+  """
+  found = _sizes(f'{name}.kernels', config.kernels)
+  sides = {'encoder': encoded, 'decoder': decoded}[name](found)
+  if name == 'encoder' and min(sides) < 1:
+    raise UserError(
+        f'encoder.kernels: {config.kernels} leave {min(sides)} of {PIXELS} '
+        'pixels; choose fewer or smaller ones')
+  if name == 'decoder' and sides[-1] != PIXELS:
+    raise UserError(
+        f'decoder.kernels: {config.kernels} make images of {sides[-1]} x '
+        f'{sides[-1]} pixels, not {PIXELS} x {PIXELS}; one pixel more in the '
+        'last kernel is one pixel more')
+  return found
+
+
+def widths(name: str, config: Any) -> list[int]:
+  """Units of each dense layer, from `widths` or else `layers` and `units`."""
+  if not config.widths:
+    return [config.units] * config.layers
+  return _sizes(f'{name}.widths', config.widths)
+
+
+def _sizes(key, text):
+  """Whole numbers above 0 of a comma-separated list."""
+  words = [word.strip() for word in text.split(',')]
+  if not all(word.isdecimal() and int(word) for word in words):
+    raise UserError(
+        f'{key}: {text!r} are no whole numbers above 0, with commas')
+  return [int(word) for word in words]
 
 
 def _named(key, names, known):

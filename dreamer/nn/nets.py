@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import chunks, dists, layers
+from dreamer.nn import chunks, dists, inputs, layers
 
 IMAGES = 250  # decoded at a time; bounds the memory
 
 
 class ConvEncoder(layers.Module):
-  """Four convolutions, images [..., 64, 64, C] to embeds [..., 32 depth]."""
+  """Convolutions, images [..., 64, 64, C] to embeds [..., E].
+
+  Of `depth` channels, twice as many in each further layer; with the kernels
+  of the papers E is 32 depth.
+  """
 
   def __init__(self, name: str, channels: int, depth: int, act: str,
-               init: layers.Init, norm: str = 'none'):
+               init: layers.Init, norm: str = 'none',
+               kernels: Sequence[int] = inputs.ENCODER):
     super().__init__(name)
-    sizes = [channels, depth, 2 * depth, 4 * depth, 8 * depth]
+    sizes = [channels] + [depth * 2 ** i for i in range(len(kernels))]
     self.layers = [
-        layers.Conv(f'{name}/conv{i + 1}', sizes[i], sizes[i + 1], 4, 2, init,
-                    act, norm)
-        for i in range(4)]
-    self.size = 32 * depth
+        layers.Conv(f'{name}/conv{i + 1}', sizes[i], sizes[i + 1], kernel, 2,
+                    init, act, norm)
+        for i, kernel in enumerate(kernels)]
+    self.size = inputs.embed_size(depth, kernels)
 
   def __call__(self, image: tf.Tensor) -> tf.Tensor:
     x = tf.reshape(image, [-1, *image.shape[-3:]])
@@ -36,21 +41,29 @@ class ConvEncoder(layers.Module):
 
 
 class ConvDecoder(layers.Module):
-  """Features [N, F] to image means [N, 64, 64, C]."""
+  """Features [N, F] to image means [N, 64, 64, C].
+
+  From 32 depth numbers; the last layer but one has `depth` channels, each
+  before it twice as many.
+  """
 
   def __init__(self, name: str, size_in: int, channels: int, depth: int,
-               act: str, init: layers.Init, norm: str = 'none'):
+               act: str, init: layers.Init, norm: str = 'none',
+               kernels: Sequence[int] = inputs.DECODER):
     super().__init__(name)
     self.size = 32 * depth
     self.dense = layers.Dense(f'{name}/conv_in', size_in, self.size, init)
-    sizes = [self.size, 4 * depth, 2 * depth, depth, channels]
+    *inner, last = kernels
+    depths = [depth * 2 ** i for i in reversed(range(len(inner)))]
+    sizes = [self.size, *depths, channels]
     self.layers = [
         layers.ConvTranspose(
             f'{name}/conv{i + 1}', sizes[i], sizes[i + 1], kernel, 2, init, act,
             norm)
-        for i, kernel in enumerate((5, 5, 6))]
+        for i, kernel in enumerate(inner)]
     self.layers.append(layers.ConvTranspose(
-        f'{name}/conv4', depth, channels, 6, 2, init, subpixel=True))
+        f'{name}/conv{len(kernels)}', sizes[-2], channels, last, 2, init,
+        subpixel=last % 2 == 0))
 
   def __call__(self, feat: tf.Tensor) -> tf.Tensor:
     x = tf.reshape(self.dense(feat), [-1, 1, 1, self.size])
@@ -62,16 +75,18 @@ class ConvDecoder(layers.Module):
 class MLP(layers.Module):
   """Layers dense1, dense2, ... and one linear output per name in `outs`.
 
-  Without outputs the result is that of the last layer.
+  The layers have the `widths`. Without outputs the result is that of the
+  last layer.
   """
 
-  def __init__(self, name: str, size_in: int, depth: int, units: int, act: str,
+  def __init__(self, name: str, size_in: int, widths: Sequence[int], act: str,
                outs: Mapping[str, int], init: layers.Init, norm: str = 'none'):
     super().__init__(name)
-    sizes = [size_in] + [units] * depth
+    sizes = [size_in, *widths]
     self.layers = [
-        layers.Dense(f'{name}/dense{i + 1}', sizes[i], units, init, act, norm)
-        for i in range(depth)]
+        layers.Dense(
+            f'{name}/dense{i + 1}', sizes[i], sizes[i + 1], init, act, norm)
+        for i in range(len(widths))]
     self.outs = [
         layers.Dense(f'{name}/{key}', sizes[-1], size, init)
         for key, size in outs.items()]
@@ -100,8 +115,8 @@ class ScalarHead(MLP):
 
   def __init__(self, name: str, size_in: int, config: Any, init: layers.Init,
                norm: str = 'none'):
-    super().__init__(name, size_in, config.layers, config.units, config.act,
-                     {'out': 1}, init, norm)
+    super().__init__(name, size_in, [config.units] * config.layers,
+                     config.act, {'out': 1}, init, norm)
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     return super().__call__(x)[..., 0]
@@ -117,18 +132,18 @@ class Encoder(layers.Module):
 
   def __init__(self, name: str, images: Mapping[str, int],
                vectors: Mapping[str, int], init: layers.Init, act: str,
-               depth: int, norm: str = 'none', layers: int = 0,
-               units: int = 0):
+               depth: int, norm: str = 'none', widths: Sequence[int] = (),
+               kernels: Sequence[int] = inputs.ENCODER):
     super().__init__(name)
     self.images, self.vectors = images, vectors
     self.size = 0
     if images:
       self.conv = ConvEncoder(
-          name, sum(images.values()), depth, act, init, norm)
+          name, sum(images.values()), depth, act, init, norm, kernels)
       self.size += self.conv.size
     if vectors:
       self.mlp = MLP(
-          name, sum(vectors.values()), layers, units, act, {}, init, norm)
+          name, sum(vectors.values()), widths, act, {}, init, norm)
       self.size += self.mlp.width
 
   @property
@@ -155,16 +170,17 @@ class Decoder(layers.Module):
 
   def __init__(self, name: str, size_in: int, images: Mapping[str, int],
                vectors: Mapping[str, int], init: layers.Init, act: str,
-               depth: int, norm: str = 'none', layers: int = 0,
-               units: int = 0):
+               depth: int, norm: str = 'none', widths: Sequence[int] = (),
+               kernels: Sequence[int] = inputs.DECODER):
     super().__init__(name)
     self.images, self.vectors = images, vectors
     if images:
       self.conv = ConvDecoder(
-          name, size_in, sum(images.values()), depth, act, init, norm)
+          name, size_in, sum(images.values()), depth, act, init, norm,
+          kernels)
     if vectors:
       outs = {f'out/{key}': size for key, size in vectors.items()}
-      self.mlp = MLP(name, size_in, layers, units, act, outs, init, norm)
+      self.mlp = MLP(name, size_in, widths, act, outs, init, norm)
 
   @property
   def keys(self) -> tuple[str, ...]:

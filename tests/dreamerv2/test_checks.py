@@ -52,6 +52,17 @@ def test_offset_has_to_fit():
   validate(**{'expl.offset': 9})
 
 
+@pytest.mark.parametrize('dist, fits', [
+    ('onehot', DISCRETE), ('trunc_normal', CONTINUOUS),
+    ('tanh_normal', CONTINUOUS)])
+def test_distribution_of_the_actor_is_one_of_such_actions(dist, fits):
+  settings = {'actor.dist': dist}
+  other, = {CONTINUOUS, DISCRETE} - {fits}
+  validate((SPACES, fits), **settings)
+  assert f'actor.dist: {dist} for {other.kind} actions' in error(
+      (SPACES, other), **settings)
+
+
 def test_share_above_1_is_no_share():
   for key in ('noise', 'eval_noise'):
     settings = {f'expl.{key}': 1.5}
@@ -81,6 +92,26 @@ def test_share_above_1_is_no_share():
      'none')])
 def test_inputs(spaces, settings, words):
   assert words in error((spaces, CONTINUOUS), **settings)
+
+
+@pytest.mark.parametrize('key, value, words', [
+    ('encoder.kernels', '4,4,4,4,4', 'leave 0 of 64 pixels'),
+    ('encoder.kernels', '65', 'leave 0 of 64 pixels'),
+    ('decoder.kernels', '5,5,6,7', 'make images of 65 x 65 pixels'),
+    ('decoder.kernels', '5,5,6', 'make images of 30 x 30 pixels'),
+    ('encoder.kernels', '', 'whole numbers above 0'),
+    ('decoder.kernels', '5,5,x,6', 'whole numbers above 0'),
+    ('encoder.widths', '400,0', 'whole numbers above 0'),
+    ('decoder.widths', '400,-1', 'whole numbers above 0'),
+    ('decoder.widths', '400;300', 'whole numbers above 0')])
+def test_layers(key, value, words):
+  text = error(**{key: value})
+  assert text.startswith(f'{key}: ') and words in text
+
+
+def test_layers_that_fit():
+  validate(**{'encoder.kernels': '8, 6,4', 'decoder.kernels': '3,3,3,3,4',
+              'encoder.widths': '400, 300', 'decoder.widths': '1'})
 
 
 @pytest.mark.parametrize('settings', [

@@ -65,6 +65,10 @@ TABLE = [
      'init/decoder/dense1/kernel'),
     ('encoder.units', 9, VECTORS, 'init/encoder/dense1/kernel '
      'init/rssm/obs_out/kernel', f'init/{CONV}'),
+    ('encoder.widths', '9,7', VECTORS, 'init/encoder/dense1/kernel '
+     'init/encoder/dense2/kernel init/rssm/obs_out/kernel', f'init/{CONV}'),
+    ('encoder.kernels', '8,6,4', {}, 'init/encoder/conv4/kernel '
+     f'init/{CONV} init/rssm/obs_out/kernel', IMAGE),
     ('encoder.act', 'tanh', {}, 'tensor/embed', f'init/{CONV}'),
     ('encoder.norm', 'layer', VECTORS, 'init/encoder/conv1/norm/gamma '
      'init/encoder/dense1/norm/gamma tensor/embed', f'init/{CONV}'),
@@ -77,6 +81,10 @@ TABLE = [
      IMAGE),
     ('decoder.units', 9, VECTORS, 'init/decoder/dense1/kernel '
      'init/decoder/out/speed/kernel', IMAGE),
+    ('decoder.widths', '9,7', VECTORS, 'init/decoder/dense2/kernel '
+     'init/decoder/out/speed/kernel', IMAGE),
+    ('decoder.kernels', '6,4,5,4', {}, f'{IMAGE} loss/image',
+     f'init/{CONV}'),
     ('decoder.act', 'tanh', {}, 'loss/image', f'{IMAGE} tensor/feat'),
     ('decoder.norm', 'layer', VECTORS, 'loss/image loss/speed '
      'init/decoder/conv1/norm/gamma '
@@ -120,6 +128,8 @@ TABLE = [
     ('discount_head.units', 9, {}, DISCOUNT, REWARD),
     ('discount_head.act', 'tanh', {}, 'loss/discount tensor/imag_discount',
      'loss/reward'),
+    ('discount_head.dist', 'mse', {}, 'loss/discount tensor/imag_discount',
+     f'{DISCOUNT} loss/reward'),
     ('discount_head.norm', 'layer', {}, 'init/discount/dense1/norm/gamma '
      'loss/discount', 'loss/reward'),
     ('discount_head.gradient', False, {}, f'grad/{CONV}',
@@ -144,6 +154,14 @@ TABLE = [
      'init/actor/dense1/kernel loss/model'),
     ('actor.norm', 'layer', CONTINUOUS, 'init/actor/dense1/norm/gamma '
      'tensor/imag_action', 'init/actor/dense1/kernel'),
+    ('actor.dist', 'tanh_normal', CONTINUOUS, 'tensor/imag_action '
+     'loss/actor act/train act/eval', 'init/actor/std/kernel'),
+    ('actor.init_std', 1.0, CONTINUOUS, 'tensor/imag_action '
+     'tensor/policy_scale', 'init/actor/std/kernel'),
+    ('actor.init_std', 1.0, {**CONTINUOUS, 'actor.dist': 'tanh_normal'},
+     'tensor/imag_action tensor/policy_std', 'init/actor/std/kernel'),
+    ('actor.min_std', 1.0, {**CONTINUOUS, 'actor.dist': 'tanh_normal'},
+     'tensor/imag_action tensor/policy_std', 'init/actor/std/kernel'),
     ('actor.min_std', 1.0, CONTINUOUS, 'tensor/imag_action '
      'tensor/policy_scale', 'init/actor/std/kernel'),
     ('critic.layers', 2, {}, 'init/critic/dense2/kernel '

@@ -89,6 +89,30 @@ class TestTanhNormal:
     noise = tf.constant(RNG.normal(size=(100, 1, 1)), tf.float32)
     np.testing.assert_allclose(dist.mode(noise), [[1.0]])
 
+  def test_log_prob_by_the_change_of_variables(self):
+    mean, std = np.array([[0.2, -1.5]]), np.array([[0.5, 0.3]])
+    action = np.array([[0.4, -0.97]])
+    dist = dists.TanhNormal(*(tf.constant(x, tf.float32) for x in (mean, std)))
+    raw = scipy.stats.norm(mean, std).logpdf(np.arctanh(action))
+    expected = (raw - np.log(1 - action ** 2)).sum(-1)
+    np.testing.assert_allclose(dist.log_prob(np.float32(action)), expected,
+                               rtol=1e-5)
+
+  def test_log_prob_of_the_bounds_is_finite(self):
+    dist = dists.TanhNormal(tf.zeros([2, 1]), tf.ones([2, 1]))
+    found = dist.log_prob(tf.constant([[1.0], [-1.0]])).numpy()
+    assert np.isfinite(found).all() and found[0] == found[1]
+
+  def test_entropy_by_integration(self):
+    mean, std = 0.4, 0.6
+    dist = dists.TanhNormal(tf.fill([1, 1], mean), tf.fill([1, 1], std))
+    raw = np.linspace(mean - 8 * std, mean + 8 * std, 100001)
+    density = scipy.stats.norm(mean, std).pdf(raw)
+    log_prob = np.log(density) - np.log(1 - np.tanh(raw) ** 2)
+    exact = -np.sum(density * log_prob) * (raw[1] - raw[0])
+    noise = tf.constant(RNG.normal(size=(100000, 1, 1)), tf.float32)
+    np.testing.assert_allclose(dist.entropy(noise), [exact], atol=0.01)
+
 
 class TestOneHot:
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 import dreamerv1
 import dreamerv2
 from dreamer.envs.spaces import ActionSpace
-from dreamer.nn import chunks, layers, nets
+from dreamer.nn import chunks, inputs, layers, nets
+from dreamer.nn import flops as convs
 from dreamerv1 import flops
 
 SIX = ActionSpace('continuous', 6)
@@ -300,7 +301,7 @@ def test_scan_is_a_loop(cell):
 
 
 def test_two_gradients_split_those_of_a_call():
-  mlp = nets.MLP('x', 3, 2, 5, 'elu', {'out': 2}, INIT)
+  mlp = nets.MLP('x', 3, [5, 5], 'elu', {'out': 2}, INIT)
   x = rand(4, 6, 3)
   params = list(mlp.variables.values())
   with tf.GradientTape(persistent=True) as tape:
@@ -321,7 +322,7 @@ def test_two_gradients_split_those_of_a_call():
 @pytest.mark.parametrize('precision', PRECISIONS)
 @pytest.mark.parametrize('amount,size', [(12, 4), (11, 4), (3, 8), (7, 1)])
 def test_chunks_equal_the_plain_mean(amount, size, precision):
-  mlp = nets.MLP('x', 3, 1, 5, 'elu', {'out': 2}, INIT)
+  mlp = nets.MLP('x', 3, [5], 'elu', {'out': 2}, INIT)
   fill_biases(mlp)
   x, target = rand(amount, 3), rand(amount, 2)
   loss = lambda net, x, y: tf.reduce_sum((net(x) - y) ** 2, -1)
@@ -425,6 +426,47 @@ def test_decoder_and_encoder_shapes():
   decoder = nets.ConvDecoder('y', 5, 3, 2, 'relu', INIT)
   assert encoder(rand(2, 3, 64, 64, 3)).shape == (2, 3, encoder.size)
   assert decoder(rand(6, 5)).shape == (6, 64, 64, 3)
+
+
+@pytest.mark.parametrize('kernels, sides', [
+    ((4, 4, 4, 4), (31, 14, 6, 2)), ((3, 3, 3, 3, 3), (31, 15, 7, 3, 1)),
+    ((8, 6, 4), (29, 12, 5)), ((64,), (1,))])
+def test_encoders_of_other_kernels(kernels, sides):
+  assert tuple(inputs.encoded(kernels)) == sides
+  net = nets.ConvEncoder('x', 3, 2, 'relu', INIT, kernels=kernels)
+  assert [tuple(layer.w['kernel'].shape) for layer in net.layers] == [
+      (kernel, kernel, (3, 2, 4, 8, 16)[i], (2, 4, 8, 16, 32)[i])
+      for i, kernel in enumerate(kernels)]
+  assert net(rand(2, 64, 64, 3)).shape == (2, net.size)
+  assert net.size == sides[-1] ** 2 * 2 ** len(kernels)
+
+
+@pytest.mark.parametrize('kernels, sides', [
+    ((5, 5, 6, 6), (5, 13, 30, 64)), ((3, 3, 3, 3, 4), (3, 7, 15, 31, 64)),
+    ((11, 11, 3), (11, 31, 63)), ((64,), (64,))])
+def test_decoders_of_other_kernels(kernels, sides):
+  """Against the slow transposed convolutions, in which nothing is special."""
+  assert tuple(inputs.decoded(kernels)) == sides
+  net = nets.ConvDecoder('x', 3, 2, 1, 'relu', INIT, kernels=kernels)
+  widths = [32, *[2 ** i for i in reversed(range(len(kernels) - 1))], 2]
+  assert [tuple(layer.w['kernel'].shape) for layer in net.layers] == [
+      (kernel, kernel, widths[i + 1], widths[i])
+      for i, kernel in enumerate(kernels)]
+  x = rand(2, 3)
+  y = tf.reshape(net.dense(x), [2, 1, 1, 32])
+  for i, layer in enumerate(net.layers):
+    y = slow_transpose(y, layer.w['kernel'], 2)
+    y = tf.nn.relu(y) if i + 1 < len(kernels) else y
+  assert y.shape == (2, sides[-1], sides[-1], 2)
+  assert error(net(x), y) < 1e-5
+
+
+def test_gflop_of_other_kernels():
+  """Each kernel makes each of its outputs from each of its inputs."""
+  assert convs.conv_encoder(3, 2, (8, 6)) == [
+      8 * 8 * 3 * 2 * 29 ** 2, 6 * 6 * 2 * 4 * 12 ** 2]
+  assert convs.conv_decoder(7, 3, 2, (9, 48)) == [
+      7 * 64, 9 * 9 * 64 * 2, 48 * 48 * 2 * 3 * 9 ** 2]
 
 
 def test_gflop_of_the_full_size():

@@ -26,8 +26,9 @@ SCHEDULE = dict.fromkeys((  # when and on what to train, not how
 def _layers(name):
   def rule(sizes):
     if len(set(sizes)) > 1:
-      raise ValueError('only layers of one size')
-    return {f'{name}.layers': len(sizes), f'{name}.units': sizes[0]}
+      return {f'{name}.widths': ','.join(map(str, sizes))}
+    units = {f'{name}.units': size for size in sizes}
+    return {f'{name}.layers': len(sizes), **units}
   return rule
 
 
@@ -48,10 +49,11 @@ def _optimizer(name):
   return {**rules, f'{name}.clip': lambda x: {f'{name}.clip': x or 0.0}}
 
 
-def _convs(name, kernels):
+def _convs(name):
   return {**_act(name, name), f'{name}.norm': f'{name}.norm',
           f'{name}.cnn_depth': f'{name}.depth',
-          f'{name}.cnn_kernels': only(kernels),
+          f'{name}.cnn_kernels': lambda x: {
+              f'{name}.kernels': ','.join(map(str, x))},
           f'{name}.mlp_layers': _layers(name)}
 
 
@@ -93,10 +95,11 @@ KEYS = {
         'hidden', 'deter', 'stoch', 'norm', 'std_act', 'min_std')},
     **_act('rssm', 'rssm'),
     'rssm.discrete': _discrete,
-    **_convs('encoder', [4, 4, 4, 4]),
-    **_convs('decoder', [5, 5, 6, 6]),
+    **_convs('encoder'),
+    **_convs('decoder'),
     **_head('reward_head', 'reward', 'mse'),
     **_head('discount_head', 'discount_head', 'binary'),
+    'discount_head.dist': 'discount_head.dist',
     'loss_scales.kl': 'kl.scale',
     'loss_scales.reward': 'reward.scale',
     'loss_scales.discount': 'discount_head.scale',
@@ -107,7 +110,8 @@ KEYS = {
     'kl.free_avg': lambda x: {'kl.free_by': 'mean' if x else 'element'},
     **_optimizer('model_opt'), **_optimizer('actor_opt'),
     **_optimizer('critic_opt'), **_optimizer('expl_opt'),
-    **_head('actor', 'actor', 'auto'), 'actor.min_std': 'actor.min_std',
+    **_head('actor', 'actor', 'auto'), 'actor.dist': 'actor.dist',
+    'actor.min_std': 'actor.min_std', 'actor.init_std': 'actor.init_std',
     **_head('critic', 'critic', 'mse'),
     'discount': 'discount',
     'discount_lambda': 'lambda',

@@ -121,7 +121,15 @@ def train(agent, batch, case):
     arrays.update(_metrics(metrics, f'step{index}'))
   arrays.update({f'param/{key}': value.numpy()
                  for key, value in parameters(agent).items()})
-  return {**arrays, **_extra(agent)}
+  return {**arrays, **slots(agent), **_extra(agent)}
+
+
+def slots(agent):
+  """What the optimisers keep beside each parameter."""
+  return {f'slot/{slot}/{theirs("dreamerv2", name)}': value.numpy()
+          for optimizer in agent.optimizers.values()
+          for slot, arrays in optimizer.slots.items()
+          for name, value in arrays.items()}
 
 
 def _metrics(metrics, prefix):
