@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -75,10 +76,26 @@ def _even(amount, size):
 
 def _gradients(loss, module, rows, weights):
   """Sum of the loss over rows, gradients of rows[0] and of the weights."""
+  room = _room(rows, weights)
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch([rows[0], *weights])
     leaves = iter(weights)
     total = tf.reduce_sum(loss(module.map(lambda _: next(leaves)), *rows))
-  grads = tape.gradient(total, [rows[0], *weights])
+    scaled = total if room == 1 else total / room
+  grads = tape.gradient(scaled, [rows[0], *weights])
   grads = [tf.cast(x, tf.float32) for x in grads]
+  if room != 1:
+    grads = [x * room for x in grads]
   return total, grads[0], grads[1:]
+
+
+def _room(rows, weights):
+  """A power of two by which gradients shrink on their way through float16.
+
+  Errors of up to 1 in all pixels of all rows come together in the gradient of
+  one bias, where float16 ends at 65504.
+  """
+  if not any(w.dtype == tf.float16 for w in weights):
+    return 1.0
+  pixels = rows[0].shape[0] * math.prod(rows[-1].shape[1:-1])
+  return 2.0 ** max(0, math.ceil(math.log2(pixels / 2 ** 15)))

@@ -341,6 +341,20 @@ def test_chunks_equal_the_plain_mean(amount, size, precision):
     assert error(a, b) < TOLERANCE[precision]
 
 
+def test_chunks_have_room_for_large_half_gradients():
+  """Errors of one sign in all pixels of all images: 64 * 4096 * 0.5."""
+  layer = layers.ConvTranspose('x', 1, 1, 6, 2, layers.Init(0), 'none')
+  loss = lambda net, x, error: tf.reduce_sum(
+      tf.cast(net(x), tf.float32) * error, [1, 2, 3])
+  x, error, found = tf.zeros([64, 30, 30, 1]), tf.fill([64, 64, 64, 1], .5), {}
+  for dtype in (tf.float32, tf.float16):
+    with tf.GradientTape() as tape:
+      value = chunks.mean(loss, bind(layer, dtype), [x, error], 64)
+    found[dtype] = float(tape.gradient(value, layer.w['bias'])[0])
+  assert found[tf.float32] == pytest.approx(2048)
+  assert found[tf.float16] == pytest.approx(2048, rel=0.01)
+
+
 def test_chunks_keep_small_half_gradients():
   """A mean over many rows doesn't underflow where its sum does not."""
   layer = layers.Dense('x', 1, 1, INIT)
