@@ -9,6 +9,7 @@ import pytest
 from dreamer.errors import UserError
 from tests.parity import __main__ as parity
 from tests.parity import cases as parity_cases
+from tests.parity.references import REFERENCES
 from tests.support import GOLDEN
 
 ALL = sorted(x.name for x in GOLDEN.iterdir() if x.name != 'README.md')
@@ -121,11 +122,11 @@ class TestNoticesDifferences:
     assert any(sign in line for line in problems(case))
 
   def test_other_bootstrap(self, monkeypatch):
-    preset = parity.REFERENCES['danijar/dreamer']
+    preset = REFERENCES['danijar/dreamer']
     keys = {**preset.keys, 'horizon': lambda x: {
         'horizon': x, 'bootstrap': 'second_last'}}
     monkeypatch.setitem(
-        parity.REFERENCES, 'danijar/dreamer', preset._replace(keys=keys))
+        REFERENCES, 'danijar/dreamer', preset._replace(keys=keys))
     found = problems(SMALL)
     assert any('tensor/returns' in line for line in found)
     assert any('grad/actor/h0/kernel' in line for line in found)
