@@ -108,6 +108,16 @@ class TestNoticesDifferences:
     value[1] += 1e-5  # lr is 8e-5, N is 3
     assert len(compared(small, **{'param/actor/hout/bias': value})) == 1
 
+  def test_head_of_a_parameter_names_its_elements(self):
+    ours = {'param/x/kernel': np.zeros((30, 10))}
+    head = np.zeros(16)
+    head[3] = 0.04 * 1e-3
+    found = parity_cases.Comparison(
+        {'param/x/kernel.head': head}, ours, 1, {'x/kernel': 1e-3}).problems
+    assert found == [
+        'over: param/x/kernel.head 4.00e-02 > 2e-02: 1 of the 16 elements '
+        'given of 300; of a whole array 1 % may be over']
+
   def test_nothing_expected(self, small):
     empty = parity_cases.Comparison({}, small.arrays)
     assert empty.problems == ['nothing to compare']
