@@ -78,7 +78,7 @@ class WorldModel(layers.Module):
     The discount's label is gamma * discount, a soft one: 0 or gamma.
     """
     data = {**batch, **self.preprocess_obs(batch, noise)}
-    transform = {'none': tf.identity, 'tanh': tf.tanh}
+    transform = {'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign}
     data['reward'] = transform[self.config.reward_transform](batch['reward'])
     data['discount'] = self.config.discount * batch['discount']
     return data

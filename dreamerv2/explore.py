@@ -54,6 +54,8 @@ class Explorer(layers.Module):
   Groups of parameters, each with an optimiser: heads, actor, critic.
   """
 
+  normed = True  # rewards by their running means
+
   def __init__(self, config: Any, feat: int, embed: int, act_space: Any,
                init: layers.Init):
     super().__init__('expl')
@@ -97,10 +99,12 @@ class Explorer(layers.Module):
     config, heads = self.config.expl, self.map(tf.stop_gradient)
 
     def reward(feat, action):
-      total = config.intrinsic_scale * self.intrinsic_norm(
-          heads.intrinsic(feat, action))
+      inner = heads.intrinsic(feat, action)
+      inner = self.intrinsic_norm(inner) if self.normed else inner
+      total = config.intrinsic_scale * inner
       if config.extrinsic_scale:
-        outer = self.extrinsic_norm(task_reward(feat))
+        outer = task_reward(feat)
+        outer = self.extrinsic_norm(outer) if self.normed else outer
         total += config.extrinsic_scale * outer
       return total
 
@@ -158,6 +162,8 @@ class Plan2Explore(Explorer):
 
 class ModelLoss(Explorer):
   """Predicted loss of the world model: its KL, or that of a head."""
+
+  normed = False  # as released
 
   def _make_heads(self, feat, embed, action, init):
     del embed, action

@@ -32,13 +32,6 @@ EXPLAINED = (
         'replay', 'run', 'stats')))
 
 
-# To be mended: imports that do not count yet.
-OPEN = {
-    ('tests.parity.functions', 'tests.parity.__main__'),
-    ('tests.dreamerv1.test_ablations', 'tests.run.test_loop'),
-    ('tests.dreamerv1.test_ablations', 'tests.run.test_resume')}
-
-
 class Import(typing.NamedTuple):
   """One import: the module, the line, whether it waits for a call."""
 
@@ -72,8 +65,7 @@ def found_imports(path):
       names = [x if x in MODULES else node.module for x in full]
     else:
       continue
-    found += [Import(x, node.lineno, id(node) in lazy) for x in names
-              if (module(path), x) not in OPEN]
+    found += [Import(x, node.lineno, id(node) in lazy) for x in names]
   return found
 
 

@@ -19,8 +19,7 @@ import dreamerv1
 from dreamer import envs
 from dreamer.config.schema import diff
 from dreamer.envs.spaces import ActionSpace, Space
-from tests.run import test_loop, test_resume
-from tests.support import agent_running, agent_tools
+from tests.support import agent_running, agent_tools, run_tools
 from tests.support.agent_running import eagerly
 
 # All but `base` and `kind` are regular expressions for whole names:
@@ -315,15 +314,15 @@ def test_counts_do_not_depend_on_the_action_repeat(debug_config, repeat):
       action_repeat=repeat, steps=800, time_limit=100, prefill=200,
       pretrain_updates=5, train_every=100, train_updates=3, eval_every=300,
       log_every=400, save_every=400, video_every=0)
-  events = [what for what, _ in test_loop.run(config)]
-  arrays, meta = test_loop.saved(config)
+  events = [what for what, _ in run_tools.run_fake(config)]
+  arrays, meta = run_tools.saved(config)
   assert meta['env_steps'] == 800
   assert meta['agent_steps'] == 800 // repeat
   # After prefill, and at 300, 400, ..., 700.
   assert events.count('update') == meta['updates'] == 5 + 5 * 3
   assert events.count('train') == 600 // repeat
   assert events.count('eval') == 3 * 100 // repeat
-  rows = test_loop.metrics(config)
+  rows = run_tools.metrics(config)
   scores = [row for row in rows if 'eval/return' in row]
   assert [row['step'] for row in scores] == [200, 500, 800]
   assert all(row['eval/length'] == 100 for row in scores)
@@ -357,12 +356,12 @@ def test_run_continues_with_the_same_bits(settings, tmp_path):
       'train_updates': 1, 'time_limit': 8, 'eval_every': 1000,
       'batch_size': 2, 'batch_length': 4, 'horizon': 3}
   run = functools.partial(
-      test_resume.run, task='dummy_continuous', **settings)
+      run_tools.run_agent, task='dummy_continuous', **settings)
   with eagerly():
     whole = run(tmp_path / 'whole', steps=30)
     _, meta = run(tmp_path / 'parts', steps=26)  # amid an episode
     parts = run(tmp_path / 'parts', steps=30)
   assert 0 < meta['updates'] < whole[1]['updates']
-  test_resume.assert_same(whole, parts)
+  run_tools.assert_same_bits(whole, parts)
   pictures = list((tmp_path / 'whole').rglob('*openloop*'))
   assert bool(pictures) == (settings.get('decoder.images') != 'none')

@@ -83,8 +83,7 @@ TABLE = [
      'init/decoder/out/speed/kernel', IMAGE),
     ('decoder.widths', '9,7', VECTORS, 'init/decoder/dense2/kernel '
      'init/decoder/out/speed/kernel', IMAGE),
-    ('decoder.kernels', '6,4,5,4', {}, f'{IMAGE} loss/image',
-     f'init/{CONV}'),
+    ('decoder.kernels', '6,4,5,4', {}, IMAGE, f'init/{CONV}'),
     ('decoder.act', 'tanh', {}, 'loss/image', f'{IMAGE} tensor/feat'),
     ('decoder.norm', 'layer', VECTORS, 'loss/image loss/speed '
      'init/decoder/conv1/norm/gamma '

@@ -10,7 +10,6 @@ every array of expected.npz is compared. Exit status 0: all within tolerance
 and nothing left out.
 """
 
-import collections
 import importlib
 import pathlib
 import sys
@@ -20,27 +19,8 @@ import numpy as np
 from dreamer.config.schema import Schema
 from dreamer.errors import UserError
 from dreamer.nn import device
-from tests.parity import (
-  cases as parity_cases,
-)
-from tests.parity import (
-  keys_v1 as parity_keys,
-)
-from tests.parity import (
-  keys_v2 as parity_keys_v2,
-)
-
-# What one released code base needs: our agent and preset, the meaning of its
-# config keys, and the module whose `run` computes the arrays of a case.
-Reference = collections.namedtuple('Reference', 'agent preset keys runner')
-
-REFERENCES = {
-    'danijar/dreamer': Reference(
-        'dreamerv1', 'released', parity_keys.TF2, 'tests.parity.v1'),
-    'google-research/dreamer': Reference(
-        'dreamerv1', 'paper_code', parity_keys.TF1, 'tests.parity.v1'),
-    'danijar/dreamerv2': Reference(
-        'dreamerv2', 'released', parity_keys_v2.KEYS, 'tests.parity.v2')}
+from tests.parity import cases as parity_cases
+from tests.parity.references import find_reference
 
 
 def main(argv=None):
@@ -68,35 +48,18 @@ def run_case(path, eager=False):
   """
   path = pathlib.Path(path)
   if (path / 'dists.npz').exists():
-    from tests.parity import misc as parity_misc
-    return parity_misc.run(path)
+    from tests.parity import misc  # imports TensorFlow, after its set-up
+    return misc.run(path)
   if path.suffix == '.json':
     case = parity_cases.read_json(path)
   else:
     case = parity_cases.read_json(path / 'case.json')
   if parity_cases.is_function(case):
-    from tests.parity import functions as parity_functions
-    return parity_functions.run(path, case)
+    from tests.parity import functions  # imports TensorFlow, too
+    return functions.run(path, case)
   reference = find_reference(case)
   runner = importlib.import_module(reference.runner)
   return runner.run(path, case, reference, eager)
-
-
-def find_reference(case):
-  """The Reference of a case, whose required entries are checked."""
-  required = parity_cases.REQUIRED
-  if case.get('agent') == 'dreamerv1':
-    required = (*required, 'config')
-  for key in required:
-    if key not in case:
-      raise UserError(f'case.json: lacks {key}; see tests/golden/README.md')
-  name = str(case['reference']).split('@')[0]
-  if name not in REFERENCES:
-    raise UserError(f'reference: {name}; known: {", ".join(REFERENCES)}')
-  reference = REFERENCES[name]
-  if case['agent'] != reference.agent:
-    raise UserError(f'agent: {case["agent"]}; {name} is {reference.agent}')
-  return reference
 
 
 def show(path, comparison):

@@ -1,11 +1,16 @@
 """Parity of single functions: lambda return and exploration (DreamerV1)."""
 
 import numpy as np
+import tensorflow as tf
 
 from dreamer.config.schema import Schema
+from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
+from dreamer.nn import returns
+from dreamerv1 import explore
 from tests.parity import cases as parity_cases
 from tests.parity import keys_v1 as parity_keys
+from tests.parity.references import REFERENCES
 
 
 def run(path, case):
@@ -28,9 +33,6 @@ def run(path, case):
 
 def lambda_return(path, case):
   """Returns for three lambdas, with time last, and their gradients."""
-  import tensorflow as tf
-
-  from dreamer.nn import returns
   data = parity_cases.read_npz(path / 'data.npz')
   names = 'reward', 'value', 'pcont', 'bootstrap'
   inputs = [tf.Variable(data[key]) for key in names]
@@ -52,9 +54,7 @@ def lambda_return(path, case):
 
 def exploration(path, case):
   """TF2: amount of exploration over environment steps, for each config."""
-  from dreamerv1 import explore
-  from tests.parity import __main__ as parity
-  reference = parity.REFERENCES['danijar/dreamer']
+  reference = REFERENCES['danijar/dreamer']
   expected, arrays = {}, {}
   for index, row in enumerate(case['table']):
     config = parity_keys.make_config(reference, row['config'])
@@ -67,7 +67,6 @@ def exploration(path, case):
 
 def mpc_agent(path, case):
   """TF1: amount over training, and what becomes of the policy's actions."""
-  from dreamerv1 import explore
   expected, arrays = {}, {}
   for preset, modes in case['presets'].items():
     row = modes['train']
@@ -113,8 +112,6 @@ class _GivenNoise:
 
 
 def _tf1_action(row):
-  from dreamer.envs.spaces import ActionSpace
-  from dreamerv1 import explore
   config = _tf1_exploration(row, ['debug'])
   action = np.array(row['policy_action'], np.float32)
   kind = 'continuous' if row['type'] == 'additive_normal' else 'discrete'

@@ -176,6 +176,9 @@ TF1_UNUSED = dict.fromkeys((
     'imagination_skip_last',  # 1 with the pcont head, as always here
 ), DROP)
 
+TF1_OPTIMIZERS = {'model': 'model', 'value': 'value', 'action': 'actor',
+                  'default': 'diagnostic'}
+
 TF1 = {
     **TF1_SCHEDULE,
     **TF1_UNUSED,
@@ -188,6 +191,24 @@ TF1 = {
     'model_size': lambda x: {'rssm.deter': x, 'rssm.hidden': x},
     'num_units': lambda x: _heads('units', x),
     'num_layers': only(3),  # reward 2, actor 4, value and pcont 3
+    **{f'{theirs}_layers': f'{ours}.layers' for theirs, ours in (
+        ('reward', 'reward'), ('pcont', 'pcont'), ('value', 'value'),
+        ('action', 'actor'), ('cpc_head', 'cpc'))},
+    'activation': lambda x: {
+        **_heads('act', activation(x)), 'rssm.act': activation(x)},
+    'min_stddev': 'rssm.min_std',
+    'action_head_dist': lambda x: {
+        'tanh_normal_tanh': {}, 'onehot_score': {'actor.gradient': 'score'},
+        'onehot_straight': {'actor.gradient': 'straight_through'}}[x],
+    'action_head_min_std': 'actor.min_std',
+    'action_head_init_std': 'actor.init_std',
+    'divergence_scale': 'kl.scale',
+    'optimizer_epsilon': lambda x: {
+        f'{group}_opt.eps': x for group in TF1_OPTIMIZERS.values()},
+    **{f'{theirs}_lr': f'{ours}_opt.lr'
+       for theirs, ours in TF1_OPTIMIZERS.items()},
+    **{f'{theirs}_gradient_clipping': f'{ours}_opt.clip'
+       for theirs, ours in TF1_OPTIMIZERS.items()},
     'free_nats': 'kl.free',
     # 0 where nothing is imagined because a planner acts.
     'imagination_horizon': lambda x: {'horizon': x} if x else {},

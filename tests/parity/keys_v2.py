@@ -131,7 +131,7 @@ KEYS = {
     'disag_models': 'expl.models',
     'disag_offset': 'expl.offset',
     'disag_action_cond': 'expl.action',
-    'expl_model_loss': 'expl.loss',
+    'expl_model_loss': lambda x: only('kl')(x) or {'expl.loss': x},
 }
 
 SCHEDULES = {'actor_grad_mix': 'actor_mix', 'actor_ent': 'actor_entropy'}

@@ -10,10 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from dreamer.config.schema import Schema, Section
+from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
 from dreamer.nn import actions, dists, layers, returns, schedules
+from dreamerv2.actor_critic import RewardNorm
+from dreamerv2.agent import Agent
 from tests.parity import cases as parity_cases
 from tests.parity import replay as parity_replay
+from tests.parity.keys_v2 import parse_schedule
+from tests.parity.v2 import half_std, parameters
 from tests.support.agent_noise import FixedNoise
 from tests.support.agent_running import eagerly
 
@@ -83,7 +88,6 @@ def distributions(data):
 
 
 def _truncated(get):
-  from tests.parity.v2 import half_std
   loc, scale = tf.Variable(get('trunc/loc')), tf.Variable(get('trunc/scale'))
   with half_std(), tf.GradientTape(persistent=True) as tape:
     dist = dists.TruncNormal(loc, scale)
@@ -128,7 +132,6 @@ def lambda_return(data):
 
 def schedule(data):
   """Values over steps, and which descriptions don't exist."""
-  from tests.parity.keys_v2 import parse_schedule
   expected, arrays = {}, {}
   for text, values in data['values'].items():
     if text.startswith('horizon'):
@@ -147,7 +150,6 @@ def schedule(data):
 
 def stream_norm(data):
   """Running reward normalisation: outputs, magnitude and moments."""
-  from dreamerv2.actor_critic import RewardNorm
   arrays = {}
   for index in sorted({key.split('/')[0] for key in data}):
     settings = json.loads(str(data[f'{index}/kwargs']))
@@ -207,9 +209,6 @@ def _chances(action, amount):
 
 def _small_agent(suite, image, size):
   """The agent of the small cases of a suite, with the rule's parameters."""
-  from dreamer.envs.spaces import ActionSpace, Space
-  from dreamerv2.agent import Agent
-  from tests.parity.v2 import parameters
   schema = Schema.load('configs/dreamerv2.yaml')
   head = {'layers': 2, 'units': 16}
   config = schema.config([suite, 'released'], {
@@ -227,7 +226,6 @@ def _small_agent(suite, image, size):
 
 def policy(data):
   """Four steps for two environments, with a reset within, in each mode."""
-  from tests.parity.v2 import half_std
   arrays = {}
   for name, suite in (('atari', 'atari'), ('dmc', 'dmc_vision')):
     images, first = data[f'{name}/image'], data[f'{name}/is_first']

@@ -9,6 +9,7 @@ import pytest
 from dreamer.errors import UserError
 from tests.parity import __main__ as parity
 from tests.parity import cases as parity_cases
+from tests.parity.references import REFERENCES
 from tests.support import GOLDEN
 
 ALL = sorted(x.name for x in GOLDEN.iterdir() if x.name != 'README.md')
@@ -107,6 +108,16 @@ class TestNoticesDifferences:
     value[1] += 1e-5  # lr is 8e-5, N is 3
     assert len(compared(small, **{'param/actor/hout/bias': value})) == 1
 
+  def test_head_of_a_parameter_names_its_elements(self):
+    ours = {'param/x/kernel': np.zeros((30, 10))}
+    head = np.zeros(16)
+    head[3] = 0.04 * 1e-3
+    found = parity_cases.Comparison(
+        {'param/x/kernel.head': head}, ours, 1, {'x/kernel': 1e-3}).problems
+    assert found == [
+        'over: param/x/kernel.head 4.00e-02 > 2e-02: 1 of the 16 elements '
+        'given of 300; of a whole array 1 % may be over']
+
   def test_nothing_expected(self, small):
     empty = parity_cases.Comparison({}, small.arrays)
     assert empty.problems == ['nothing to compare']
@@ -121,11 +132,11 @@ class TestNoticesDifferences:
     assert any(sign in line for line in problems(case))
 
   def test_other_bootstrap(self, monkeypatch):
-    preset = parity.REFERENCES['danijar/dreamer']
+    preset = REFERENCES['danijar/dreamer']
     keys = {**preset.keys, 'horizon': lambda x: {
         'horizon': x, 'bootstrap': 'second_last'}}
     monkeypatch.setitem(
-        parity.REFERENCES, 'danijar/dreamer', preset._replace(keys=keys))
+        REFERENCES, 'danijar/dreamer', preset._replace(keys=keys))
     found = problems(SMALL)
     assert any('tensor/returns' in line for line in found)
     assert any('grad/actor/h0/kernel' in line for line in found)

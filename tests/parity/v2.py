@@ -50,7 +50,7 @@ def run(path, case, reference, eager=False):
   expected = parity_cases.read_npz(path / 'expected.npz')
   with eagerly(eager), half_std():
     arrays = train(agent, batch, case)
-  lrs = {theirs('dreamerv2', name): opt.lr
+  lrs = {_theirs(agent, name): opt.lr
          for opt in agent.optimizers.values() for name in opt.params}
   lrs.update({name: agent.config.critic_opt.lr for name in parameters(agent)
               if 'target_critic/' in name})  # moves with the critic
@@ -102,8 +102,16 @@ def half_std():
 
 def parameters(agent):
   """The agent's parameters by their names in the cases."""
-  return {theirs('dreamerv2', key): value
+  return {_theirs(agent, key): value
           for key, value in agent.parameters.items()}
+
+
+def _theirs(agent, name):
+  """That of our parameter; the one head of a model loss has no number."""
+  name = theirs('dreamerv2', name)
+  if agent.config.expl.behaviour == 'model_loss':
+    return name.replace('expl/networks0/', 'expl/head/')
+  return name
 
 
 def train(agent, batch, case):
@@ -112,7 +120,7 @@ def train(agent, batch, case):
   steps = [step * agent.config.action_repeat for step in steps]
   update = agent_running.update(agent, batch, steps[0])
   arrays = _metrics(update.scalars, 'step0')
-  arrays.update({f'grad/{theirs("dreamerv2", key)}': grad
+  arrays.update({f'grad/{_theirs(agent, key)}': grad
                  for group in update.gradients.values()
                  for key, grad in group.items()})
   arrays.update(_tensors(agent, update.tensors))
@@ -126,7 +134,7 @@ def train(agent, batch, case):
 
 def slots(agent):
   """What the optimisers keep beside each parameter."""
-  return {f'slot/{slot}/{theirs("dreamerv2", name)}': value.numpy()
+  return {f'slot/{slot}/{_theirs(agent, name)}': value.numpy()
           for optimizer in agent.optimizers.values()
           for slot, arrays in optimizer.slots.items()
           for name, value in arrays.items()}

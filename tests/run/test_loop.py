@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import math
 import os
 import pathlib
@@ -28,6 +27,8 @@ from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support import ROOT, strange_envs
 from tests.support.fakes import FakeAgent
+from tests.support.run_tools import metrics, saved
+from tests.support.run_tools import run_fake as run
 from tests.support.strange_envs import NewStyle
 
 
@@ -42,33 +43,6 @@ class StopAt(Stop):
     self.checks -= 1
     if self.checks == 0:
       raise Stopped(signal.SIGINT)
-
-
-def run(config, stop=None, make=make_envs, name='fake', **agent):
-  """Trains a FakeAgent; returns its events."""
-  events = []
-  agent = functools.partial(FakeAgent, events=events, **agent)
-  training.train(config, name, agent, make, stop or Stop())
-  return events
-
-
-def saved(config):
-  """The newest checkpoint, but for the clock in the names of episodes."""
-  arrays, meta = resume.checkpoints(config.logdir).load()
-  arrays['replay/names'] = np.array(
-      [x.split(b'-', 1)[1] for x in arrays['replay/names']])
-  return arrays, meta
-
-
-# What depends on the clock, and on which episodes were read from disk.
-VARYING = ('time', 'fps', 'replay/disk_reads', 'replay/memory_gb')
-
-
-def metrics(config):
-  """The lines of metrics.jsonl, but for what may vary."""
-  text = (pathlib.Path(config.logdir) / 'metrics.jsonl').read_text()
-  rows = [json.loads(line) for line in text.splitlines()]
-  return [{k: v for k, v in row.items() if k not in VARYING} for row in rows]
 
 
 def assert_same(a, b):

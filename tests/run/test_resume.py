@@ -5,23 +5,15 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 
-import dreamerv1
 import dreamerv2
-from dreamer.envs import make_envs
 from dreamer.files import ROOT
-from dreamer.run import training
-from dreamer.run.resume import checkpoints
-from dreamer.run.stop import Stop
-from tests.parity.v1 import eagerly
 from tests.support import agent_tools_v2
-
-# Mid-episode saves (100 steps an episode), 3 updates for 20 env steps.
-SETTINGS = {
-    'steps': 480, 'prefill': 200, 'train_every': 20, 'train_updates': 3,
-    'save_every': 130, 'log_every': 50, 'eval_every': 150, 'video_every': 0}
+from tests.support.agent_running import eagerly
+from tests.support.run_tools import SETTINGS
+from tests.support.run_tools import assert_same_bits as assert_same
+from tests.support.run_tools import run_agent as run
 
 # 5 updates, 2 of them after the cut.
 FEW = {**agent_tools_v2.SIZES, 'steps': 130, 'prefill': 80, 'time_limit': 40,
@@ -32,25 +24,6 @@ EXPLORES = {'expl.behaviour': 'plan2explore', 'expl.reward_norm.momentum': 0.9}
 VECTORS = {'images': 'none', **{
     f'{name}.{kind}': value for name in ('encoder', 'decoder')
     for kind, value in (('images', 'none'), ('vectors', 'all'))}}
-
-
-def run(logdir, task, agent=dreamerv1, **overrides):
-  """Trains to the end; returns the last checkpoint's arrays."""
-  config = agent.configure(['debug'], **{
-      **SETTINGS, 'logdir': str(logdir), 'task': task, **overrides})
-  with Stop() as stop:
-    training.train(config, agent.NAME, agent.make_agent, make_envs, stop)
-  return checkpoints(logdir).load()
-
-
-def assert_same(first, second):
-  """The same arrays to the bit, but for wall-clock file names."""
-  (first, one), (second, two) = first, second
-  assert one['updates'] == two['updates']
-  assert first.keys() == second.keys()
-  differ = [key for key in first if 'names' not in key
-            and not np.array_equal(first[key], second[key])]
-  assert not differ
 
 
 @pytest.mark.parametrize('task, extra', [
