@@ -176,7 +176,7 @@ TF1_UNUSED = dict.fromkeys((
     'imagination_skip_last',  # 1 with the pcont head, as always here
 ), DROP)
 
-TF1_OPTIMIZERS = {'model': 'model', 'value': 'value', 'action': 'actor',
+TF1_OPTIMIZERS = {'model': 'model', 'value': 'critic', 'action': 'actor',
                   'default': 'diagnostic'}
 
 TF1 = {
@@ -192,8 +192,8 @@ TF1 = {
     'num_units': lambda x: _heads('units', x),
     'num_layers': only(3),  # reward 2, actor 4, value and pcont 3
     **{f'{theirs}_layers': f'{ours}.layers' for theirs, ours in (
-        ('reward', 'reward'), ('pcont', 'pcont'), ('value', 'value'),
-        ('action', 'actor'), ('cpc_head', 'cpc'))},
+        ('reward', 'reward'), ('pcont', 'discount_head'),
+        ('value', 'critic'), ('action', 'actor'), ('cpc_head', 'cpc'))},
     'activation': lambda x: {
         **_heads('act', activation(x)), 'rssm.act': activation(x)},
     'min_stddev': 'rssm.min_std',

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
-from tests.parity import __main__ as parity
 from tests.parity import cases, v1, v2
+from tests.parity.references import find_reference
 from tests.support import GOLDEN, ROOT, agent_running
 from tests.support.agent_running import eagerly
 
@@ -47,6 +47,12 @@ TAKEN = [
      'onehot_score onehot_straight', 'basic.py, feed_forward'),
     ('tf1_dreamer_small', 'action_head_dist', 'tanh_normal_tanh',
      'basic.py, feed_forward'),
+    ('tf1_dreamer_small', 'action_lr value_lr model_lr default_lr', [1e-3],
+     'configs.py, _loss_functions'),
+    ('tf1_dreamer_small', 'value_layers action_layers reward_layers '
+     'pcont_layers', [3], 'configs.py, _model_components'),
+    ('tf1_dreamer_small', 'optimizer_epsilon', [1e-3],
+     'configs.py, _loss_functions'),
     ('tf1_contrastive_window_small', 'cpc_contrast', 'window batch time',
      'utility.py, compute_cpc_loss'),
     # danijar/dreamerv2: configs.yaml, and the functions that read it
@@ -149,7 +155,7 @@ def make(name, keys, value):
   own = {key: case[key] for key in settings if key in case}
   case = {**case, **{key: settings[key] for key in own},
           'config': {**case['config'], **settings}}
-  agent = v1.make_agent(case, parity.find_reference(case))
+  agent = v1.make_agent(case, find_reference(case))
   return agent, v1.read_batch(GOLDEN / name / 'batch.npz')[0]
 
 

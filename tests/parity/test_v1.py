@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+import dreamerv1
 from dreamer.errors import UserError
 from tests.parity import __main__ as parity
 from tests.parity import cases as parity_cases
@@ -257,6 +258,14 @@ class TestCommand:
     assert parity.main(['--help']) == 0
     assert 'python -m tests.parity' in capsys.readouterr().out
     assert parity.main([]) == 2
+
+
+def test_keys_exist():
+  """Every rule that is a name is a key of ours."""
+  known = dreamerv1.schema().defaults.flat
+  for reference in ('danijar/dreamer', 'google-research/dreamer'):
+    rules = REFERENCES[reference].keys.values()
+    assert {rule for rule in rules if isinstance(rule, str)} <= set(known)
 
 
 class TestParameterRule:
