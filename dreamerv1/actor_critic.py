@@ -107,12 +107,11 @@ class ActorCritic(layers.Module):
       target = self._reward_sum(reward, discount)
       return {'actor': -tf.reduce_mean(target)}, {**tensors, 'returns': target}
     value, pred = layers.two_gradients(self.critic, feat)
-    target, bootstrap = self._returns(reward, value, discount)
+    target = self._returns(reward, value, discount)
     weight = returns.weights(discount[:-1])
     losses = {'actor': -tf.reduce_mean(weight * target),
               'critic': self._critic_loss(pred[:-1], target, weight)}
-    tensors.update(imag_value=value, returns=target, weight=weight,
-                   bootstrap=bootstrap)
+    tensors.update(imag_value=value, returns=target, weight=weight)
     return losses, tensors
 
   def rollout(self, model: Any, start: Tensors, noise: Any,
@@ -127,12 +126,11 @@ class ActorCritic(layers.Module):
     return actions, model.rssm.get_feat(states)
 
   def _returns(self, reward, value, discount):
-    """Lambda returns [H-1, N] and the value that ends them [N]."""
+    """Lambda returns [H - 1, N], ended by the last value or as by TF1."""
     last = {'last': -1, 'second_last': -2}[self.config.bootstrap]
-    target = returns.lambda_return(
+    return returns.lambda_return(
         reward[:-1], value[:-1], discount[:-1], value[last],
         self.config['lambda'])
-    return target, value[last]
 
   def _reward_sum(self, reward, discount):
     """Imagined rewards from each step on [H, N] (eq. 4, no critic)."""

@@ -30,23 +30,23 @@ class Agent(agent.Agent):
     init = layers.Init(config.seed)
     self.model = WorldModel(config, obs_space, act_space.dim, init)
     feat = self.model.rssm.feat_size
-    self.behaviour = Planner(config, act_space) if (
-        config.behaviour == 'planner') else ActorCritic(
-            config, feat, act_space, init)
+    if config.behaviour == 'planner':
+      self.behaviour = Planner(config, act_space)
+    else:
+      self.behaviour = ActorCritic(config, feat, act_space, init)
     self.explore = Exploration(config, act_space)
     self.modules = [self.model, self.behaviour]
     self.optimizers = self._make_optimizers()
 
   def _make_optimizers(self):
     """Groups: model, its diagnostic heads, actor, critic."""
-    config, groups = self.config, {}
-    for name, variables in self.model.groups.items():
-      opt = config.model_opt if name == 'model' else config.diagnostic_opt
-      groups[name] = self._optimizer(name, variables, opt)
-    opts = {'actor': config.actor_opt, 'critic': config.critic_opt}
-    for name, variables in self.behaviour.groups.items():
-      groups[name] = self._optimizer(name, variables, opts[name])
-    return groups
+    config = self.config
+    groups = {**self.model.groups, **self.behaviour.groups}
+    opts = {'model': config.model_opt, 'actor': config.actor_opt,
+            'critic': config.critic_opt}
+    opts = {key: opts.get(key, config.diagnostic_opt) for key in groups}
+    return {key: self._optimizer(key, x, opts[key])
+            for key, x in groups.items()}
 
   def _learn(self, data, noise, env_steps):
     del env_steps  # no schedule in learning

@@ -26,6 +26,15 @@ class StateHead(nets.MLP):
     shift = np.log(np.expm1(self.config.init_std))
     return mean, tf.nn.softplus(raw + shift) + self.config.min_std
 
+  def loss(self, embed: tf.Tensor,
+           feat: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Minus the mean bound on embeds and features [B, T, ...], and tensors."""
+    mean, std = self(embed)
+    value, positive = bound(mean, std, feat, self.config)
+    return -tf.reduce_mean(value), {
+        'cpc_mean': mean, 'cpc_std': std, 'cpc_positive': positive,
+        'cpc_objective': value}
+
 
 def bound(mean: tf.Tensor, std: tf.Tensor, feat: tf.Tensor,
           config: Any) -> list[tf.Tensor]:

@@ -48,10 +48,13 @@ class WorldModel(layers.Module):
     return tuple(dict.fromkeys((*self.encoder.keys, *self.decoder.keys)))
 
   @property
-  def learns_ends(self) -> bool:
-    """Whether imagination takes the discount head's prediction."""
-    head = self.config.discount_head
-    return head.enabled and head.gradient
+  def groups(self) -> dict[str, dict[str, tf.Variable]]:
+    """Variables by optimiser: diagnostic heads have one each."""
+    rest, groups = self.variables, {}
+    for head in self.diagnostic_heads:
+      groups[head] = getattr(self, head).variables
+      rest = {key: x for key, x in rest.items() if key not in groups[head]}
+    return {'model': rest, **groups}
 
   @property
   def diagnostic_heads(self) -> dict[str, str]:
@@ -64,13 +67,10 @@ class WorldModel(layers.Module):
     return found
 
   @property
-  def groups(self) -> dict[str, dict[str, tf.Variable]]:
-    """Variables by optimiser: diagnostic heads have one each."""
-    rest, groups = self.variables, {}
-    for head in self.diagnostic_heads:
-      groups[head] = getattr(self, head).variables
-      rest = {key: x for key, x in rest.items() if key not in groups[head]}
-    return {'model': rest, **groups}
+  def learns_ends(self) -> bool:
+    """Whether imagination takes the discount head's prediction."""
+    head = self.config.discount_head
+    return head.enabled and head.gradient
 
   def preprocess(self, batch: Tensors, noise: Any) -> Tensors:
     """Images uint8 to centered float32, rewards transformed, labels.
@@ -122,7 +122,8 @@ class WorldModel(layers.Module):
     feat = self.rssm.get_feat(post)  # [B, T, F]
     losses, scales, tensors = self._head_losses(feat, data)
     if self.config.cpc.enabled:
-      losses['cpc'] = self._contrastive_loss(embed, feat, tensors)
+      losses['cpc'], contrasts = self.cpc.loss(embed, feat)
+      tensors.update(contrasts)
     losses['kl'], kl = self._kl_loss(post, prior)
     scales['kl'] = self.config.kl.scale
     apart = self.diagnostic_heads.values()
@@ -153,26 +154,16 @@ class WorldModel(layers.Module):
     """
     config, scales = self.config, {}
     seen = lambda head: feat if head.gradient else tf.stop_gradient(feat)
-    losses, _, means = self.decoder.losses(seen(config.decoder), data)
-    tensors = {'recon': means['image']} if means else {}
-    pred = tensors['reward_pred'] = self.reward(feat)
-    losses['reward'] = -tf.reduce_mean(
-        dists.unit_normal_log_prob(data['reward'], pred, 0))
+    losses, like = self.decoder.losses(seen(config.decoder), data)
+    like['reward'] = dists.unit_normal_log_prob(
+        data['reward'], self.reward(feat), 0)
+    losses['reward'] = -tf.reduce_mean(like['reward'])
     if config.discount_head.enabled:
       logit = self.discount(seen(config.discount_head))
-      tensors['discount_pred'] = tf.sigmoid(logit)
-      losses['discount'] = -tf.reduce_mean(
-          dists.bernoulli_log_prob(data['discount'], logit))
+      like['discount'] = dists.bernoulli_log_prob(data['discount'], logit)
+      losses['discount'] = -tf.reduce_mean(like['discount'])
       scales['discount'] = config.discount_head.scale
-    return losses, scales, tensors
-
-  def _contrastive_loss(self, embed, feat, tensors):
-    """Minus the mean bound on what images tell about states."""
-    mean, std = self.cpc(embed)
-    value, positive = contrastive.bound(mean, std, feat, self.config.cpc)
-    tensors.update(cpc_mean=mean, cpc_std=std, cpc_positive=positive,
-                   cpc_objective=value)
-    return -tf.reduce_mean(value)
+    return losses, scales, {'like': like}
 
   def summaries(self, tensors: dict[str, Any]) -> Tensors:
     """Metrics of one update from its tensors."""

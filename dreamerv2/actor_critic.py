@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import dists, layers, nets, returns
 from dreamer.nn.schedules import schedule
+from dreamerv2.reward_norm import RewardNorm
 
 Tensors = dict[str, tf.Tensor]
 Policy = dists.OneHot | dists.TruncNormal | dists.TanhNormal
@@ -61,32 +61,6 @@ class Actor(nets.MLP):
     if self.kind != 'tanh_normal':
       return None
     return self.draw(noise, name, [self.SAMPLES, *lead])
-
-
-class RewardNorm:
-  """Divides by a running mean of the magnitude |x|, updated first.
-
-  The magnitude is float64 [*shape] and starts at 1; momentum 1 leaves it
-  there. Values are [..., *shape].
-  """
-
-  def __init__(self, name: str, config: Any, shape: Sequence[int] = ()):
-    self.name, self.config = name, config
-    self.mag = tf.Variable(np.ones(shape))
-
-  @property
-  def variables(self) -> dict[str, tf.Variable]:
-    return {f'{self.name}/mag': self.mag}
-
-  def __call__(self, x: tf.Tensor) -> tf.Tensor:
-    """Returns normalised float32 values."""
-    config = self.config
-    axes = list(range(x.shape.rank - self.mag.shape.rank))
-    seen = tf.reduce_mean(
-        tf.abs(tf.cast(tf.stop_gradient(x), tf.float64)), axes)
-    mag = self.mag.assign(
-        config.momentum * self.mag + (1 - config.momentum) * seen)
-    return x / tf.cast(mag + config.eps, tf.float32) * config.scale
 
 
 class ActorCritic(layers.Module):
@@ -147,31 +121,27 @@ class ActorCritic(layers.Module):
 
     Returns losses and tensors [H + 1 or less, N, ...] by name.
     """
-    action, feat, states = self.rollout(model, start, noise, unroll)
+    action, feat = self.rollout(model, start, noise, unroll)
     raw = reward(feat, action)
     normed = self.reward_norm(raw)
     discount = model.imagined_discount(feat, is_terminal)
     value = self._target_critic()(feat)
-    target = returns.lambda_return(
-        normed[:-1], value[:-1], discount[:-1], value[-1],
-        self.config['lambda'])
+    target = self._returns(normed, value, discount)
     weight = returns.weights(discount)
     actor, tensors = self._actor_loss(
         feat, action, target, value, weight, noise, env_steps)
     pred = self.critic(tf.stop_gradient(feat[:-1]))
     losses = {'actor': actor,
               'critic': self._critic_loss(pred, target, weight[:-1])}
-    tensors.update({f'imag_{key}': x for key, x in states.items()})
     tensors.update(
         imag_feat=feat, imag_action=action, imag_reward_raw=raw,
         imag_reward=normed, imag_discount=discount, imag_value=value,
         returns=target, weight=weight, critic_pred=pred)
     return losses, tensors
 
-  def rollout(
-      self, model: Any, start: Tensors, noise: Any,
-      unroll: bool = False) -> tuple[tf.Tensor, tf.Tensor, Tensors]:
-    """Imagines from start [N, ...]: actions, features, states [H + 1, N, ...].
+  def rollout(self, model: Any, start: Tensors, noise: Any,
+              unroll: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    """Imagines from start [N, ...]: actions and features [H + 1, N, ...].
 
     With reinforce nothing is differentiated here.
     """
@@ -187,7 +157,13 @@ class ActorCritic(layers.Module):
     if self.gradient == 'reinforce':
       states = {key: tf.stop_gradient(x) for key, x in states.items()}
       actions = tf.stop_gradient(actions)
-    return actions, model.rssm.get_feat(states), states
+    return actions, model.rssm.get_feat(states)
+
+  def _returns(self, reward, value, discount):
+    """Lambda returns [H, N], ended by the last value."""
+    return returns.lambda_return(
+        reward[:-1], value[:-1], discount[:-1], value[-1],
+        self.config['lambda'])
 
   def _actor_loss(self, feat, action, target, value, weight, noise,
                   env_steps):

@@ -8,9 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from dreamer.nn import agent, layers
-from dreamerv2 import explore
 from dreamerv2.actor_critic import ActorCritic
-from dreamerv2.explore import Exploration
+from dreamerv2.explore import Exploration, make_explorer
 from dreamerv2.world_model import WorldModel
 
 
@@ -32,20 +31,19 @@ class Agent(agent.Agent):
     feat, embed = self.model.rssm.feat_size, self.model.encoder.size
     self.behaviour = ActorCritic(config, feat, act_space, init)
     self.explore = Exploration(config, act_space)
-    self.explorer: Any = explore.make(config, feat, embed, act_space, init)
+    self.explorer: Any = make_explorer(
+        config, feat, embed, act_space, init)
     self.modules = [self.model, self.behaviour]
-    norms = [self.behaviour.reward_norm]
+    self.statistics = dict(self.behaviour.reward_norm.variables)
     if self.explorer:
       self.modules.append(self.explorer)
-      norms += self.explorer.norms
-    self.statistics = {
-        key: value for norm in norms for key, value in norm.variables.items()}
+      self.statistics.update(self.explorer.statistics)
     self.optimizers = self._make_optimizers()
 
   def _make_optimizers(self):
     """Groups: model, actor, critic and those of the explorer."""
     config = self.config
-    groups = {'model': self.model.variables, **self.behaviour.groups}
+    groups = {**self.model.groups, **self.behaviour.groups}
     if self.explorer:
       groups.update({
           f'expl_{key}': x for key, x in self.explorer.groups.items()})

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from dreamer.nn import actions, dists, layers, nets
 from dreamer.run.when import Until
-from dreamerv2.actor_critic import ActorCritic, RewardNorm
+from dreamerv2.actor_critic import ActorCritic
+from dreamerv2.reward_norm import RewardNorm
 
 Tensors = dict[str, tf.Tensor]
 
@@ -70,10 +71,11 @@ class Explorer(layers.Module):
     raise NotImplementedError
 
   @property
-  def norms(self) -> list[RewardNorm]:
+  def statistics(self) -> dict[str, tf.Variable]:
     """Running statistics of the rewards."""
-    return [self.intrinsic_norm, self.extrinsic_norm,
-            self.behaviour.reward_norm]
+    norms = (self.intrinsic_norm, self.extrinsic_norm,
+             self.behaviour.reward_norm)
+    return {key: x for norm in norms for key, x in norm.variables.items()}
 
   @property
   def groups(self) -> dict[str, dict[str, tf.Variable]]:
@@ -185,8 +187,8 @@ class ModelLoss(Explorer):
     return self.heads[0](feat)
 
 
-def make(config: Any, feat: int, embed: int, act_space: Any,
-         init: layers.Init) -> Explorer | None:
+def make_explorer(config: Any, feat: int, embed: int, act_space: Any,
+                  init: layers.Init) -> Explorer | None:
   """The explorer of a config, or None where nothing is learned for it."""
   kinds = {'plan2explore': Plan2Explore, 'model_loss': ModelLoss}
   kind = kinds.get(config.expl.behaviour)

@@ -47,6 +47,11 @@ class WorldModel(layers.Module):
     return tuple(dict.fromkeys((*self.encoder.keys, *self.decoder.keys)))
 
   @property
+  def groups(self) -> dict[str, dict[str, tf.Variable]]:
+    """Variables by optimiser."""
+    return {'model': self.variables}
+
+  @property
   def learns_ends(self) -> bool:
     """Whether imagination takes the discount head's prediction."""
     return self.config.discount_head.enabled
@@ -143,7 +148,7 @@ class WorldModel(layers.Module):
     """
     config, scales = self.config, {}
     seen = lambda head: feat if head.gradient else tf.stop_gradient(feat)
-    losses, like, _ = self.decoder.losses(seen(config.decoder), data)
+    losses, like = self.decoder.losses(seen(config.decoder), data)
     like['reward'] = dists.unit_normal_log_prob(
         data['reward'], self.reward(seen(config.reward)), 0)
     losses['reward'] = -tf.reduce_mean(like['reward'])

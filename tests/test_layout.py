@@ -197,8 +197,9 @@ def test_nothing_imports_a_command():
 def test_arrows_within_an_agent(agent):
   """__init__ -> agent -> {world_model -> rssm, actor_critic} -> dreamer."""
   allowed = {
-      'rssm': [], 'actor_critic': [], 'contrastive': [], 'planner': [],
-      'explore': ['actor_critic'],
+      'rssm': [], 'contrastive': [], 'planner': [], 'reward_norm': [],
+      'actor_critic': ['reward_norm'],
+      'explore': ['actor_critic', 'reward_norm'],
       'world_model': ['rssm', 'contrastive'],
       'agent': ['world_model', 'actor_critic', 'rssm', 'planner',
                 'explore']}

@@ -206,10 +206,10 @@ class Decoder(layers.Module):
 
   def losses(
       self, feat: tf.Tensor,
-      data: Mapping[str, tf.Tensor]) -> tuple[dict, dict, dict]:
-    """Losses by key, log densities [B, T] and means of features [B, T, F].
+      data: Mapping[str, tf.Tensor]) -> tuple[dict, dict]:
+    """Losses by key, and log densities [B, T], of features [B, T, F].
 
-    A single image is decoded in chunks; its means and densities are then
+    A single image is decoded in chunks; its densities one by one are then
     another computation, left out of the graph unless something reads them.
     """
     means = {**self.image_means(feat), **self.vector_means(feat)}
@@ -220,7 +220,7 @@ class Decoder(layers.Module):
     if len(self.images) == 1:
       key, = self.images
       losses[key] = self._image_loss(feat, data[key])
-    return losses, like, means
+    return losses, like
 
   def _image_loss(self, feat, image):
     """Mean negative log density of an image, some at a time."""

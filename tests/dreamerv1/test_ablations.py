@@ -31,7 +31,7 @@ Row = collections.namedtuple(
     'Row', 'keys differ gone new may base kind trace',
     defaults=('', '', '', '', '', (), 'continuous', True))
 
-IMAGINED = 'tensor/(imag_.*|returns|weight|bootstrap)'
+IMAGINED = 'tensor/(imag_.*|returns|weight)'
 REPRESENTATION = (
     'loss/model (grad|step)/encoder/.* '
     # The prior's layers learn from the KL only.
@@ -59,18 +59,20 @@ TABLE = {
     # Behaviour: the model learns the same.
     'no_value': Row(
         'behaviour', 'loss/actor tensor/returns (grad|step)/actor/.*',
-        gone='.*/critic(/.*)? tensor/(imag_value|weight|bootstrap)'),
+        gone='.*/critic(/.*)? tensor/(imag_value|weight)'),
     'planet': Row(
         'behaviour', 'act/.*', gone=f'.*/(actor|critic)(/.*)? {IMAGINED}'),
     # Suites: rewards, their scale against the KL, and the horizon.
     'atari': Row(
         f'{DISCRETE} discount_head.gradient',
         f'loss/(reward|model|actor|critic) {IMAGINED} expl/train '
+        'tensor/like/reward '
         '(grad|step)/(encoder|rssm|reward|actor|critic)/.* step/discount/.*',
         gone='scale/discount', may='act/train', kind='discrete'),
     'dmlab': Row(
         DISCRETE,
         f'loss/(reward|model|actor|critic) {IMAGINED} expl/train '
+        'tensor/like/reward '
         '(grad|step)/(encoder|rssm|reward|actor|critic)/.*',
         may='act/train', kind='discrete'),
     'own': Row(
@@ -85,9 +87,9 @@ TABLE = {
         'reward.(layers|units) discount_head.units cpc.(contrast|units) '
         'kl.free_by no_value_returns bootstrap '
         'actor.(layers|units|stats|gradient) critic.units collect',
-        'loss/.* tensor/(recon|reward_pred|discount_pred|feat|kl) '
+        'loss/.* tensor/(like/.*|feat|kl) '
         'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
-        'tensor/(returns|bootstrap) (grad|step)/.* act/.*',
+        'tensor/returns (grad|step)/.* act/.*',
         gone='.*/rssm/(gru|(img|obs)_dist)/(kernel|recurrent_kernel|bias) '
         '.*/actor/out/.*',
         new='.*/rssm/(gru/(gates|candidate)|(img|obs)_dist/(mean|std))/.* '
@@ -98,10 +100,10 @@ TABLE = {
         'discount_head.(enabled|units|gradient|scale) critic.units '
         'actor.(layers|units) kl.free_by collect '
         '(model|actor|critic|diagnostic)_opt.eps',
-        'loss/.* tensor/(recon|reward_pred|embed|feat|kl) '
+        'loss/.* tensor/(like/.*|embed|feat|kl) '
         'tensor/(post|prior)/.* tensor/imag_(feat|action|reward|value) '
-        'tensor/(returns|bootstrap) (grad|step)/.* scale/.* act/.*',
-        gone='.*/discount(/.*)? tensor/discount_pred',
+        'tensor/returns (grad|step)/.* scale/.* act/.*',
+        gone='.*/discount(/.*)?',
         new='.*/actor/dense[234]/.* .*/reward/dense2/.*'),
     'pixelpoint': Row(
         'task steps precision time_limit prefill train_(every|updates) '
@@ -121,13 +123,13 @@ TABLE = {
         f'loss/(model|actor|critic) {IMAGINED} '
         '(grad|step)/(encoder|actor|critic)/.* '
         '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.*',
-        new='.*/discount(/.*)? tensor/discount_pred', kind='discrete'),
+        new='.*/discount(/.*)?', kind='discrete'),
     'own+released': Row(
         'discount_head.enabled',
         f'loss/(model|actor|critic) {IMAGINED} '
         '(grad|step)/(encoder|actor|critic)/.* '
         '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.*',
-        new='.*/discount(/.*)? tensor/discount_pred'),
+        new='.*/discount(/.*)?'),
     'own+laptop': Row(
         'action_repeat discount discount_head.enabled', trace=False),
     'atari+laptop': Row('discount_head.enabled', trace=False),

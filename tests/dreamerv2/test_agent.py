@@ -14,7 +14,8 @@ import dreamerv2
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.nn import layers
 from dreamer.nn.noise import Noise
-from dreamerv2.actor_critic import ActorCritic, RewardNorm
+from dreamerv2.actor_critic import ActorCritic
+from dreamerv2.reward_norm import RewardNorm
 from dreamerv2.world_model import WorldModel
 from tests.support import agent_checks, agent_running
 from tests.support import agent_tools_v2 as tools
@@ -354,8 +355,11 @@ class TestImagination:
 
   def test_action_leads_to_the_state_beside_it(self):
     agent, found = self.look()
-    state = {key: tf.constant(found[f'tensor/imag_{key}'])
-             for key in ('stoch', 'deter')}
+    feat = tf.constant(found['tensor/imag_feat'])
+    stoch, deter = tf.split(
+        feat, [tools.STOCH * tools.CLASSES, tools.DETER], -1)
+    state = {'deter': deter, 'stoch': tf.reshape(
+        stoch, [*stoch.shape[:-1], tools.STOCH, tools.CLASSES])}
     for h in range(1, 5):
       before = {key: value[h - 1] for key, value in state.items()}
       action = tf.constant(found['tensor/imag_action'][h])

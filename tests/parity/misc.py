@@ -13,8 +13,8 @@ from dreamer.config.schema import Schema, Section
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
 from dreamer.nn import actions, dists, layers, returns, schedules
-from dreamerv2.actor_critic import RewardNorm
 from dreamerv2.agent import Agent
+from dreamerv2.reward_norm import RewardNorm
 from tests.parity import cases as parity_cases
 from tests.parity import replay as parity_replay
 from tests.parity.keys_v2 import parse_schedule

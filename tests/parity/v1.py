@@ -68,11 +68,12 @@ def _compare(agent, batch, mask, case, path, expected, eager):
     update = agent_running.update(agent, batch)
     arrays = {**first_step(update),
               **named(agent, update.scalars, 'step0', scaled)}
-    if 'cem' in case:  # with the weights that the states are from
-      moved = agent.state()
-      agent.restore(start)
+    moved = agent.state()
+    agent.restore(start)  # the weights that the states are from
+    arrays.update(predictions(agent, arrays))
+    if 'cem' in case:
       arrays.update(plan(agent, path, arrays))
-      agent.restore(moved)
+    agent.restore(moved)
     for step in range(1, case['steps']):
       metrics = {key: x.numpy() for key, x in agent.train(batch).items()}
       arrays.update(named(agent, metrics, f'step{step}', scaled))
@@ -199,10 +200,21 @@ def first_step(update):
   arrays = {f'grad/{theirs("dreamerv1", key)}': grad
             for group in update.gradients.values()
             for key, grad in group.items()}
-  arrays.update(agent_running.flat(update.tensors))
-  if 'tensor/discount_pred' in arrays:
-    arrays['tensor/pcont_pred'] = arrays.pop('tensor/discount_pred')
-  return arrays
+  return {**arrays, **agent_running.flat(update.tensors)}
+
+
+def predictions(agent, arrays):
+  """What the heads predict for states, and the value that ends returns."""
+  model, feat = agent.model, tf.constant(arrays['tensor/feat'])
+  found = {'tensor/reward_pred': model.reward(feat).numpy()}
+  if model.decoder.images:
+    found['tensor/recon'] = model.decoder.image_means(feat)['image'].numpy()
+  if agent.config.discount_head.enabled:
+    found['tensor/pcont_pred'] = tf.sigmoid(model.discount(feat)).numpy()
+  if 'tensor/imag_value' in arrays:
+    last = {'last': -1, 'second_last': -2}[agent.config.bootstrap]
+    found['tensor/bootstrap'] = arrays['tensor/imag_value'][last]
+  return found
 
 
 def named(agent, metrics, prefix, scaled):

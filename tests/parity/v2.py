@@ -153,11 +153,16 @@ def _metrics(metrics, prefix):
 
 def _tensors(agent, tensors):
   arrays = agent_running.flat(tensors)
-  for prefix in ('', 'expl_'):  # statistics of the imagined states
-    if f'{prefix}imag_deter' not in tensors:
+  rssm = agent.model.rssm
+  for prefix in ('', 'expl_'):  # the imagined states, and their statistics
+    if f'{prefix}imag_feat' not in tensors:
       continue
-    stats = agent.model.rssm.stats(tensors[f'{prefix}imag_deter'][1:])
-    for key, value in stats.items():
+    feat = tensors[f'{prefix}imag_feat']
+    stoch, deter = feat[..., :rssm.stoch_size], feat[..., rssm.stoch_size:]
+    arrays[f'tensor/{prefix}imag_deter'] = deter
+    arrays[f'tensor/{prefix}imag_stoch'] = stoch.reshape(
+        [*stoch.shape[:-1], *rssm.stoch_shape])
+    for key, value in rssm.stats(deter[1:]).items():
       start = tf.reshape(tensors['post'][key], value.shape[1:])
       arrays[f'tensor/{prefix}imag_{key}'] = tf.concat(
           [start[None], value], 0).numpy()
