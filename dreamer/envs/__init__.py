@@ -143,8 +143,10 @@ def _inline(config, mode, index, factory=None, shared=None):
   env = InlineEnv(
       lambda: make_env(config, mode, index, factory),
       f'{mode} environment {index} ({config.task})', shared)
-  if env.opengl is not False and base.has_images(config, mode):
-    gl.check_inline(config.task, certain=env.opengl)
+  if env.opengl is not False:
+    gl.check_loaded(config.task)
+    if base.has_images(config, mode):
+      gl.check_inline(config.task, certain=env.opengl)
   return env
 
 

@@ -31,6 +31,7 @@ WORDS = (
     'OpenGL', 'EGL', 'OSMesa', 'GLFW', 'glfw', 'gladLoadGL',
     'mjr_makeContext', 'DISPLAY')
 SOFTWARE = ('llvmpipe', 'softpipe', 'swrast', 'Software Rasterizer')
+DRIVERS = ('swrast_dri', 'kms_swrast_dri', 'libgallium', 'libOSMesa')
 OTHERS = ('OpenGL', 'moderngl', 'pyglet')  # packages that draw with it
 
 
@@ -88,6 +89,17 @@ def draws(env: Any) -> bool:
       hasattr(getattr(env, 'unwrapped', env), 'mujoco_renderer'))
 
 
+def check_loaded(name: str) -> None:
+  """Refuses a process that has loaded software OpenGL, whoever draws.
+
+  Raises:
+    UserError: as `check_inline`.
+  """
+  driver = _software_driver()
+  if driver:
+    raise UserError(f'environment {name}: {_way(driver)}')
+
+
 def check_inline(name: str, certain: bool) -> None:
   """Refuses software OpenGL in the process that will import TensorFlow.
 
@@ -107,13 +119,30 @@ def check_inline(name: str, certain: bool) -> None:
     return
   if not any(word in renderer for word in SOFTWARE):
     return
-  way = (
-      f'software OpenGL ({renderer}) and TensorFlow crash in one process; '
-      'pass a function that can be imported by name, from a module of its '
-      'own, and set envs.worker=process')
   if certain:
-    raise UserError(f'environment {name}: {way}')
-  files.warn(f'environment {name}: if it renders with OpenGL: {way}')
+    raise UserError(f'environment {name}: {_way(renderer)}')
+  files.warn(
+      f'environment {name}: if it renders with OpenGL: {_way(renderer)}')
+
+
+def _way(what):
+  return (f'software OpenGL ({what}) and TensorFlow crash in one process; '
+          'pass a function that can be imported by name, from a module of its '
+          'own, and set envs.worker=process')
+
+
+def _software_driver():
+  """A driver that draws in software, if this process has loaded one.
+
+  With MUJOCO_GL=egl importing dm_control does that, before anything renders.
+  """
+  try:
+    with open('/proc/self/maps', encoding='utf-8') as file:
+      names = {line.split('/')[-1].strip() for line in file if '.so' in line}
+  except OSError:
+    return None
+  found = [x for x in names if x.startswith(DRIVERS)]
+  return min(found, default=None)
 
 
 @contextlib.contextmanager

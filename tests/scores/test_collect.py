@@ -134,7 +134,7 @@ class TestLogdir:
     assert logdirs
     for logdir in logdirs:
       found = runs.of_folder(Folder(logdir))
-      assert found.final and found.reached > 0
+      assert found.reached > 0 and (found.final or found.evaluations)
 
   def test_round_trip(self, tmp_path):
     write_run(tmp_path / 'a', [(100, [5.0])])
