@@ -10,8 +10,7 @@ import tensorflow as tf
 from dreamer.envs.spaces import ActionSpace
 from dreamer.nn.noise import Noise
 from dreamerv1 import explore
-from tests.support import GOLDEN, agent_checks, agent_tools
-from tests.support.agent_noise import FixedNoise
+from tests.support import GOLDEN, agent_tools
 
 KINDS = ['continuous', 'discrete']
 
@@ -27,29 +26,6 @@ def log_density(dist, action):
 
 
 class TestActing:
-
-  @pytest.mark.parametrize('kind', KINDS)
-  def test_reset_rows_forget(self, kind):
-    history = {'deter': np.ones((3, 8), np.float32),
-               'stoch': np.ones((3, 4), np.float32),
-               'action': np.ones((3, 3), np.float32)}
-    def act(state, first):
-      obs = {**agent_tools.make_obs(), 'is_first': np.array(first)}
-      return agent_tools.make_agent(kind, noise=FixedNoise()).policy(
-          obs, state, 'eval')
-    fresh, fresh_state = act(None, [True] * 3)
-    reset, reset_state = act(history, [True, False, True])
-    for key in fresh_state:
-      np.testing.assert_allclose(
-          reset_state[key][[0, 2]], fresh_state[key][[0, 2]], atol=1e-6)
-    assert np.abs(reset_state['deter'][1] - fresh_state['deter'][1]).max() > .01
-
-  @pytest.mark.parametrize('shared', [True, False])
-  def test_rows_are_independent(self, shared):
-    agent_checks.rows_are_independent(
-        lambda: agent_tools.make_agent(**{
-            'rssm.shared_latent_noise': shared, 'actor.init_std': 0.5}),
-        agent_tools.make_obs)
 
   @pytest.mark.parametrize('kind', KINDS)
   @pytest.mark.parametrize('mode, collect', [
@@ -85,20 +61,6 @@ class TestActing:
     agent = agent_tools.make_agent(**{'expl.kind': 'random'})
     action, state = agent.policy(agent_tools.make_obs(), None)
     assert np.array_equal(state['action'], action)
-
-  def test_calls_draw_different_noise(self):
-    agent = agent_tools.make_agent()
-    obs = agent_tools.make_obs(first=True)
-    one, two = (agent.policy(obs, None)[0] for _ in range(2))
-    assert not np.allclose(one, two)
-
-  def test_evaluating_does_not_change_what_training_draws(self):
-    def act(evaluate):
-      agent = agent_tools.make_agent()
-      for _ in range(evaluate):
-        agent.policy(agent_tools.make_obs(), None, 'eval')
-      return agent.policy(agent_tools.make_obs(), None)[0]
-    assert np.array_equal(act(0), act(3))
 
 
 class TestExploration:

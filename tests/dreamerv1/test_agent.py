@@ -7,7 +7,7 @@ import pytest
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.nn import layers
 from dreamerv1.agent import Agent
-from tests.support import agent_checks, agent_running, agent_tools
+from tests.support import agent_running, agent_tools
 from tests.support.agent_noise import FixedNoise
 from tests.support.agent_running import eagerly
 
@@ -94,26 +94,6 @@ class TestTraining:
         assert changed or group in skipped or 'img' in name, name
     assert agent.updates == 1
 
-  def test_seed_decides(self):
-    def state(seed):
-      agent = agent_tools.make_agent(seed=seed)
-      for index in range(2):
-        agent.train(agent_tools.make_batch(seed=index))
-      return agent.state()
-    one, again, other = state(3), state(3), state(4)
-    assert all(np.array_equal(one[key], again[key]) for key in one)
-    changed = [key for key in one if not np.array_equal(one[key], other[key])]
-    assert {key.split('/')[0] for key in changed} >= {
-        'encoder', 'actor', 'critic', 'opt'}
-
-  def test_steps_draw_different_noise(self):
-    agent = agent_tools.make_agent(**{
-        f'{group}_opt.lr': 1e-30 for group in (
-            'model', 'actor', 'critic', 'diagnostic')})
-    batch = agent_tools.make_batch()
-    losses = {float(agent.train(batch)['loss/image']) for _ in range(3)}
-    assert len(losses) == 3
-
   def test_compiled_graph_computes_the_same_and_learns(self, compiled):
     batch = agent_tools.make_batch('discrete')
     batch['image'] = np.zeros_like(batch['image']) + np.uint8(230)
@@ -153,108 +133,3 @@ class TestPrecision:
                   for found in (exact, half))
       cosine = one @ two / np.linalg.norm(one) / np.linalg.norm(two)
       assert cosine > 0.97, group
-
-  @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
-  def test_state_is_float32(self, precision):
-    agent = agent_tools.make_agent(precision=precision)
-    agent.train(agent_tools.make_batch())
-    assert {x.dtype.name for x in agent.state().values()} == {
-        'float32', 'int64'}
-    action, state = agent.policy(agent_tools.make_obs(), None)
-    assert action.dtype == np.float32
-    assert {x.dtype.name for x in state.values()} == {'float32'}
-
-  def test_overflow_skips_the_update_and_halves_the_scale(self):
-    agent = agent_tools.make_agent(precision='float16', loss_scale=2 ** 62)
-    before = agent.state()
-    metrics = agent.train(agent_tools.make_batch())
-    assert float(metrics['skipped/model']) == 1
-    assert float(metrics['loss_scale/model']) == 2.0 ** 61
-    for name in agent.optimizers['model'].params:
-      assert np.array_equal(before[name], agent.state()[name]), name
-    assert agent.updates == 1
-
-  def test_without_loss_scale(self):
-    metrics = agent_tools.make_agent().train(agent_tools.make_batch())
-    assert not [key for key in metrics if 'loss_scale' in key]
-
-
-class TestState:
-
-  @pytest.mark.parametrize('kind', KINDS)
-  def test_restored_agent_goes_on_with_the_same_bits(self, kind):
-    one = agent_tools.make_agent(kind, precision='float16')
-    first, second = (agent_tools.make_batch(kind, seed) for seed in (0, 1))
-    one.train(first)
-    _, history = one.policy(agent_tools.make_obs(), None)
-    arrays = {key: value.copy() for key, value in one.state().items()}
-    two = agent_tools.make_agent(kind, precision='float16', seed=0)
-    two.restore(arrays)
-    assert two.updates == 1
-    for mode in ('train', 'eval'):
-      ours, theirs = (agent.policy(agent_tools.make_obs(seed=5), history, mode)
-                      for agent in (one, two))
-      assert np.array_equal(ours[0], theirs[0])
-      assert all(np.array_equal(ours[1][k], theirs[1][k]) for k in ours[1])
-    one.train(second)
-    two.train(second)
-    ours, theirs = one.state(), two.state()
-    assert set(ours) == set(theirs)
-    assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
-
-  def test_names(self):
-    names = set(agent_tools.make_agent().state())
-    assert {'encoder/conv1/kernel', 'rssm/gru/kernel', 'actor/out/bias',
-            'opt/model/m/encoder/conv1/kernel', 'opt/actor/step',
-            'counter/updates'} <= names
-
-  @pytest.mark.parametrize('change, words', [
-      (lambda x: x.pop('encoder/conv1/kernel'), 'lacks encoder/conv1/kernel'),
-      (lambda x: x.update(stranger=np.zeros(1)), 'has extra stranger'),
-      (lambda x: x.update({'reward/dense1/bias': np.zeros(3, np.float32)}),
-       'reward/dense1/bias has shape (3,), this agent needs (16,)')])
-  def test_wrong_arrays(self, change, words):
-    agent = agent_tools.make_agent()
-    arrays = agent.state()
-    change(arrays)
-    known = agent.state()
-    agent_checks.refuses(agent, {
-        k: v + 1 if k in known else v for k, v in arrays.items()}, words)
-
-
-class TestReport:
-
-  @pytest.mark.parametrize('rows, length', [(2, 4), (8, 9)])
-  def test_video(self, rows, length):
-    agent_checks.video_is_truth_model_and_error(
-        agent_tools.make_agent(),
-        agent_tools.make_batch(rows=rows, length=length))
-
-  def test_later_images_are_not_seen(self):
-    batch = agent_tools.make_batch(length=8)
-    other = {**batch, 'image': batch['image'].copy()}
-    other['image'][:, 5:] = 0
-    one, two = (agent_tools.make_agent().report(x)['openloop'][:, 64:128]
-                for x in (batch, other))
-    assert np.array_equal(one, two)
-    other['image'][:, 4] = 0
-    three = agent_tools.make_agent().report(other)['openloop'][:, 64:128]
-    assert np.array_equal(one[:4], three[:4])
-    assert not np.array_equal(one[4:], three[4:])
-
-  def test_actions_matter(self):
-    batch = agent_tools.make_batch(length=8)
-    other = {**batch, 'action': -batch['action']}
-    other['action'][:, :6] = batch['action'][:, :6]
-    one, two = (agent_tools.make_agent(noise=FixedNoise()).report(
-        x)['openloop'][:, 64:128] for x in (batch, other))
-    assert np.array_equal(one[:6], two[:6])
-    assert not np.array_equal(one[6:], two[6:])
-
-  def test_without_images_to_predict(self):
-    agent = agent_tools.make_agent(**{'decoder.images': 'none'})
-    assert agent.report(agent_tools.make_batch()) == {}
-
-  def test_learning_is_not_changed(self):
-    agent_checks.pictures_do_not_change_learning(
-        agent_tools.make_agent, agent_tools.make_batch)

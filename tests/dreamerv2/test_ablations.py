@@ -91,7 +91,7 @@ TABLE = [
     Row(('mixed_gradients',), env_steps=10_000_000,
         others={'actor_entropy.start': 0.0003}),
 
-    # Suites; sizes are tiny here, see `test_published_values`.
+    # Suites; sizes are tiny here, see tests/audit.
     Row(('dmc_vision',),
         'init/discount/* loss/* tensor/like/* '
         f'tensor/imag_discount tensor/returns tensor/weight {REPRESENTATION} '
@@ -230,86 +230,26 @@ def test_every_preset_is_tested():
   assert pairs == joint
 
 
-class TestPublishedValues:
-  """Numbers of the paper and of the release; counts here in agent steps."""
-
-  COUNTS = ('train_every', 'prefill', 'eval_every', 'time_limit')
-  PAPER = {
-      'batch_size': 50, 'batch_length': 50, 'train_every': 4,
-      'discount': 0.999, 'lambda': 0.95, 'horizon': 15, 'kl.scale': 0.1,
-      'kl.balance': 0.8, 'kl.free': 0, 'discount_head.scale': 1,
-      'model_opt.lr': 2e-4, 'actor_opt.lr': 4e-5, 'critic_opt.lr': 1e-4,
-      'model_opt.eps': 1e-5, 'model_opt.clip': 100, 'model_opt.decay': 1e-6,
-      'actor_entropy.start': 1e-3, 'slow_critic.every_updates': 100,
-      'slow_critic.fraction': 1, 'rssm.deter': 600, 'rssm.hidden': 600,
-      'rssm.stoch': 32, 'rssm.classes': 32, 'encoder.depth': 48,
-      'decoder.depth': 48, 'reward.layers': 4, 'reward.units': 400,
-      'replay.capacity_agent_steps': 2_000_000, 'atari.actions': 'full',
-      'atari.resize': 'area84', 'atari.sticky': 0.25, 'action_repeat': 4,
-      'time_limit': 27000, 'steps': 200_000_000, 'precision': 'float32',
-      'reward_transform': 'tanh'}
-  RELEASED = {
-      'batch_size': 16, 'train_every': 16, 'discount_head.scale': 5,
-      'atari.actions': 'minimal', 'atari.resize': 'area', 'prefill': 50000,
-      'pretrain_updates': 2, 'eval_every': 250_000, 'precision': 'float16',
-      'prefill_end': 'glue'}
-  CONTROL = {
-      'action_repeat': 2, 'reward_transform': 'none', 'kl.free': 1,
-      'rssm.deter': 200, 'rssm.hidden': 200, 'discount_head.enabled': False,
-      'discount': 0.99, 'model_opt.lr': 3e-4, 'actor_opt.lr': 8e-5,
-      'critic_opt.lr': 8e-5, 'train_every': 5, 'prefill': 1000,
-      'pretrain_updates': 101, 'time_limit': 500, 'batch_size': 50}
-  VISION = {**CONTROL, 'kl.scale': 1, 'actor_entropy.start': 1e-4}
-  PROPRIO = {**VISION, 'encoder.images': 'none', 'encoder.vectors': 'all',
-             'decoder.images': 'none', 'decoder.vectors': 'all'}
-  HUMANOID = {**CONTROL, 'kl.scale': 2, 'actor_entropy.start': 1e-5}
-  CRAFTER = {
-      'rssm.deter': 1024, 'rssm.hidden': 1024, 'discount': 0.999,
-      'model_opt.lr': 1e-4, 'actor_opt.lr': 1e-4, 'critic_opt.lr': 1e-4,
-      'actor_entropy.start': 3e-3, 'rssm.norm': 'layer', 'action_repeat': 1,
-      'actor.norm': 'layer', 'encoder.norm': 'layer', 'kl.scale': 1,
-      'train_every': 5, 'prefill': 10000, 'time_limit': 10000}
-  LATER = {'batch_size': 16, 'precision': 'float16', 'prefill_end': 'glue'}
-
-  @pytest.mark.parametrize('presets, values', [
-      ((), PAPER), (('atari',), PAPER), (('paper',), PAPER),
-      (('released',), {**PAPER, **RELEASED}),
-      (('atari', 'released'), {**PAPER, **RELEASED}),
-      (('gamma995',), {**PAPER, 'discount': 0.995}),
-      (('montezuma',), {**PAPER, 'discount': 0.99}),
-      (('dmc_vision',), VISION), (('dmc_proprio',), PROPRIO),
-      (('humanoid',), HUMANOID), (('crafter',), CRAFTER),
-      (('dmc_vision', 'released'), {**VISION, **LATER}),
-      (('dmc_proprio', 'released'), {**PROPRIO, **LATER}),
-      (('humanoid', 'released'), {**HUMANOID, **LATER}),
-      (('crafter', 'released'), {**CRAFTER, **LATER})])
-  def test_values(self, presets, values):
-    flat = tools.schema().config(presets).flat
-    for key in self.COUNTS:
-      assert flat[key] % flat['action_repeat'] == 0
-      flat[key] //= flat['action_repeat']
-    assert {key: flat[key] for key in values} == values
-
-  def test_ablations_change_what_they_name_only(self):
-    changed = {}
-    schema = tools.schema()
-    for row in TABLE:
-      name = row.presets[-1]
-      if row.base or name in (
-          'dmc_vision', 'crafter', 'minatar', 'own', 'vectors', 'released'):
-        continue
-      changed[name] = {key for key, _, _ in diff(
-          schema.defaults, schema.config([name]))}
-    mixed = {f'actor_entropy.{key}' for key in (
-        'kind', 'start', 'end', 'duration')} | {'actor_gradient'} | {
-            f'actor_mix.{key}' for key in ('kind', 'end', 'duration')}
-    assert changed == {
-        'atari': set(), 'paper': set(), 'gamma995': {'discount'},
-        'montezuma': {'discount', 'task'},
-        'gaussian_latents': {'rssm.latents'},
-        'no_kl_balancing': {'kl.balance'},
-        'no_image_gradients': {'decoder.gradient'},
-        'no_reward_gradients': {'reward.gradient'},
-        'no_layer_norm': {'rssm.gru_norm'},
-        'no_reinforce': {'actor_gradient'},
-        'reinforce_only': {'actor_gradient'}, 'mixed_gradients': mixed}
+def test_ablations_change_what_they_name_only():
+  changed = {}
+  schema = tools.schema()
+  for row in TABLE:
+    name = row.presets[-1]
+    if row.base or name in (
+        'dmc_vision', 'crafter', 'minatar', 'own', 'vectors', 'released'):
+      continue
+    changed[name] = {key for key, _, _ in diff(
+        schema.defaults, schema.config([name]))}
+  mixed = {f'actor_entropy.{key}' for key in (
+      'kind', 'start', 'end', 'duration')} | {'actor_gradient'} | {
+          f'actor_mix.{key}' for key in ('kind', 'end', 'duration')}
+  assert changed == {
+      'atari': set(), 'paper': set(), 'gamma995': {'discount'},
+      'montezuma': {'discount', 'task'},
+      'gaussian_latents': {'rssm.latents'},
+      'no_kl_balancing': {'kl.balance'},
+      'no_image_gradients': {'decoder.gradient'},
+      'no_reward_gradients': {'reward.gradient'},
+      'no_layer_norm': {'rssm.gru_norm'},
+      'no_reinforce': {'actor_gradient'},
+      'reinforce_only': {'actor_gradient'}, 'mixed_gradients': mixed}
