@@ -49,7 +49,7 @@ def logdir(tmp_path_factory):
   config = dreamerv1.configure(['debug'], **{
       'task': 'dummy_continuous', 'logdir': str(path), 'steps': 200,
       'envs.worker': 'inline', 'eval_every': 0})
-  from dreamer.envs import make_envs
+  from dreamer.envs import make_envs  # For this test only.
   training.train(config, 'dreamerv1', FakeAgent, make_envs, Stop())
   return path
 
@@ -187,7 +187,7 @@ class TestEval:
     config = dreamerv1.configure(['debug'], **{
         'task': 'dummy_continuous', 'logdir': str(tmp_path), 'steps': 200,
         'envs.worker': 'inline', 'eval_every': 0})
-    from dreamer.envs import make_envs
+    from dreamer.envs import make_envs  # For this test only.
     training.train(config, 'dreamerv2', FakeAgent, make_envs, Stop())
     line = error('dreamerv1', 'eval', '--logdir', str(tmp_path))
     assert 'holds a run of dreamerv2, not dreamerv1' in line

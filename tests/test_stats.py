@@ -16,7 +16,7 @@ def test_by_hand():
 
 
 def test_against_scipy():
-  from scipy import stats
+  from scipy import stats  # Slow to import, for this test.
   scores = np.random.default_rng(0).normal(100, 20, 12)
   wanted = stats.t.interval(
       0.95, 11, scores.mean(), stats.sem(scores))

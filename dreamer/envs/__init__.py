@@ -46,10 +46,10 @@ def make_env(
   Raises:
     UserError: unknown task, or something that the task needs is missing.
   """
-  from dreamer.envs import base, wrappers
+  from dreamer.envs import base, wrappers  # NumPy with it; --help needs none.
   env: base.Env
   if factory:
-    from dreamer.envs.suites import user
+    from dreamer.envs.suites import user  # NumPy with it; --help needs none.
     own = user.wrap(factory(), '', config, mode)
     env, name = own, own.name
   else:
@@ -79,8 +79,8 @@ def make_envs(
       or a function without arguments that makes it. Such a function runs in
       a worker if it can be imported by name, and else inline.
   """
-  from dreamer.envs import base, gl
-  from dreamer.envs.workers import remote
+  from dreamer.envs import base, gl  # NumPy with it; --help needs none.
+  from dreamer.envs.workers import remote  # NumPy with it; --help needs none.
   if factory is not None:
     return _user_envs(config, mode, amount, factory)
   suite, _ = split_task(config.task)
@@ -101,6 +101,7 @@ def make_envs(
 
 def task_list() -> list[str]:
   """Names of all tasks but those of gym, which are `gym_<Id>`."""
+  # NumPy with it; --help needs none.
   from dreamer.envs.suites import atari, dmc, dmlab, minatar
   return [
       *(f'dmc_{name}' for name in dmc.TASKS),
@@ -120,8 +121,8 @@ def split_task(task: str) -> tuple[str, str]:
 
 
 def _user_envs(config, mode, amount, factory):
-  from dreamer.envs import base, gl
-  from dreamer.envs.workers import remote
+  from dreamer.envs import base, gl  # NumPy with it; --help needs none.
+  from dreamer.envs.workers import remote  # NumPy with it; --help needs none.
   if base.has_images(config, mode):
     gl.prefer_gl()  # before its code imports what renders
   is_class = isinstance(factory, type)
@@ -138,7 +139,9 @@ def _user_envs(config, mode, amount, factory):
 
 
 def _inline(config, mode, index, factory=None, shared=None):
-  from dreamer.envs import base, gl
+  from dreamer.envs import base, gl  # NumPy with it; --help needs none.
+
+  # NumPy with it; --help needs none.
   from dreamer.envs.workers.inline import InlineEnv
   env = InlineEnv(
       lambda: make_env(config, mode, index, factory),

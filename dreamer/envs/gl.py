@@ -203,8 +203,8 @@ def renderer_name(backend: str) -> str | None:
 
 def _probe():
   """Renders the scene; leaves at once, as drivers may crash at exit."""
-  import mujoco
-  from OpenGL import GL
+  import mujoco  # Only in the probe's process.
+  from OpenGL import GL  # Only in the probe's process.
   model = mujoco.MjModel.from_xml_string(SCENE)
   model.vis.global_.offwidth = model.vis.global_.offheight = 16
   data = mujoco.MjData(model)

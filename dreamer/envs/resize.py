@@ -37,7 +37,7 @@ def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
   Takes and returns the same shapes as `area`. Rounds after each direction.
   """
-  from PIL import Image
+  from PIL import Image  # Only for pictures of another size.
   if image.ndim == 3 and image.shape[-1] != 3:
     return np.stack([bilinear(x, height, width)
                      for x in np.moveaxis(image, -1, 0)], -1)

@@ -177,8 +177,8 @@ def shrink(flat):
 @functools.cache
 def trace(kind, items):
   """Results of an agent with these settings, as dict of name to array."""
-  from dreamerv1 import explore
-  from dreamerv1.agent import Agent
+  from dreamerv1 import explore  # TensorFlow with it.
+  from dreamerv1.agent import Agent  # TensorFlow with it.
   config = shrink(dict(items))
   def make():
     return Agent(config, {'image': Space((64, 64, 3), np.uint8)},
@@ -263,7 +263,7 @@ def test_tasks_of_the_figure_exist():
     (['dmlab', 'paper_code'], 150000, 0.1),
     (['atari', 'paper_code'], 300000, 0.1)])
 def test_epsilon_falls_with_the_updates(presets, updates, amount):
-  from dreamerv1 import explore
+  from dreamerv1 import explore  # TensorFlow with it.
   found = [explore.amount(schema.config(presets).expl, steps, updates)
            for steps in (0, 10 ** 7)]
   np.testing.assert_allclose(found, amount, rtol=1e-5)

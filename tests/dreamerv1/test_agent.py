@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures('eager')
 class TestSizes:
 
   def test_parameters_of_the_release(self):
-    import dreamerv1
+    import dreamerv1  # For this test only.
     config = dreamerv1.schema().config(['released'])
     agent = Agent(config, {'image': Space((64, 64, 3), np.uint8)},
                   ActionSpace('continuous', 6))

@@ -211,7 +211,7 @@ def test_preset(row):
 
 @pytest.mark.parametrize('preset', SHAPES)
 def test_sizes(preset):
-  from dreamerv2.agent import Agent
+  from dreamerv2.agent import Agent  # TensorFlow with it.
   agent = Agent(
       dreamerv2.schema().config([preset]),
       {'image': Space((64, 64, 3), 'uint8')}, ActionSpace('discrete', 3))

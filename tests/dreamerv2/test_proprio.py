@@ -120,7 +120,7 @@ def test_only_what_renders_is_refused_inline():
 
 
 def test_disabled_restores_the_variable(monkeypatch):
-  import os
+  import os  # For this test only.
   monkeypatch.delenv('MUJOCO_GL', raising=False)
   with gl.disabled():
     assert os.environ['MUJOCO_GL'] == 'disabled'

@@ -31,7 +31,9 @@ def run(folder, first, last, initial=0, every=10):
 
 def events(folder):
   """Returns the events of all files, checking each record's framing."""
-  from tensorboard.compat.proto import event_pb2
+  from tensorboard.compat.proto import event_pb2  # For this test only.
+
+  # For this test only.
   from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
   masked_crc32c = pywrap_tensorflow.masked_crc32c
   found = []
@@ -366,8 +368,8 @@ class TestTerminal:
 
 def in_terminal(folder, columns):
   """Runs a logger in a process whose stderr is a terminal; returns its text."""
-  import fcntl
-  import termios
+  import fcntl  # For this test only.
+  import termios  # For this test only.
   code = f'''
 from dreamer.log.logger import Logger
 with Logger({str(folder)!r}, 100) as logger:

@@ -38,7 +38,7 @@ def test_large_counts_stay_exact_enough():
 
 @pytest.mark.parametrize('kind', ['constant', 'linear', 'warmup', 'exp'])
 def test_float32_inside_a_graph(kind):
-  import tensorflow as tf
+  import tensorflow as tf  # TensorFlow with it.
   config = Section({'kind': kind, 'start': 10.0, 'end': 20.0, 'duration': 100})
   compiled = tf.function(lambda step: schedule(config, step), autograph=False)
   found = compiled(tf.constant(50, tf.int64))

@@ -144,7 +144,7 @@ class TestNoticesDifferences:
     assert not any('loss/model' in line for line in found)
 
   def test_broken_kl(self, monkeypatch):
-    from dreamerv1.world_model import WorldModel
+    from dreamerv1.world_model import WorldModel  # TensorFlow with it.
     right = WorldModel._kl_loss
     monkeypatch.setattr(
         WorldModel, '_kl_loss', lambda self, post, prior: right(
@@ -216,7 +216,7 @@ class TestErrors:
   @pytest.mark.parametrize('name', ['case.json', 'batch.npz', 'expected.npz'])
   @pytest.mark.parametrize('content', [None, b'', b'PK\x03\x04 and no more'])
   def test_damaged_files(self, case, name, content, monkeypatch):
-    from dreamerv1.agent import Agent
+    from dreamerv1.agent import Agent  # TensorFlow with it.
     monkeypatch.setattr(Agent, 'learn', None)  # files are read first
     (case / name).unlink()
     if content is not None:

@@ -90,7 +90,7 @@ def test_uncompared_array(tmp_path):
 
 def test_keys_exist():
   """Every rule that is a name is a key of ours."""
-  from dreamer.config.schema import Schema
+  from dreamer.config.schema import Schema  # For this test only.
   known = Schema.load('configs/dreamerv2.yaml').defaults.flat
   rules = parity_keys_v2.KEYS.values()
   assert {rule for rule in rules if isinstance(rule, str)} <= set(known)

@@ -218,7 +218,7 @@ def test_atomic_write_where_it_may_not(tmp_path):
 
 
 def test_objects_and_bfloat16_are_refused(tmp_path):
-  import ml_dtypes
+  import ml_dtypes  # For this test only.
   checkpoints = Checkpoints(tmp_path)
   for value in (np.array([None]), np.zeros(2, ml_dtypes.bfloat16)):
     with pytest.raises(AssertionError):

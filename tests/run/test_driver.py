@@ -645,8 +645,8 @@ def test_random_policy_drives():
 
 
 def test_nothing_here_imports_tensorflow():
-  import subprocess
-  import sys
+  import subprocess  # For this test only.
+  import sys  # For this test only.
   code = ('import sys, dreamer.replay.replay, dreamer.run.driver, '
           'dreamer.run.when, dreamer.run.checkpoint; '
           'print("tensorflow" in sys.modules)')

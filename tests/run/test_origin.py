@@ -144,7 +144,7 @@ class TestDescribe:
 
   def test_joint_presets(self):
     """`released` holds although a suite takes some of its values back."""
-    import dreamerv2
+    import dreamerv2  # For this test only.
     schema = dreamerv2.schema()
     for names in (['dmc_vision', 'released'], ['released'], ['dmc_vision'],
                   ['montezuma'], ['gaussian_latents', 'released'],

@@ -120,7 +120,7 @@ class TestLogdir:
     assert found.evaluations == [(9000, [4.5])]
 
   def test_an_old_run_of_the_other_agent(self, old):
-    import dreamerv2
+    import dreamerv2  # For this test only.
     config = dreamerv2.configure(['released'], task='atari_pong')
     config.save(old / 'config.yaml')
     write_lines(old / 'eval.jsonl', [])
@@ -148,10 +148,10 @@ class TestLogdir:
     assert str(tmp_path) not in (tmp_path / 'x').read_text()
 
   def test_a_real_run(self, debug_config, capsys):
-    from dreamer.envs import make_envs
-    from dreamer.run import training
-    from dreamer.run.stop import Stop
-    from tests.support.fakes import FakeAgent
+    from dreamer.envs import make_envs  # For this test only.
+    from dreamer.run import training  # For this test only.
+    from dreamer.run.stop import Stop  # For this test only.
+    from tests.support.fakes import FakeAgent  # For this test only.
     config = debug_config(steps=700, eval_every=200, eval_episodes=2)
     training.train(config, 'dreamerv1', FakeAgent, make_envs, Stop())
     run('collect', config.logdir, '--bin', 300)
@@ -329,7 +329,7 @@ class TestBadInput:
         f'scores.jsonl: {folders.CUT}']
 
   def test_step_twice_is_noted(self, tmp_path, capsys):
-    import dreamerv1
+    import dreamerv1  # For this test only.
     logdir = write_run(tmp_path / 'run', [(100, [1.0])])
     write_lines(logdir / 'scores.jsonl', [
         evaluation(dreamerv1.schema().config(), 100, [x])

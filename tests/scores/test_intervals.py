@@ -236,7 +236,7 @@ MEAN = metric(lambda x: x.mean((-2, -1)))
 class TestAggregates:
 
   def test_by_hand_and_by_rliable(self):
-    from rliable import metrics
+    from rliable import metrics  # Slow to import, for this test.
     x = rng().normal(size=[5, 13])
     assert intervals.iqm(x) == pytest.approx(metrics.aggregate_iqm(x))
     middle = np.sort(x.reshape(-1))[16:-16]
@@ -272,7 +272,7 @@ class TestAggregates:
     assert interval.low < interval.mean < interval.high
 
   def test_intervals_are_rliables_but_for_the_correction(self):
-    from rliable import library
+    from rliable import library  # Slow to import, for this test.
     x = rng().normal(size=[8, 20]) + np.arange(20)
     np.random.seed(0)  # rliable draws from it
     _, bounds = library.get_interval_estimates(

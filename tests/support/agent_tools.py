@@ -21,7 +21,7 @@ def make_config(presets=(), **overrides):
 
 def make_agent(kind='continuous', presets=(), noise=None, **overrides):
   """An Agent of the presets in debug size, with dotted overrides."""
-  from dreamerv1.agent import Agent
+  from dreamerv1.agent import Agent  # TensorFlow with it.
   config = make_config(presets, **overrides)
   return Agent(config, SPACES, ActionSpace(kind, ACTIONS), noise)
 

@@ -28,7 +28,7 @@ def make_config(presets=(), **overrides):
 def make_agent(kind='discrete', presets=(), noise=None, spaces=None,
                **overrides):
   """An Agent of the presets in debug size, with dotted overrides."""
-  from dreamerv2.agent import Agent
+  from dreamerv2.agent import Agent  # TensorFlow with it.
   config = make_config(presets, **overrides)
   return Agent(config, spaces or SPACES, ActionSpace(kind, ACTIONS), noise)
 

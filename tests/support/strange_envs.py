@@ -171,7 +171,7 @@ def needs_argument(rank):
 
 def cartpole():
   """Draws with OpenGL, from whatever imports it first."""
-  from dm_control import suite
+  from dm_control import suite  # Slow to import, for few tests.
   return suite.load('cartpole', 'swingup')
 
 

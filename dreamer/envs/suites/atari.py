@@ -155,8 +155,8 @@ def _open(name):
     raise names.unknown(
         'task', f'atari_{name}', [f'atari_{game}' for game in GAMES])
   try:
-    import ale_py
-    from ale_py import roms
+    import ale_py  # Only for Atari.
+    from ale_py import roms  # Only for Atari.
   except ModuleNotFoundError as error:
     raise UserError(
         f'atari tasks need ale-py, but {error}; pip install -r '

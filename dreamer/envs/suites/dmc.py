@@ -102,7 +102,7 @@ def _load(name):
 
 def _import_suite():
   try:
-    from dm_control import suite
+    from dm_control import suite  # Only for its tasks, with MUJOCO_GL set.
     return suite
   except ModuleNotFoundError as error:
     raise UserError(
@@ -126,6 +126,7 @@ def _set_quality(model, buffer, shadows, multisampling):
 
 
 def _camera(physics, name, camera, domain):
+  # Only for its tasks, with MUJOCO_GL set.
   from dm_control.mujoco import Camera
   if camera == -1:
     camera = 2 if domain == 'quadruped' else 0

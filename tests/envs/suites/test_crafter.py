@@ -101,7 +101,7 @@ def test_rendering_moves_nothing_on():
 
 def test_creatures_go_in_an_order_of_their_own():
   """Not in that of a set, which follows addresses in memory."""
-  from crafter import objects
+  from crafter import objects  # Slow to import, for few tests.
   env = inside(make())
   kept = []
   for flip in (1, -1):

@@ -12,7 +12,7 @@ from tests.support.env_tools import make_config, rollout
 
 
 def test_gym_by_id():
-  import gymnasium
+  import gymnasium  # Slow to import, for few tests.
   gymnasium.register('StrangeTest-v0', strange.NewStyle)
   env = envs.make_env(make_config(task='gym_StrangeTest-v0'))
   assert not env.reset(0)['is_last']
@@ -31,7 +31,7 @@ class _OldRegistered:
   """What gym 0.26 accepts; made by id."""
 
   def __new__(cls, render_mode=None):
-    import gym
+    import gym  # Slow to import, for few tests.
 
     class Env(gym.Env):
       metadata = {'render_modes': ['rgb_array'], 'render_fps': 10}
@@ -66,7 +66,7 @@ def test_unknown_gym_id_names_the_nearest():
     ('ALE/UpNDown-v4', 'gym_ale_py:ALE/UpNDown-v5 or atari_up_n_down'),
     ('CartPole-v7', 'gym_CartPole-v1')])
 def test_ids_of_atari_are_found_by_both_names(name, found, monkeypatch):
-  import gymnasium
+  import gymnasium  # Slow to import, for few tests.
   # As long as nobody has imported ale_py.
   monkeypatch.delitem(gymnasium.registry, name, raising=False)
   with pytest.raises(UserError, match='did you mean') as info:

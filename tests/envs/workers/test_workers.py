@@ -416,7 +416,7 @@ def test_nothing_here_imports_tensorflow():
 
 
 def test_factory_beside_tensorflow_is_refused(monkeypatch):
-  from dreamer.envs.workers import worker
+  from dreamer.envs.workers import worker  # For this test only.
   monkeypatch.setitem(sys.modules, 'tensorflow', None)
   with pytest.raises(UserError, match='imports TensorFlow'):
     worker.load_factory('tests.support.strange_envs:crash')
