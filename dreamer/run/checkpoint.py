@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from dreamer import files, npz
-from dreamer.errors import UserError
 
 _META = '__meta__'
 _NAME = re.compile(r'\d{12,}\.npz')
@@ -95,25 +94,3 @@ def below(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
   """The entries of a flat dict whose keys start with `prefix`, without it."""
   return {key.removeprefix(prefix): value for key, value in state.items()
           if key.startswith(prefix)}
-
-
-def assign(
-    variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-  """Gives variables (dict of name to tf.Variable) what a checkpoint holds.
-
-  Raises UserError unless names and shapes agree exactly; then nothing has
-  been changed.
-  """
-  ours, theirs = set(variables), set(arrays)
-  for names, what in ((ours - theirs, 'lacks'), (theirs - ours, 'has extra')):
-    if names:
-      raise UserError(
-          f'checkpoint: {what} {sorted(names)[0]} and {len(names) - 1} more; '
-          'use the config of that run')
-  for key, variable in variables.items():
-    if tuple(variable.shape) != arrays[key].shape:
-      raise UserError(
-          f'checkpoint: {key} has shape {arrays[key].shape}, this agent '
-          f'needs {tuple(variable.shape)}; use the config of that run')
-  for key, variable in variables.items():
-    variable.assign(arrays[key])
