@@ -199,6 +199,9 @@ def _checked(folder, config, obs_space, act_space):
   if config.expl.get('schedule', 'constant') != 'constant':
     raise UserError(f'expl.schedule: {config.expl.schedule} is computed '
                     'outside of the exported programs; use constant')
+  if config.expl.get('until', 0):
+    raise UserError(f'expl.until: {config.expl.until} would change who acts, '
+                    'and the exported policy is one; use 0')
   agent = JaxAgent(folder, ('train', 'policy_train', 'policy_eval'))
   ours = {key: [list(x.shape), str(np.dtype(x.dtype))]
           for key, x in obs_space.items()}

@@ -85,6 +85,16 @@ def test_a_folder_without_programs(tmp_path):
     jax_agent.read(tmp_path)
 
 
+@pytest.mark.parametrize('agent, overrides, key', [
+    ('dreamerv1', {'expl.schedule': 'half_life'}, 'expl.schedule: half_life'),
+    ('dreamerv2', {'expl.until': 100}, 'expl.until: 100')])
+def test_exploration_that_changes_is_not_exported(agent, overrides, key):
+  """What was compiled acts in one way; training with it is refused."""
+  config = TOOLS[agent].make_config(**overrides)
+  with pytest.raises(UserError, match=key):
+    jax_agent._checked(None, config, {}, None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('agent', TOOLS)
 @pytest.mark.parametrize('kind', ['continuous', 'discrete'])

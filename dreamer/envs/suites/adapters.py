@@ -150,15 +150,15 @@ def adapt(env: Any) -> GymAdapter | DmAdapter:
   """
   if isinstance(getattr(env, 'num_envs', None), int):
     raise UserError(
-        f'environment {type(env).__name__}: it holds {env.num_envs} '
-        'environments; make a single one, and several by envs.amount')
+        f'it holds {env.num_envs} environments; make a single one, and '
+        'several by envs.amount')
   if hasattr(env, 'action_spec') and hasattr(env, 'observation_spec'):
     return DmAdapter(env)
   if hasattr(env, 'action_space') and hasattr(env, 'observation_space'):
     return GymAdapter(env)
   raise UserError(
-      f'environment {type(env).__name__}: not a gym, gymnasium or dm_env '
-      'object; it needs action_space and observation_space, or their specs')
+      'not a gym, gymnasium or dm_env object; it needs action_space and '
+      'observation_space, or their specs')
 
 
 def number(name: str, value: object) -> float:

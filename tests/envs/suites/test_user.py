@@ -98,8 +98,9 @@ def test_shared_object_tells_that_an_episode_is_lost():
 
 
 def test_object_of_another_kind():
-  with pytest.raises(UserError, match='not a gym, gymnasium or dm_env'):
+  with pytest.raises(UserError, match='not a gym, gymnasium or dm_env') as info:
     envs.make_env(make_config(), factory=strange.not_an_env)
+  assert str(info.value).count('environment ') == 1  # named once
 
 
 # Names
