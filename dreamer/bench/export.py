@@ -177,17 +177,21 @@ def _compile(function, args, variables):
 
 
 def _portable(text):
-  """Without what only TensorFlow's XLA reads: copies, places in files.
+  """In words of StableHLO and CHLO, and without places in files.
 
-  Where a program has values of unknown size no other compiler takes it.
+  Raises UserError for what only TensorFlow's XLA reads.
   """
   text = re.sub(r'mhlo\.copy (%\w+) : (tensor<[^>]*>)',
                 r'stablehlo.convert \1 : (\2) -> \2', text)
+  text = re.sub(r'mhlo\.erf (%\w+) : (tensor<[^>]*>)',
+                r'chlo.erf \1 : \2 -> \2', text)
   text = re.sub(r' loc\((?:[^"()]|"[^"]*"|\((?:[^"()]|"[^"]*")*\))*\)', '',
                 text)
   text = re.sub(r'^#loc.*\n', '', text, flags=re.MULTILINE)
   foreign = set(re.findall(r'= "?(mhlo\.\w+)"?[ (][%"]', text))
-  assert not foreign, foreign
+  if foreign:
+    raise UserError(f'{", ".join(sorted(foreign))}: no other compiler reads '
+                    'this operation; export other settings')
   return text
 
 

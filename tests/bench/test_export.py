@@ -54,6 +54,20 @@ def test_programs_are_plain_stablehlo(folder):
     assert 'loc(' not in text and str(ROOT) not in text
 
 
+def test_truncated_normals_are_exported(tmp_path):
+  """DreamerV2's policy for continuous actions needs erf, which is CHLO's."""
+  module = importlib.import_module('dreamerv2')
+  config = agent_tools_v2.make_config(task='dummy_continuous')
+  export.export(module, config, tmp_path)
+  text = (tmp_path / 'train.stablehlo').read_text()
+  assert 'chlo.erf ' in text and ' = mhlo.' not in text
+
+
+def test_what_no_other_compiler_reads_is_named():
+  with pytest.raises(UserError, match='mhlo.unknown: no other compiler'):
+    export._portable('    %1 = "mhlo.unknown"(%0) : (tensor<?xf32>)')
+
+
 def test_state_is_that_of_a_new_agent(folder):
   config = agent_tools.make_config(task='dummy_continuous')
   state = npz.read(folder / 'state.npz')
