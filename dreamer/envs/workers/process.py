@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import IO
 
 from dreamer.envs import gl
@@ -16,8 +17,13 @@ from dreamer.files import ROOT
 SPAWNERS: dict[int, queue.SimpleQueue] = {}
 
 
-def spawn(fd: int) -> subprocess.Popen:
+def spawn(
+    fd: int, command: Sequence[str],
+    environ: Mapping[str, str]) -> subprocess.Popen:
   """Starts a worker that talks over the socket `fd`; returns its Popen.
+
+  command: what `python -m` runs; the socket and the id of this process are
+    its last arguments. environ: variables of its environment, beside ours.
 
   It is started from a thread that lives as long as this process, because
   the kernel ends a worker together with the thread that started it.
@@ -30,7 +36,7 @@ def spawn(fd: int) -> subprocess.Popen:
     threading.Thread(target=_spawner, args=(jobs,), daemon=True).start()
     SPAWNERS[os.getpid()] = jobs
   answer: queue.SimpleQueue = queue.SimpleQueue()
-  SPAWNERS[os.getpid()].put((fd, answer))
+  SPAWNERS[os.getpid()].put((fd, command, environ, answer))
   result = answer.get()
   if isinstance(result, OSError):
     raise result
@@ -47,19 +53,18 @@ def forward(stream: IO[bytes], tail: deque) -> threading.Thread:
 
 def _spawner(jobs):
   while True:
-    fd, answer = jobs.get()
+    fd, command, environ, answer = jobs.get()
     try:
-      answer.put(_start(fd))
+      answer.put(_start(fd, command, environ))
     except OSError as error:
       answer.put(error)
 
 
-def _start(fd):
+def _start(fd, command, environ):
   command = [
-      sys.executable, '-u', '-m', 'dreamer.envs.workers.worker', str(fd),
-      str(os.getpid())]
+      sys.executable, '-u', '-m', *command, str(fd), str(os.getpid())]
   return subprocess.Popen(
-      command, cwd=ROOT, env=_environ(), pass_fds=[fd],
+      command, cwd=ROOT, env={**_environ(), **environ}, pass_fds=[fd],
       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT, start_new_session=True)
 

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
-import collections
 import collections.abc
-import contextlib
 import os
-import signal
-import socket
-import subprocess
 import sys
-import weakref
 from typing import Any
 
 import numpy as np
 
 from dreamer.config.schema import Section
 from dreamer.envs import spaces
-from dreamer.envs.workers import process, wire
+from dreamer.envs.workers.client import Client
 from dreamer.envs.workers.failure import WorkerError
-from dreamer.errors import UserError
 
+__all__ = ['HalfCalls', 'RemoteEnv', 'WorkerError']
+COMMAND = ('dreamer.envs.workers.worker',)
 FLAGS = ('is_first', 'is_last', 'is_terminal')
-CLOSE_SECONDS = 2.0
-TAIL_LINES = 3
 
 
 class HalfCalls:
@@ -65,7 +57,7 @@ class HalfCalls:
     return self.receive()
 
 
-class RemoteEnv(HalfCalls):
+class RemoteEnv(HalfCalls, Client):
   """An environment in a worker process.
 
   The constructor returns at once, so that several workers start together;
@@ -91,12 +83,9 @@ class RemoteEnv(HalfCalls):
     self._factory = factory
     self._mode = mode
     self._index = index
-    self._name = f'{mode} environment {index} ({factory or config.task})'
-    self._process: subprocess.Popen | None = None
-    self._waiting = False
     self._most_resets = 0  # of one process; 0: any
-    self.owner = os.getpid()
-    self._start()
+    super().__init__(
+        f'{mode} environment {index} ({factory or config.task})', COMMAND)
 
   @property
   def obs_space(self) -> dict[str, spaces.Space]:
@@ -136,23 +125,6 @@ class RemoteEnv(HalfCalls):
     self._waiting = False
     return self._answer('about')[1]['about']
 
-  @property
-  def pid(self) -> int:
-    assert self._process, f'{self._name} is closed'
-    return self._process.pid
-
-  def restart(self) -> None:
-    """Replaces the worker by a fresh one."""
-    self._kill()
-    self._start()
-
-  def close(self) -> None:
-    """Lets the environment close itself; kills it if it takes long."""
-    if self._process is None:
-      return
-    self._ask_to_close()
-    self._finish()
-
   def _renew(self):
     """Replaces a process that has had as many resets as it may have."""
     if self._most_resets and self._resets >= self._most_resets and (
@@ -161,32 +133,13 @@ class RemoteEnv(HalfCalls):
       self._start()
     self._resets += 1
 
-  def _start(self):
-    self._waiting = False
+  def _greet(self):
     self._resets = 0
     self._is_ready = False
-    self._failure: UserError | None = None
-    self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
-    self._socket, theirs = socket.socketpair()
-    with theirs:
-      try:
-        self._process = started = process.spawn(theirs.fileno())
-      except OSError as error:
-        self._failure = WorkerError(f'{self._name} cannot start: {error}')
-        raise self._failure from error
-    assert started.stdout
-    self._printer = process.forward(started.stdout, self._tail)
-    self._remember()
     self._write(
         'make', config=_plain(self._config), mode=self._mode,
         index=self._index, factory=self._factory, path=_search_path(),
         folder=os.getcwd())
-
-  def _remember(self):
-    """For the end of this process."""
-    _LIVE.add(self)
-    atexit.unregister(_close_all)
-    atexit.register(_close_all)
 
   def _ready(self):
     if not self._is_ready:
@@ -197,95 +150,15 @@ class RemoteEnv(HalfCalls):
       self._most_resets = meta['resets']
       self._is_ready = True
 
-  def _send(self, kind, arrays=None, **meta):
-    assert not self._waiting, 'receive() the last answer first'
-    self._waiting = True
-    self._write(kind, arrays, **meta)
-
-  def _write(self, kind, arrays=None, **meta):
-    if self._failure is not None:
-      return  # receive() tells.
-    try:
-      self._socket.settimeout(self._config.envs.timeout)
-      self._asked = kind
-      wire.send(self._socket, kind, arrays, **meta)
-    except OSError:
-      pass  # It is gone or stuck: so will be the answer.
-
-  def _answer(self, expected):
-    """Returns (arrays, meta) of the next answer."""
-    if self._failure is not None:
-      raise self._failure
+  def _patience(self):
     key = 'timeout' if self._asked == 'step' and self._is_ready else (
         'reset_timeout')
-    seconds = self._config.envs[key]
-    try:
-      kind, arrays, meta = wire.receive(self._socket, seconds)
-    except EOFError:
-      raise self._fail(self._crash()) from None
-    except TimeoutError:
-      raise self._fail(
-          f'{self._name} gave no answer for {seconds:g} seconds; if it is '
-          f'only slow, raise envs.{key}') from None
-    if kind == 'failure':
-      raise self._fail(
-          f'{self._name}: {meta["text"]}', meta['place'], self._finish)
-    if kind == 'error':
-      error = UserError(meta['text'])
-      if expected == 'spaces':
-        self._failure = error
-      raise error
-    assert kind == expected, (kind, expected)
-    return arrays, meta
+    return self._config.envs[key], f'envs.{key}'
 
-  def _fail(self, text, place=None, end=None):
-    (end or self._kill)()
-    self._failure = WorkerError(text, place)
-    return self._failure
-
-  def _crash(self):
-    assert self._process
-    code: int | str = 'unknown'
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      code = self._process.wait(CLOSE_SECONDS)
-    self._printer.join(1.0)
-    words = ' | '.join(self._tail) or 'it printed nothing'
-    how = f'signal {-code}' if isinstance(code, int) and code < 0 else (
-        f'status {code}')
-    return f'{self._name} ended with {how}; last output: {words}'
-
-  def _ask_to_close(self):
-    self._write('close')
-
-  def _finish(self):
-    assert self._process
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      self._process.wait(CLOSE_SECONDS)
-    self._kill()
-
-  def _kill(self):
-    if self._process is None:
-      return
-    if self._process.poll() is None:
-      with contextlib.suppress(ProcessLookupError):
-        os.killpg(self._process.pid, signal.SIGKILL)  # It leads its group.
-    self._process.wait()
-    self._socket.close()
-    self._process = None
-    self._failure = WorkerError(f'{self._name} is closed; restart() it')
-    _LIVE.discard(self)
-
-
-_LIVE: weakref.WeakSet[RemoteEnv] = weakref.WeakSet()
-
-
-def _close_all():
-  """At exit; a forked child leaves its parent's workers alone."""
-  live = [env for env in _LIVE if env.owner == os.getpid()]
-  for env in live:
-    env._ask_to_close()
-  for env in live:
-    env._finish()
+  def _refusal(self, error, expected):
+    if expected == 'spaces':
+      self._failure = error
+    return error
 
 
 def _plain(config):

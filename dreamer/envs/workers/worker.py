@@ -7,66 +7,32 @@ however the parent ends. What libraries print goes to standard error.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
-import select
-import signal
 import socket
 import sys
-import threading
-import traceback
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from dreamer import cli, files
+from dreamer import files
 from dreamer.config.schema import Section
 from dreamer.envs import make_env
-from dreamer.envs.workers import wire
+from dreamer.envs.workers import server
 from dreamer.envs.workers.failure import describe
+from dreamer.envs.workers.server import Reply
 from dreamer.errors import UserError
-
-PR_SET_PDEATHSIG = 1
-Arrays = dict[str, np.ndarray]
-Reply = tuple[str, dict[str, Any], dict[str, Any]]
+from dreamer.npz import Arrays
 
 
-class Server:
-  """Executes messages; every method returns the reply's kind and content."""
+class EnvServer(server.Server):
+  """Makes the environment, resets and steps it."""
 
   def __init__(self, sock: socket.socket) -> None:
-    self._sock = sock
+    super().__init__(sock)
     self._env: Any = None
     self._name = 'environment'
 
-  def serve(self) -> None:
-    """Answers until the parent closes, or the environment has failed.
-
-    A UserError is passed on as it is; anything else that the environment
-    raises is a failure.
-    """
-    while True:
-      kind, arrays, meta = wire.receive(self._sock)
-      if kind == 'close':
-        break
-      answer, arrays, meta = self._execute(kind, arrays, meta)
-      wire.send(self._sock, answer, arrays, **meta)
-      if answer == 'failure' or self._env is None:
-        break
-    self._close()
-
-  def _execute(self, kind, arrays, meta):
-    try:
-      return getattr(self, f'on_{kind}')(arrays, **meta)
-    except UserError as error:
-      return 'error', {}, {'text': str(error)}
-    except Exception as error:  # The environment's state is unknown now.
-      text, place = describe(error)
-      return 'failure', {}, {'text': text, 'place': place}
-
-  def _close(self):
+  def close(self) -> None:
     try:
       if self._env:
         self._env.close()
@@ -81,6 +47,7 @@ class Server:
     self._name = f'{mode} environment {index} ({factory or config["task"]})'
     make = load_factory(factory) if factory else None
     self._env = make_env(Section(config), mode, index, make)
+    self.ready = True
     obs = {k: v.describe() for k, v in self._env.obs_space.items()}
     act = self._env.act_space
     return 'spaces', {}, {
@@ -114,45 +81,5 @@ def load_factory(name: str) -> Callable:
   return factory
 
 
-def end_with_parent(sock: socket.socket, parent: int) -> None:
-  """Ends this process when the parent is gone, be it in the middle of C code.
-
-  The kernel's signal covers Linux; it follows the thread that started this
-  process, which RemoteEnv therefore keeps. The thread here notices the
-  closed socket on any system.
-  """
-  if sys.platform == 'linux':
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-  if os.getppid() != parent:
-    os._exit(1)
-  threading.Thread(target=_watch, args=(sock.fileno(),), daemon=True).start()
-
-
-def _watch(fd):
-  poll = select.poll()
-  poll.register(fd, 0)  # Reports a hang-up only.
-  while not poll.poll():
-    pass
-  os._exit(1)
-
-
-def main(argv: list[str]) -> None:
-  sock = socket.socket(fileno=int(argv[0]))
-  end_with_parent(sock, int(argv[1]))
-  code = 1
-  try:
-    with cli.warnings_to(lambda text: print(text, file=sys.stderr)):
-      Server(sock).serve()
-    code = 0
-  except (EOFError, BrokenPipeError, ConnectionResetError):
-    pass
-  except BaseException:
-    traceback.print_exc()
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(code)  # Some drivers crash in their exit handlers.
-
-
 if __name__ == '__main__':
-  main(sys.argv[1:])
+  server.run(EnvServer, sys.argv[1:])
