@@ -90,7 +90,7 @@ class WorldModel(layers.Module):
     """
     image = tf.cast(obs['image'], tf.float32)
     if self.config.image_noise and noise is not None:
-      image += noise.uniform('image', tf.shape(image))
+      image += noise.coarse('image', image.shape)
       return {'image': image / 256 - 0.5}
     return {'image': image / 255 - 0.5}
 

@@ -62,8 +62,7 @@ class ConvDecoder(layers.Module):
             norm)
         for i, kernel in enumerate(inner)]
     self.layers.append(layers.ConvTranspose(
-        f'{name}/conv{len(kernels)}', sizes[-2], channels, last, 2, init,
-        subpixel=last % 2 == 0))
+        f'{name}/conv{len(kernels)}', sizes[-2], channels, last, 2, init))
 
   def __call__(self, feat: tf.Tensor) -> tf.Tensor:
     x = tf.reshape(self.dense(feat), [-1, 1, 1, self.size])

@@ -63,6 +63,16 @@ class Noise:
     bits = tf.bitwise.right_shift(self._bits(name, shape), np.uint32(8))
     return tf.cast(bits, tf.float32) * np.float32(2 ** -24)
 
+  def coarse(self, name: str, shape: Sequence[int]) -> tf.Tensor:
+    """Uniform in [0, 1), [*shape] float32: multiples of 2^-16.
+
+    Two of each random number, for what is large, as images are.
+    """
+    amount = math.prod(shape)
+    halves = tf.bitcast(self._bits(name, [-(-amount // 2)]), tf.uint16)
+    halves = tf.reshape(tf.reshape(halves, [-1])[:amount], shape)
+    return tf.cast(halves, tf.float32) * np.float32(2 ** -16)
+
   def gumbel(self, name: str, shape: Sequence[int]) -> tf.Tensor:
     """Standard Gumbel [*shape] float32: argmax(logits + it) is a sample."""
     uniform = _open(self._bits(name, shape))

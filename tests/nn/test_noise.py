@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from dreamer.nn.noise import Noise
 
-KINDS = ['normal', 'uniform', 'gumbel']
+KINDS = ['normal', 'uniform', 'coarse', 'gumbel']
 
 
 def draw(kind, seed='0/learn', counter=3, name='x', shape=(50000,)):
@@ -16,6 +16,7 @@ def draw(kind, seed='0/learn', counter=3, name='x', shape=(50000,)):
 # Mean, standard deviation and the quantiles .1 and .9.
 @pytest.mark.parametrize('kind, mean, std, low, high', [
     ('normal', 0, 1, -1.2816, 1.2816), ('uniform', 0.5, 12 ** -.5, 0.1, 0.9),
+    ('coarse', 0.5, 12 ** -.5, 0.1, 0.9),
     ('gumbel', np.euler_gamma, np.pi / 6 ** .5, -0.8340, 2.2504)])
 def test_statistics(kind, mean, std, low, high):
   x = draw(kind)
@@ -60,6 +61,12 @@ def test_gumbel_samples_a_categorical():
   best = np.argmax(logits + draw('gumbel', shape=(20000, 3)), -1)
   np.testing.assert_allclose(
       np.bincount(best) / 20000, [0.1, 0.2, 0.7], atol=0.015)
+
+
+def test_both_halves_of_a_number_are_used():
+  x = draw('coarse')
+  assert abs(np.corrcoef(x[::2], x[1::2])[0, 1]) < 0.03
+  assert (x[::2] == x[1::2]).mean() < 0.01
 
 
 def test_global_seed_has_no_effect():

@@ -19,5 +19,7 @@ class FixedNoise:
   def uniform(self, name, shape):
     return tf.fill(shape, 0.5)
 
+  coarse = uniform
+
   def gumbel(self, name, shape):
     return tf.zeros(shape)
