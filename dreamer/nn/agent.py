@@ -72,7 +72,9 @@ class Agent:
   behaviour: Any
   explore: Any
   optimizers: dict[str, optim.Optimizer]
+  explorer: Any = None  # a behaviour of its own, for collecting only
   signals: tuple[str, ...] = ()  # replayed arrays beside obs and action
+  acted = 'counter/acts_train',  # of the state: what collecting changes
 
   def __init__(self, config: Any, act_space: Any, noise: Any = None):
     self.config = config
@@ -286,6 +288,35 @@ class Agent:
     _check(variables, arrays)
     for key, variable in variables.items():
       variable.assign(arrays[key])
+
+  def only_act(self) -> None:
+    """Gives up learning; acting then answers sooner.
+
+    Compiled, it needs seconds once; then it takes half of the time where a
+    learner has meanwhile filled the caches.
+    """
+    self.optimizers = {}  # frees their memory
+    self._policy = tf.function(
+        self._policy_step, autograph=False, jit_compile=True)
+
+  def acting_state(self) -> dict[str, np.ndarray]:
+    """Copies of what `policy` reads while collecting, named as in `state`.
+
+    A copy of this agent in another process acts by it; see `take`.
+    """
+    model, explorer = self.model, self.explorer
+    modules = [model.encoder, model.rssm, model.reward, self.behaviour]
+    modules += [explorer.behaviour] if explorer else []
+    found = {key: x for part in modules for key, x in part.variables.items()}
+    found.update({f'counter/{key}': self.counters[key]
+                  for key in ('updates', 'acts_train')})
+    return {key: variable.numpy() for key, variable in found.items()}
+
+  def take(self, arrays: Mapping[str, np.ndarray]) -> None:
+    """Takes over a part of a state, such as `acting_state` gives."""
+    variables = self.variables
+    for key, value in arrays.items():
+      variables[key].assign(value)
 
   def _optimizer(self, name, variables, config, kind='adam', decay=0.0):
     """That of a group, with a loss scale where float16 needs it."""

@@ -27,6 +27,11 @@ def schedule(config: Config) -> None:
     raise UserError(
         f'steps: {config.steps} is less than prefill {config.prefill}, nothing '
         'would be learned; raise steps or lower prefill')
+  least, most = config.update_ratio.least, config.update_ratio.most
+  if least > most > 0:
+    raise UserError(
+        f'update_ratio.least: {least} is more than update_ratio.most {most}, '
+        'acting and learning would wait for each other; lower it')
   rows = math.ceil(config.time_limit / config.action_repeat) + 1
   replay, length = config.replay, config.batch_length
   shortest = replay.get('min_length', 0)

@@ -15,7 +15,7 @@ from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
-from dreamer.run import arguments, evaluate, identity, training
+from dreamer.run import actor, arguments, evaluate, identity, training
 from dreamer.run.parts import Agent, MakeEnvs, ObsSpace
 from dreamer.run.stop import Stop, Stopped
 
@@ -26,14 +26,14 @@ class Interface:
   An agent's package offers these methods as its functions, for instance
   `dreamerv1.train(env, config)`.
 
-  name: of the agent, and of its schema.
+  name: of the agent, of its schema, and of the module of its command line.
   load: imports TensorFlow and returns the class Agent.
   validate: raises UserError, see `dreamer.run.checks`.
   """
 
   def __init__(self, name: str, load: Callable[[], Callable],
                validate: Callable[..., None]) -> None:
-    self.name = name
+    self.name = self.module = name
     self.validate = validate
     self._load = load
 
@@ -84,7 +84,8 @@ class Interface:
     try:
       with cli.warnings_to(_print), Stop() as stop:
         training.train(
-            config, self.name, self.make_agent, _environments(env), stop)
+            config, self.name, self.make_agent, _environments(env), stop,
+            self.module)
     except Stopped as e:
       raise KeyboardInterrupt(f'{e}, after a checkpoint') from None
 
@@ -119,6 +120,8 @@ class Interface:
     command = argv[0] if argv else None
     if command in ('-h', '--help', 'help'):
       print(_USAGE.format(name=self.name), end='')
+    elif command == actor.COMMAND:  # of another process, for no user
+      actor.main(self, argv[1:])
     elif command in _COMMANDS:
       _COMMANDS[command](self, make_envs, argv[1:])
     else:

@@ -82,12 +82,16 @@ class Loop:
     self._return: float | None = None  # of the last episode
 
   @property
+  def agent_steps(self) -> int:
+    return self.driver.steps
+
+  @property
   def env_steps(self) -> int:
-    return self.driver.steps * self.config.action_repeat
+    return self.agent_steps * self.config.action_repeat
 
   @property
   def counters(self) -> tuple[int, int, int]:
-    return self.env_steps, self.driver.steps, self.agent.updates
+    return self.env_steps, self.agent_steps, self.agent.updates
 
   @property
   def prefilling(self) -> bool:
@@ -108,10 +112,7 @@ class Loop:
     """Goes on to config.steps. Raises Stopped after saving."""
     self.done['run'] = -1
     try:
-      self._between_steps()
-      while not self.ended:
-        self._step()
-        self._between_steps()
+      self._go()
       self.done['run'] = self.env_steps
       self.save()
     except Stopped:
@@ -121,6 +122,12 @@ class Loop:
       raise UserError(
           f'steps: {self.config.steps} were not enough for one update, '
           f'nothing was learned: {self._why_prefilling()}')
+
+  def _go(self):
+    self._between_steps()
+    while not self.ended:
+      self._step()
+      self._between_steps()
 
   def _between_steps(self):
     """Does what is due at this step, in an order that resuming keeps."""

@@ -51,7 +51,9 @@ class Agent(Protocol):
 
   batch_keys: the arrays that it learns from; obs_keys: the observations among
   them. learns_ends: whether ends are part of what it imagines. updates: so
-  far.
+  far. acting_state: the part of the state that `policy` reads in training;
+  acted: the names in it that `policy` itself changes; take: takes back a part
+  of a state; only_act: of a copy that will never learn.
   """
 
   @property
@@ -66,6 +68,9 @@ class Agent(Protocol):
   @property
   def updates(self) -> int: ...
 
+  @property
+  def acted(self) -> Sequence[str]: ...
+
   def train(self, batch: Arrays, env_steps: int = 0) -> Mapping[str, Any]: ...
 
   def policy(
@@ -78,6 +83,12 @@ class Agent(Protocol):
 
   def restore(self, state: Arrays) -> None: ...
 
+  def only_act(self) -> None: ...
+
+  def acting_state(self) -> Arrays: ...
+
+  def take(self, arrays: Arrays) -> None: ...
+
 
 MakeAgent: TypeAlias = Callable[[Config, ObsSpace, ActionSpace], Agent]
 # Given config, mode (train or eval) and how many.
@@ -88,6 +99,7 @@ class Named(Protocol):
   """An agent by its name, before it is made: `dreamer.run.interface`."""
 
   name: str
+  module: str  # what `python -m` runs
   validate: Callable[..., None]
 
   def schema(self) -> Schema: ...

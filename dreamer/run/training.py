@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from dreamer import cli, files
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
-from dreamer.run import identity, resume, start
+from dreamer.run import identity, parallel, resume, start
+from dreamer.run.actor import Actor
 from dreamer.run.loop import Loop
+from dreamer.run.parallel import ParallelLoop
 from dreamer.run.parts import MakeAgent, MakeEnvs, Named
 from dreamer.run.stop import Stop, Stopped
 
@@ -24,7 +27,8 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
   agent.validate(config)
   try:
     with Stop() as stop:
-      train(config, agent.name, agent.make_agent, make_envs, stop)
+      train(config, agent.name, agent.make_agent, make_envs, stop,
+            agent.module)
   except Stopped as e:
     print(f'Stopped, with a checkpoint; to continue: {prog} '
           f'{shlex.join(argv)}', file=sys.stderr)
@@ -33,12 +37,14 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
 
 def train(
     config: Config, name: str, make_agent: MakeAgent, make_envs: MakeEnvs,
-    stop: Stop) -> None:
+    stop: Stop, module: str | None = None) -> None:
   """Starts the run of a config in its logdir, or continues it.
 
   name: the agent's, kept in checkpoints. make_agent(config, obs_space,
   act_space) and make_envs(config, mode, amount) make its parts. stop: a
-  dreamer.run.stop.Stop. Raises UserError, or Stopped after a checkpoint.
+  dreamer.run.stop.Stop. module: what `python -m` runs for the acting process
+  of a parallel run, by default the name. Raises UserError, or Stopped after a
+  checkpoint.
   """
   config = config.update({'logdir': files.expand(config.logdir)})
   with contextlib.ExitStack() as stack:
@@ -52,6 +58,7 @@ def train(
       return
     envs, eval_envs = _open_envs(stack, config, make_envs)
     _check_cuts(config, envs[0])
+    _check_threads(config, envs[0])
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
     seen = identity.probe(envs[0], config.task)
     identity.check(
@@ -59,12 +66,14 @@ def train(
     for env in eval_envs[:1]:
       if set(env.obs_space) != set(envs[0].obs_space):
         env.reset(start.SEED)  # Only this one renders: does it?
-    agent = make_agent(config, envs[0].obs_space, envs[0].act_space)
+    spaces = envs[0].obs_space, envs[0].act_space
+    make_loop = _loop_maker(stack, config, module or name, *spaces)
+    agent = make_agent(config, *spaces)
     logger = stack.enter_context(
         Logger(config.logdir, config.steps, meta['env_steps']))
     stack.enter_context(cli.warnings_to(logger.info))
     _tell(config, envs[0].about(), agent, logger, seen.differs)
-    loop = Loop(config, name, agent, envs, eval_envs, logger, stop)
+    loop = make_loop(config, name, agent, envs, eval_envs, logger, stop)
     if arrays is not None:
       loop.restore(arrays)
     loop.run()
@@ -84,9 +93,37 @@ def _check_cuts(config, env):
         'lower time_limit')
 
 
+def _check_threads(config, env):
+  """Refuses environments that can't be stepped beside learning."""
+  if not config.parallel:
+    return
+  if env.shared_steps is not None and config.eval_every:
+    raise UserError(
+        'parallel: evaluations use the same environment object, in which '
+        'acting goes on meanwhile; pass a function that makes environments, '
+        'or set eval_every to 0')
+  if getattr(env, 'opengl', False):
+    raise UserError(
+        'parallel: the environment draws with OpenGL in this process, and is '
+        'stepped by a thread of its own; pass a function that can be imported '
+        'by name: it then runs in a worker process')
+
+
+def _loop_maker(stack, config, module, obs_space, act_space):
+  """Loop, or its parallel kind with the process that acts."""
+  if not config.parallel:
+    return Loop
+  # It starts while this process imports TensorFlow as well.
+  actor = Actor(module, config, obs_space, act_space)
+  stack.callback(actor.close)
+  return functools.partial(ParallelLoop, actor=actor)
+
+
 def _tell(config, about, agent, logger, differs):
   """Says what the run makes of its environment."""
   logger.text('environment', start.describe(about, config, agent))
+  if config.parallel:
+    logger.info(parallel.describe(config))
   if differs:
     files.warn(start.warning(about['name'], differs))
 

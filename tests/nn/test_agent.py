@@ -234,6 +234,44 @@ class TestState:
     assert not differ(before, agent.state())
 
 
+class TestActingCopy:
+  """`acting_state` is all that a copy needs to act as its original does."""
+
+  @pytest.mark.parametrize('tools, kind, settings', [
+      (agent_tools, 'continuous', {}),
+      (agent_tools, 'continuous', {'behaviour': 'planner'}),
+      (agent_tools, 'discrete', {
+          'expl.schedule': 'linear', 'expl.decay_updates': 10}),
+      (agent_tools_v2, 'discrete', {}),
+      (agent_tools_v2, 'continuous', {**PLAN, 'expl.until': 500})])
+  @pytest.mark.parametrize('env_steps', [0, 1000])
+  def test_acts_as_its_original(self, tools, kind, settings, env_steps):
+    one, two = (tools.make_agent(kind, **settings) for _ in range(2))
+    rng = np.random.default_rng(0)
+    for variable in one.parameters.values():
+      variable.assign_add(0.1 * rng.normal(size=variable.shape))
+    one.counters['updates'].assign(7)
+    one.counters['acts_train'].assign(20)
+    obs = tools.make_obs()
+    before = two.policy(obs, None, 'train', env_steps)[0]
+    state = one.acting_state()
+    assert {'counter/updates', *two.acted} <= set(state)
+    assert not any(key.startswith(('decoder', 'opt')) for key in state)
+    two.only_act()
+    two.take(state)
+    first = one.policy(obs, None, 'train', env_steps)
+    second = two.policy(obs, None, 'train', env_steps)
+    assert not np.allclose(before, first[0])
+    np.testing.assert_array_equal(first[0], second[0])
+    assert not differ(first[1], second[1])
+    assert two.acting_state()['counter/acts_train'] == 21
+
+  def test_it_keeps_no_moments(self, tools):
+    agent = tools.make_agent()
+    agent.only_act()
+    assert not any(key.startswith('opt/') for key in agent.state())
+
+
 class TestReport:
 
   @pytest.mark.parametrize('rows, length', [(2, 4), (8, 9)])

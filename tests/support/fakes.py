@@ -14,6 +14,8 @@ from dreamer import cli
 from dreamer.config import agents
 from dreamer.run.interface import Interface
 
+MODULE = 'tests.support.fakes'  # what `python -m` runs
+
 
 class FakeAgent:
   """Its weights depend on every batch, its actions on weights and calls.
@@ -24,6 +26,7 @@ class FakeAgent:
 
   batch_keys = 'image', 'action', 'reward', 'discount'
   obs_keys = 'image',
+  acted = 'acts',
   learns_ends = True
 
   def __init__(self, config, obs_space, act_space, events=None,
@@ -69,6 +72,19 @@ class FakeAgent:
     self.updates = int(state['updates'])
     self.calls = dict(zip(self.calls, state['calls'].tolist()))
 
+  def only_act(self):
+    self.train = None
+
+  def acting_state(self):
+    return {
+        'weights': self.weights.copy(), 'updates': np.array(self.updates),
+        'acts': np.array(self.calls['train'])}
+
+  def take(self, arrays):
+    self.weights = np.array(arrays.get('weights', self.weights))
+    self.updates = int(arrays.get('updates', self.updates))
+    self.calls['train'] = int(arrays.get('acts', self.calls['train']))
+
 
 class FakeInterface(Interface):
   """As that of dreamerv1, with FakeAgents made by options of theirs."""
@@ -76,6 +92,7 @@ class FakeInterface(Interface):
   def __init__(self, name='dreamerv1', **options):
     super().__init__(name, lambda: FakeAgent, dreamerv1.validate)
     self.options = options
+    self.module = MODULE
 
   def schema(self):
     return agents.schema('dreamerv1')

@@ -11,7 +11,7 @@ from dreamer.envs import make_envs
 from dreamer.run import training
 from dreamer.run.resume import checkpoints
 from dreamer.run.stop import Stop
-from tests.support.fakes import FakeAgent
+from tests.support.fakes import MODULE, FakeAgent
 
 # Mid-episode saves (100 steps an episode), 3 updates for 20 env steps.
 SETTINGS = {
@@ -23,7 +23,7 @@ def run_fake(config, stop=None, make=make_envs, name='fake', **agent):
   """Trains a FakeAgent; returns its events."""
   events = []
   agent = functools.partial(FakeAgent, events=events, **agent)
-  training.train(config, name, agent, make, stop or Stop())
+  training.train(config, name, agent, make, stop or Stop(), MODULE)
   return events
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dreamer import cli
@@ -64,7 +64,8 @@ class Server:
       return 'failure', {}, {'text': text, 'place': place}
 
 
-def run(kind: type[Server], argv: Sequence[str]) -> None:
+def run(
+    make: Callable[[socket.socket], Server], argv: Sequence[str]) -> None:
   """Serves the parent until the end of this process.
 
   argv: number of the socket, and the parent's id.
@@ -74,7 +75,7 @@ def run(kind: type[Server], argv: Sequence[str]) -> None:
   code = 1
   try:
     with cli.warnings_to(lambda text: print(text, file=sys.stderr)):
-      kind(sock).serve()
+      make(sock).serve()
     code = 0
   except (EOFError, BrokenPipeError, ConnectionResetError):
     pass
