@@ -100,7 +100,8 @@ class RSSM(layers.Module):
     computed for all steps at once, before or after it.
     """
     swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
-    keep = 1.0 - tf.cast(swap(is_first), tf.float32)[..., None]  # [T, B, 1]
+    # Cast first: oneDNN warns of transposed booleans on CPUs without AVX-512.
+    keep = 1.0 - swap(tf.cast(is_first, tf.float32))[..., None]  # [T, B, 1]
     action = self.img_in.ahead(swap(action) * keep)
     embed = self.obs_out.ahead(swap(embed))
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dreamer import cli
 
 HELP = {
+    'first': 'the main job: trains a small agent and shows what it reaches '
+             'beside random play and the paper',
     'tables': "prints the papers' tables, recomputed from the raw figures",
     'collect': 'turns runs into one file of scores',
     'compare': 'compares runs with published scores: intervals and verdicts',
@@ -32,6 +34,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   for name, add in ARGUMENTS.items():
     add(commands.add_parser(name, help=HELP[name], description=HELP[name]))
   return parser.parse_args(argv)
+
+
+def _first(parser):
+  parser.add_argument('--logdir', default='runs/laptop')
 
 
 def _tables(parser):
@@ -151,6 +157,7 @@ def _runs(parser, nargs='+'):
 
 
 ARGUMENTS: dict[str, Callable] = {
+    'first': _first,
     'tables': _tables, 'collect': _collect, 'compare': _compare,
     'plot': _plot, 'report': _report, 'matrix': _matrix,
     'readme': _readme}

@@ -185,10 +185,15 @@ PAPERS = (
 
 def paper(run: runs.Run) -> Paper | None:
   """Returns the last score that the paper of a run's agent has of its task."""
-  task = run.task.replace('dmc_ball_in_cup_', 'dmc_cup_')
-  for agent, start, preset, name, method in PAPERS:
-    if run.method == agent and task.startswith(start) and (
-        preset is None or preset in run.presets):
+  return paper_of(run.method, run.task, run.presets)
+
+
+def paper_of(agent: str, task: str, presets: Iterable[str]) -> Paper | None:
+  """Returns the last score that the paper of an agent has of a task."""
+  task = task.replace('dmc_ball_in_cup_', 'dmc_cup_')
+  for known, start, preset, name, method in PAPERS:
+    if known == agent and task.startswith(start) and (
+        preset is None or preset in presets):
       points = _points(name, method).get(task) if name else None
       return Paper(points[max(points)].mean, max(points)) if points else None
   return None

@@ -102,9 +102,13 @@ class Logger:
         'updates': int(updates), 'returns': finite, **more})
 
   def progress(self, step: int, agent_steps: int, updates: int,
-               last_return: float | None = None) -> None:
-    """Shows how far the run is; cheap enough for every step."""
-    self._terminal.progress(step, agent_steps, updates, last_return)
+               last_return: float | None = None,
+               left: float | None = None) -> None:
+    """Shows how far the run is; cheap enough for every step.
+
+    left: seconds until its end, if they are known.
+    """
+    self._terminal.progress(step, agent_steps, updates, last_return, left)
 
   def text(self, name: str, text: str) -> None:
     """Prints some lines, and keeps them for TensorBoard."""

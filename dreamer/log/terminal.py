@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,9 +18,10 @@ class Terminal:
   def __init__(self, total: int, initial: int):
     self._total = total
     self._rate = _Rate(initial)
+    self._learns = False
     self._bar: tqdm | None = None
     self._shown = -math.inf
-    self._state: tuple[int, int, int, float | None] | None = None
+    self._state: tuple[Any, ...] | None = None
     self._interval = 10.0  # seconds
     if _is_terminal(sys.stderr):
       self._interval = 0.2
@@ -28,11 +30,13 @@ class Terminal:
           bar_format='{percentage:3.0f}%|{bar:10}| {desc}')
 
   def progress(self, step: int, agent_steps: int, updates: int,
-               last_return: float | None) -> None:
+               last_return: float | None, left: float | None) -> None:
     """Shows a state of the run, if the last one was not shown just now."""
     now = time.monotonic()
+    if updates and not self._learns:  # The prefill is many times faster.
+      self._learns, self._rate = True, _Rate(step)
     self._rate.add(now, step)
-    self._state = (step, agent_steps, updates, last_return)
+    self._state = (step, agent_steps, updates, last_return, left)
     if now - self._shown >= self._interval:
       self._shown = now
       self._show(*self._state)
@@ -58,13 +62,11 @@ class Terminal:
       percent = 100 * step / max(self._total, 1)
       self.print(f'{percent:3.0f}% | {self._describe(step, *state)}')
 
-  def _describe(self, step, agent_steps, updates, last_return):
-    rate = self._rate.value
-    left = max(0, self._total - step)
+  def _describe(self, step, agent_steps, updates, last_return, left):
     parts = [
         f'{step:,}/{self._total:,} steps',
-        f'ETA {_duration(left / rate if rate else math.inf)}',
-        f'{rate:.1f} fps']
+        f'ETA {_duration(left)}' if updates else 'prefill: no ETA yet',
+        f'{self._rate.value:.1f} fps']
     if last_return is not None:
       parts.append(f'return {float(last_return):.1f}')
     parts += [f'agent steps {agent_steps:,}', f'updates {updates:,}']
@@ -101,7 +103,7 @@ def _is_terminal(stream):
 
 
 def _duration(seconds):
-  if not seconds < 1e8:
+  if seconds is None or not seconds < 1e8:
     return '?'
   hours, rest = divmod(int(seconds), 3600)
   days, hours = divmod(hours, 24)

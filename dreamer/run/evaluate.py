@@ -118,14 +118,29 @@ def evaluate_run(
   return line, result
 
 
+def told(returns: Sequence[float]) -> str:
+  """A score for people: mean, its 95 % interval, episodes."""
+  if not all(map(math.isfinite, returns)):
+    return f'no score, not all returns are finite: {list(returns)}'
+  mean, low, high = confidence(returns)
+  episodes = f'{len(returns)} episode{"s" * (len(returns) > 1)}'
+  if not math.isfinite(low):
+    return f'score {mean:,.1f} of {episodes}'
+  return f'score {mean:,.1f} [{low:,.1f}, {high:,.1f}] of {episodes}'
+
+
 def keep(wish: Evaluation, line: dict) -> None:
-  """Adds a line to the run's eval.jsonl; a warning where that can't be."""
+  """Adds a line to the run's eval.jsonl.
+
+  Where that can't be it is printed, with a warning.
+  """
   path = pathlib.Path(wish.logdir) / 'eval.jsonl'
   try:
     _append(path, to_line(line))
   except OSError as e:
     files.warn(
-        f'can not write {path}: {e.strerror or e}; its line is not kept')
+        f'can not write {path}: {e.strerror or e}; its line is printed')
+    print(to_line(line), end='', flush=True)
 
 
 def save_video(wish: Evaluation, result: Result) -> None:
@@ -138,7 +153,7 @@ def save_video(wish: Evaluation, result: Result) -> None:
 def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
   """The command line of an agent's evaluation; see `evaluate_run`.
 
-  Prints one line of JSON and appends it to eval.jsonl in the logdir.
+  Prints the score, and appends all about it to eval.jsonl in the logdir.
   """
   def make(config, mode, amount):
     if identity.is_own(config.task):
@@ -149,16 +164,16 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
 
   wish = _parse(agent.name, argv)
   line, result = evaluate_run(agent, make, wish)
+  print(f'{line["task"]}, {wish.policy}: {told(result.returns)}', flush=True)
   keep(wish, line)
-  print(to_line(line), end='', flush=True)
   save_video(wish, result)
 
 
 def _parse(name, argv):
   parser = cli.Parser(
       prog=f'python -m {name} eval',
-      description='Evaluates the newest checkpoint of a run; prints one line '
-      'of JSON and appends it to eval.jsonl in the logdir.')
+      description='Evaluates the newest checkpoint of a run; prints the score, '
+      'and appends all about it to eval.jsonl in the logdir, as JSON.')
   parser.add_argument('--logdir', required=True, help='folder of the run')
   parser.add_argument('--episodes', default=10)
   parser.add_argument(

@@ -114,28 +114,33 @@ class Interface:
     evaluate.save_video(wish, result)
     return line, result
 
-  def main(self, argv: Sequence[str] | None = None) -> None:
-    """The command line: `train ...` or `eval ...`."""
+  def main(self, argv: Sequence[str] | None = None, beside: str = '') -> None:
+    """The command line: `train ...` or `eval ...`.
+
+    beside: what a training shows beside each score.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     command = argv[0] if argv else None
     if command in ('-h', '--help', 'help'):
       print(_USAGE.format(name=self.name), end='')
     elif command == actor.COMMAND:  # of another process, for no user
       actor.main(self, argv[1:])
-    elif command in _COMMANDS:
-      _COMMANDS[command](self, make_envs, argv[1:])
+    elif command == 'train':
+      training.main(self, make_envs, argv[1:], beside)
+    elif command == 'eval':
+      evaluate.main(self, make_envs, argv[1:])
     else:
       raise UserError(_no_command(self.name, command))
 
 
-_COMMANDS = {'train': training.main, 'eval': evaluate.main}
+_COMMANDS = 'train', 'eval'
 _USAGE = '''\
 usage: python -m {name} COMMAND ...
 
   train [--configs PRESET ...] [--key value ...] --logdir DIR
                   trains, or continues the run in DIR
   eval --logdir DIR [--episodes N] [--policy trained|untrained|random] ...
-                  evaluates a run; prints one line of JSON
+                  evaluates a run
 
 `python -m {name} train --help` lists every preset and key, `python -m {name}
 eval --help` every option.

@@ -40,7 +40,8 @@ from dreamer.replay.replay import Replay
 from dreamer.run import origin, resume
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, Glue, RandomPolicy
-from dreamer.run.evaluate import evaluate
+from dreamer.run.eta import Eta
+from dreamer.run.evaluate import evaluate, told
 from dreamer.run.means import Means
 from dreamer.run.parts import Agent, Arrays, Env
 from dreamer.run.stop import Stop, Stopped
@@ -50,7 +51,12 @@ NONFINITE = 10  # updates in a row that end a run
 
 
 class Loop:
-  """One run. All of its state is in `state()`; see the module's diagram."""
+  """One run. All of its state is in `state()`; see the module's diagram.
+
+  note: what each score is shown with, such as the score of random play.
+  """
+
+  note = ''
 
   def __init__(
       self, config: Config, name: str, agent: Agent, envs: Sequence[Env],
@@ -76,6 +82,7 @@ class Loop:
     self.todo = {'first': 0, 'updates': 0, 'eval': 0, 'video': 0}
     self.done = {'eval': -1, 'video': -1, 'run': -1}
     self.means = Means()
+    self.eta = Eta()
     self.nonfinite = 0  # updates in a row
     self._warned = False  # that no episode ends
     self._metrics: Mapping[str, Any] | None = None  # of the last update, unread
@@ -313,10 +320,11 @@ class Loop:
 
     before = self.agent.state()
     try:
-      result = evaluate(
-          policy, self.eval_envs, self.act_space, self.config.seed,
-          f'eval{self.env_steps}', self.config.eval_episodes, video,
-          self.config.envs.restarts)
+      with self.eta.evaluation():
+        result = evaluate(
+            policy, self.eval_envs, self.act_space, self.config.seed,
+            f'eval{self.env_steps}', self.config.eval_episodes, video,
+            self.config.envs.restarts)
     except Stopped:
       self.agent.restore(before)
       raise
@@ -325,6 +333,8 @@ class Loop:
       self.logger.add({'eval/return': score, 'eval/length': length})
     self.logger.score(
         *self.counters, result.returns, lengths=lengths, **self.origin)
+    self.logger.info(f'step {self.env_steps:,}: {told(result.returns)}'
+                     f'{self.note and f"; {self.note}"}')
     if result.video is not None:
       self.logger.video('policy', result.video)
 
@@ -342,10 +352,24 @@ class Loop:
   # Log
 
   def _progress(self):
+    self.eta.add(self.env_steps, self.agent.updates)
     try:
-      self.logger.progress(*self.counters, self._return)
+      self.logger.progress(*self.counters, self._return, self._seconds_left())
     except BrokenPipeError:  # Nobody reads: as if asked to stop by that.
       raise Stopped(signal.SIGPIPE) from None
+
+  def _seconds_left(self):
+    rest = max(0, self.config.steps - self.env_steps)
+    scored = self.eval_envs and self.config.eval_every
+    return self.eta.left(
+        rest, self._updates_left(rest),
+        math.ceil(rest / self.config.eval_every) if scored else 0)
+
+  def _updates_left(self, rest):
+    """Those of the rest of the environment steps, and those due."""
+    blocks = rest // self.config.train_every
+    return (self.todo['first'] + self.todo['updates']
+            + blocks * self.config.train_updates)
 
   def _write(self):
     """One line of means since the last one."""

@@ -265,6 +265,9 @@ class ParallelLoop(Loop):
         self._save(message)
     self._progress()
 
+  def _updates_left(self, rest):
+    return 0  # Nobody knows: its steps tell how long it takes.
+
   def _sync(self):
     state = self.agent.acting_state()
     self._actor.offer({

@@ -20,7 +20,8 @@ from dreamer.run.parts import MakeAgent, MakeEnvs, Named
 from dreamer.run.stop import Stop, Stopped
 
 
-def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
+def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str],
+         beside: str = '') -> None:
   """The command line of an agent's training; see `train`."""
   prog = f'python -m {agent.name} train'
   config = agent.schema().parse(argv, prog)
@@ -28,7 +29,7 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
   try:
     with Stop() as stop:
       train(config, agent.name, agent.make_agent, make_envs, stop,
-            agent.module)
+            agent.module, beside)
   except Stopped as e:
     print(f'Stopped, with a checkpoint; to continue: {prog} '
           f'{shlex.join(argv)}', file=sys.stderr)
@@ -37,14 +38,14 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
 
 def train(
     config: Config, name: str, make_agent: MakeAgent, make_envs: MakeEnvs,
-    stop: Stop, module: str | None = None) -> None:
+    stop: Stop, module: str | None = None, beside: str = '') -> None:
   """Starts the run of a config in its logdir, or continues it.
 
   name: the agent's, kept in checkpoints. make_agent(config, obs_space,
   act_space) and make_envs(config, mode, amount) make its parts. stop: a
   dreamer.run.stop.Stop. module: what `python -m` runs for the acting process
-  of a parallel run, by default the name. Raises UserError, or Stopped after a
-  checkpoint.
+  of a parallel run, by default the name. beside: what each score is shown with.
+  Raises UserError, or Stopped after a checkpoint.
   """
   config = config.update({'logdir': files.expand(config.logdir)})
   with contextlib.ExitStack() as stack:
@@ -74,6 +75,7 @@ def train(
     stack.enter_context(cli.warnings_to(logger.info))
     _tell(config, envs[0].about(), agent, logger, seen.differs)
     loop = make_loop(config, name, agent, envs, eval_envs, logger, stop)
+    loop.note = beside
     if arrays is not None:
       loop.restore(arrays)
     loop.run()

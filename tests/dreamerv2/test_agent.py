@@ -734,3 +734,18 @@ class TestState:
     with pytest.raises(UserError) as error:
       tools.make_agent(**settings).restore(arrays)
     assert words in str(error.value)
+
+
+@pytest.mark.slow
+def test_no_boolean_is_transposed():
+  """Of which oneDNN would warn at the first update, on CPUs without AVX-512."""
+  agent = tools.make_agent()
+  batch = agent._inputs(tools.make_batch())
+  graph = agent._train.get_concrete_function(
+      batch, tf.constant(0, tf.int64)).graph
+  definition = graph.as_graph_def()
+  nodes = [*definition.node, *(
+      node for function in definition.library.function
+      for node in function.node_def)]
+  types = [node.attr['T'].type for node in nodes if node.op == 'Transpose']
+  assert types and tf.bool.as_datatype_enum not in types

@@ -323,7 +323,7 @@ class TestTerminal:
     with Logger(tmp_path, 1000) as logger:
       for step in range(0, 500, 2):
         now[0] = step / 10
-        logger.progress(step, step // 2, step // 10, 12.25)
+        logger.progress(step, step // 2, step // 10, 12.25, 80)
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 6  # at 0, 10, 20, 30, 40 s and at the end
     assert shown[2] == (
@@ -337,7 +337,8 @@ class TestTerminal:
       logger.progress(0, 0, 0)
     out = capsys.readouterr()
     assert out.err.startswith('hello\n') and not out.out
-    assert 'return' not in out.err and 'ETA ?' in out.err
+    assert 'return' not in out.err and 'prefill: no ETA yet' in out.err
+    assert not re.search(r'ETA \d', out.err)
 
   def test_rate_counts_from_the_resumed_step(self, monkeypatch):
     now = [100.0]
@@ -350,7 +351,7 @@ class TestTerminal:
 
   @pytest.mark.parametrize('seconds, wanted', [
       (0, '0:00:00'), (3661.9, '1:01:01'), (90061, '1d 1:01:01'),
-      (math.inf, '?'), (math.nan, '?')])
+      (math.inf, '?'), (math.nan, '?'), (None, '?')])
   def test_duration(self, seconds, wanted):
     assert terminal._duration(seconds) == wanted
 
@@ -375,7 +376,7 @@ from dreamer.log.logger import Logger
 with Logger({str(folder)!r}, 100) as logger:
   logger._terminal._interval = 0
   for step in range(0, 101, 10):
-    logger.progress(step, step // 2, step // 10, 7)
+    logger.progress(step, step // 2, step // 10, 7, 3)
     if step == 50:
       logger.info('hello')
 '''

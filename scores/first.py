@@ -1,0 +1,59 @@
+"""The main job: a small DreamerV1 from pixels, and what it reaches.
+
+Random play is scored first, so that every score of the training stands beside
+it and the paper's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+import dreamerv1
+from dreamer.config.schema import Config
+from dreamer.envs import make_envs
+from dreamer.run import evaluate
+from dreamer.stats import confidence
+from scores import references, report
+from scores.__main__ import parse
+
+OPTIONS = ['--configs', 'dmc', 'laptop']
+EPISODES = 10
+
+
+def main(args: argparse.Namespace) -> None:
+  """Trains, evaluates three policies and writes the report."""
+  logdir = pathlib.Path(args.logdir)
+  run = ['--logdir', str(logdir)]
+  train = [*OPTIONS, *run]
+  config = dreamerv1.schema().parse(train, './run.sh')
+  dreamerv1.main(['train', *train], beside(config))
+  for policy in evaluate.POLICIES[::-1]:
+    dreamerv1.main(['eval', *run, '--policy', policy])
+  print()
+  report.main(parse(['report', str(logdir)]))
+  for name, what in (
+      ('openloop', 'Predictions (truth, model, error)'), ('policy', 'Policy')):
+    if videos := sorted((logdir / 'videos').glob(f'*_{name}.gif')):
+      print(f'{what}: {videos[-1]}')
+
+
+def beside(config: Config) -> str:
+  """What scores are shown with: random play here, the paper's agent."""
+  found = f'random play {random_play(config):,.1f}'
+  paper = references.paper_of('dreamerv1', config.task, config.presets)
+  if paper:
+    found += f', paper {paper.score:,.1f} after {paper.steps:,} steps'
+  return found
+
+
+def random_play(config: Config) -> float:
+  """Its mean return here, of the episodes that `eval` scores."""
+  env, = make_envs(config, 'eval', 1)
+  try:
+    policy = evaluate.RandomEpisodes(env.act_space, 0)
+    result = evaluate.evaluate(
+        policy, [env], env.act_space, 0, 'test', EPISODES)
+  finally:
+    env.close()
+  return confidence(result.returns)[0]
