@@ -62,6 +62,8 @@ class Program:
 class JaxAgent:
   """The programs in a folder behind the calls that the agents have."""
 
+  compiled = True
+
   def __init__(self, folder: str | pathlib.Path, programs: Any = STEPS,
                random: bool = False) -> None:
     """Compiles some of the programs; random: other weights, to time only."""

@@ -85,8 +85,11 @@ class Agent:
     self.statistics: dict[str, tf.Variable] = {}
     self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
         'updates', 'acts_train', 'acts_eval', 'reports')}
-    self._train = tf.function(self._train_step, autograph=False)
-    self._policy = tf.function(self._policy_step, autograph=False)
+    self.compiled = device.compiles(config)
+    compiled = lambda step: tf.function(
+        step, autograph=False, jit_compile=self.compiled)
+    self._train = compiled(self._train_step)
+    self._policy = compiled(self._policy_step)
     self._report = tf.function(self._report_step, autograph=False)
 
   @property

@@ -37,7 +37,7 @@ def setup(config: Any) -> None:
     for gpu in gpus:
       with contextlib.suppress(RuntimeError):  # Its user has set it up.
         tf.config.experimental.set_memory_growth(gpu, True)
-    if gpus:  # Same seed, same bits; CPUs do not need it.
+    if gpus and config.deterministic:  # CPUs do not need it.
       tf.config.experimental.enable_op_determinism()
     tf.zeros([])  # Starts what prints.
   if not gpus:
@@ -45,6 +45,15 @@ def setup(config: Any) -> None:
     tf.config.optimizer.set_experimental_options(
         {'disable_meta_optimizer': True})
     _warn_if_emulated(config.precision)
+
+
+def compiles(config: Any) -> bool:
+  """Whether XLA compiles updates and actions: key `jit`."""
+  if config.jit != 'auto':
+    return config.jit == 'on'
+  # Importing it takes seconds, and environment variables have to be set before.
+  import tensorflow as tf
+  return bool(tf.config.list_physical_devices('GPU'))
 
 
 def _libraries():

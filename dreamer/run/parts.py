@@ -53,7 +53,8 @@ class Agent(Protocol):
   them. learns_ends: whether ends are part of what it imagines. updates: so
   far. acting_state: the part of the state that `policy` reads in training;
   acted: the names in it that `policy` itself changes; take: takes back a part
-  of a state; only_act: of a copy that will never learn.
+  of a state; only_act: of a copy that will never learn. compiled: whether
+  XLA compiles it at its first calls.
   """
 
   @property
@@ -67,6 +68,9 @@ class Agent(Protocol):
 
   @property
   def updates(self) -> int: ...
+
+  @property
+  def compiled(self) -> bool: ...
 
   @property
   def acted(self) -> Sequence[str]: ...

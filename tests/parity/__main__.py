@@ -1,18 +1,19 @@
 """Compares the agents with what the released code computed, array by array.
 
-  python -m tests.parity CASE [CASE ...]
+  python -m tests.parity [--jit] CASE [CASE ...]
 
 A case is a folder (case.json, batch.npz, expected.npz), the JSON file of a
 function or a folder of such, in the form that tests/golden/README.md
 describes, at any place. The agent that the case describes is built, gets the
 parameters of the rule, runs the train steps with deterministic sampling, and
 every array of expected.npz is compared. Exit status 0: all within tolerance
-and nothing left out.
+and nothing left out. With --jit XLA compiles the train step.
 """
 
 import importlib
 import pathlib
 import sys
+from unittest import mock
 
 import numpy as np
 
@@ -28,11 +29,13 @@ def main(argv=None):
   if not argv or argv[0] in ('-h', '--help'):
     print(__doc__.strip())
     return 0 if argv else 2
+  jit = '--jit' in argv
+  argv = [x for x in argv if x != '--jit']
   device.setup(Schema.load('configs/dreamerv1.yaml').defaults)
   failed = 0
   for path in argv:
     try:
-      failed += not show(path, run_case(path))
+      failed += not show(path, run_case(path, jit=jit))
     except UserError as error:
       print(f'{path}: error: {error}', file=sys.stderr)
       failed += 1
@@ -40,11 +43,12 @@ def main(argv=None):
   return 1 if failed else 0
 
 
-def run_case(path, eager=False):
+def run_case(path, eager=False, jit=False):
   """Runs one case; returns a Comparison.
 
   The train steps run as a compiled graph, as in training; `eager` runs them
-  op by op, which starts faster. Raises UserError for what can't be run.
+  op by op, which starts faster; `jit` lets XLA compile them. Raises UserError
+  for what can't be run.
   """
   path = pathlib.Path(path)
   if (path / 'dists.npz').exists():
@@ -59,7 +63,8 @@ def run_case(path, eager=False):
     return functions.run(path, case)
   reference = find_reference(case)
   runner = importlib.import_module(reference.runner)
-  return runner.run(path, case, reference, eager)
+  with mock.patch.object(device, 'compiles', lambda config: jit):
+    return runner.run(path, case, reference, eager)
 
 
 def show(path, comparison):

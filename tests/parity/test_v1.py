@@ -31,6 +31,15 @@ def test_compiled_graph_computes_the_same():
   assert comparison.problems == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [
+    'v1_dmc_small', 'tf1_dreamer_small', 'v2_atari_small',
+    'v2_dmc_vision_small_kl_above'])
+def test_compiled_by_xla(name):
+  comparison = parity.run_case(GOLDEN / name, jit=True)
+  assert comparison.problems == []
+
+
 def test_every_case_is_described():
   text = (GOLDEN / 'README.md').read_text()
   prefixes = [name.removesuffix('_below_small') for name in ALL]

@@ -26,7 +26,8 @@ def tensors(batch):
 def update(agent, batch, env_steps=0):
   """One update, as its Update of arrays."""
   batch = tensors({key: batch[key] for key in agent.batch_keys})
-  learn = tf.function(agent.learn, autograph=False)
+  learn = tf.function(
+      agent.learn, autograph=False, jit_compile=agent.compiled)
   return tf.nest.map_structure(
       lambda x: x.numpy(), learn(batch, tf.constant(env_steps, tf.int64)))
 

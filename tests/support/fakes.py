@@ -28,6 +28,7 @@ class FakeAgent:
   obs_keys = 'image',
   acted = 'acts',
   learns_ends = True
+  compiled = False
 
   def __init__(self, config, obs_space, act_space, events=None,
                nan_from=math.inf, seconds=0):

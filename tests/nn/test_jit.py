@@ -1,0 +1,108 @@
+"""Updates and actions compiled by XLA: key `jit`."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamer.nn import device
+from tests.support import agent_tools, agent_tools_v2
+
+TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2}
+slow = pytest.mark.slow
+
+
+def test_auto_follows_the_device(monkeypatch):
+  compiles = lambda jit: device.compiles(types.SimpleNamespace(jit=jit))
+  for gpus in ([], ['GPU:0']):
+    monkeypatch.setattr(
+        tf.config, 'list_physical_devices', lambda kind, g=gpus: g)
+    assert [compiles(jit) for jit in ('auto', 'on', 'off')] == [
+        bool(gpus), True, False]
+
+
+@pytest.mark.parametrize('agent', TOOLS)
+def test_an_agent_is_compiled_as_its_key_says(agent):
+  for jit in ('on', 'off'):
+    learner = TOOLS[agent].make_agent(jit=jit)
+    assert learner.compiled == (jit == 'on')
+    for step in (learner._train, learner._policy):
+      assert step._jit_compile == (jit == 'on')
+
+
+@slow
+@pytest.mark.parametrize('agent', TOOLS)
+def test_resume_is_exact(agent):
+  tools = TOOLS[agent]
+  batch = lambda index: tools.make_batch('continuous', index)
+  obs = tools.make_obs()
+  whole = tools.make_agent(jit='on')
+  for index in range(2):
+    whole.train(batch(index))
+  whole.policy(obs)
+  saved = whole.state()
+  resumed = tools.make_agent(jit='on')
+  resumed.restore(saved)
+  for learner in (whole, resumed):
+    for index in range(2, 4):
+      learner.train(batch(index))
+  for x, y in zip(whole.policy(obs)[1].values(),
+                  resumed.policy(obs)[1].values(), strict=True):
+    np.testing.assert_array_equal(x, y)
+  one, two = whole.state(), resumed.state()
+  for key in one:
+    np.testing.assert_array_equal(one[key], two[key], err_msg=key)
+
+
+@slow
+@pytest.mark.parametrize('agent, kind, overrides', [
+    ('dreamerv1', 'continuous', {}), ('dreamerv1', 'discrete', {}),
+    ('dreamerv1', 'continuous', {'behaviour': 'planner'}),
+    ('dreamerv2', 'continuous', {}), ('dreamerv2', 'discrete', {})])
+@pytest.mark.parametrize('mode', ['train', 'eval'])
+def test_actions_are_the_same(agent, kind, overrides, mode):
+  """Also the planner's, whose search is compiled as a whole."""
+  found = []
+  for jit in ('on', 'off'):
+    learner = TOOLS[agent].make_agent(kind, jit=jit, **overrides)
+    action, state = learner.policy(TOOLS[agent].make_obs(), None, mode)
+    found.append({**state, 'action': action})
+  for key, value in found[0].items():
+    np.testing.assert_allclose(
+        value, found[1][key], rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+@slow
+@pytest.mark.parametrize('agent', TOOLS)
+def test_loss_scales_move(agent):
+  """An overflow halves a group's scale, changes nothing and is counted."""
+  learner = TOOLS[agent].make_agent(
+      jit='on', precision='float16', loss_scale=2 ** 62)
+  before = {key: x.numpy() for key, x in learner.parameters.items()}
+  metrics = learner.train(TOOLS[agent].make_batch('continuous'))
+  skipped = [name for name in learner.optimizers
+             if float(metrics[f'skipped/{name}'])]
+  assert 'model' in skipped
+  for name in skipped:
+    assert float(metrics[f'loss_scale/{name}']) == 2.0 ** 61
+    for key in learner.optimizers[name].params:
+      np.testing.assert_array_equal(
+          learner.parameters[key].numpy(), before[key], err_msg=key)
+
+
+@pytest.mark.parametrize('gpus', [[], ['GPU:0']])
+@pytest.mark.parametrize('wanted', [True, False])
+def test_determinism_is_a_key_of_gpus(gpus, wanted, monkeypatch):
+  calls = []
+  experimental = tf.config.experimental
+  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: gpus)
+  monkeypatch.setattr(experimental, 'set_memory_growth', lambda *args: None)
+  monkeypatch.setattr(
+      experimental, 'enable_op_determinism', lambda: calls.append(True))
+  monkeypatch.setattr(
+      tf.config.optimizer, 'set_experimental_options', lambda options: None)
+  device.setup(types.SimpleNamespace(
+      threads=tf.config.threading.get_intra_op_parallelism_threads(),
+      precision='float32', deterministic=wanted))
+  assert calls == [True] * (bool(gpus) and wanted)
