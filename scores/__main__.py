@@ -18,6 +18,8 @@ HELP = {
     'report': 'what runs have reached: tables, a page that opens offline, '
               'the picture of one run',
     'matrix': 'prints the commands of all runs behind a table or a figure',
+    'keep': 'copies finished runs into scores/ours, small',
+    'pictures': "draws README's pictures from the runs in scores/ours",
     'readme': "writes README's results, and scores.json, from scores/ours"}
 
 
@@ -137,6 +139,16 @@ def _matrix(parser):
       'rendering; default: %(default)g')
 
 
+def _keep(parser):
+  parser.add_argument('runs', nargs='+', metavar='RUN', help='logdir')
+  parser.add_argument(
+      '--name', required=True, help='the folder in scores/ours')
+
+
+def _pictures(parser):
+  del parser  # no options
+
+
 def _readme(parser):
   parser.add_argument(
       '--check', action='store_true',
@@ -160,7 +172,7 @@ ARGUMENTS: dict[str, Callable] = {
     'first': _first,
     'tables': _tables, 'collect': _collect, 'compare': _compare,
     'plot': _plot, 'report': _report, 'matrix': _matrix,
-    'readme': _readme}
+    'keep': _keep, 'pictures': _pictures, 'readme': _readme}
 
 if __name__ == '__main__':
   cli.guard(main)

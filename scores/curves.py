@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,45 @@ def draw(run: runs.Run) -> Figure:
                  label=f'the paper, {paper.when} ({paper.score:.0f})')
   _decorate(figure, axes, run)
   return figure
+
+
+def seeds(axes: Any, found: list[runs.Run]) -> None:
+  """All seeds of one experiment in one panel, beside random and paper."""
+  for index, run in enumerate(found):
+    assert run.folder is not None, run.where
+    points = [(step, value) for step, values in run.folder.training
+              for value in values]
+    lines = bins(*np.array(points, np.float64).T) if points else []
+    axes.plot([x[0] for x in lines], [x[1] for x in lines], color=EVAL,
+              alpha=0.7, linewidth=1.3,
+              label=None if index else 'training episodes, each seed')
+    final = run.final.get('trained')
+    if final:
+      mean, low, high = confidence(final['returns'])
+      axes.errorbar(
+          [final['step']], [mean], yerr=[high - mean], color='black', fmt='D',
+          markersize=4, capsize=3, zorder=5,
+          label=None if index else 'final evaluation, 95 %')
+  _level(axes, found[0].final.get('random'), RANDOM, 'random play')
+  paper = references.paper(found[0])
+  if paper:
+    _paper(axes, paper)
+  axes.set_title(f'{found[0].method}, {found[0].task}', fontsize=9)
+  axes.set_xlim(left=0)
+  axes.xaxis.set_major_formatter(lambda x, _: amount(x))
+  axes.tick_params(labelsize=8)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.grid(alpha=0.25)
+
+
+def _paper(axes, paper):
+  """The paper's score: a line, or words where it would dwarf the curves."""
+  if paper.score > 4 * axes.get_ylim()[1]:
+    axes.text(0.02, 0.98, f'the paper, {paper.when}: {paper.score:,.0f}',
+              color=PAPER, fontsize=8, va='top', transform=axes.transAxes)
+  else:
+    axes.axhline(paper.score, color=PAPER, linestyle='--', linewidth=1.2,
+                 label='the paper, at the end')
 
 
 def bins(steps: np.ndarray, values: np.ndarray, most: int = 40) -> list:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import pathlib
 
 from dreamer.audit import __main__ as audit
 from dreamer.audit.tables import value_text
@@ -13,6 +14,7 @@ from dreamer.errors import UserError
 from dreamer.log.tables import Table, interval, to_html
 from dreamer.stats import confidence
 from scores import compare, plot, references, runs, series, verdicts
+from scores.folders import Folder
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -150,7 +152,7 @@ def _videos(found):
   films: list = []
   left = size = 0
   for run in found:
-    for name, path in _newest(run.folder).items() if run.folder else ():
+    for name, path in newest(run.folder).items() if run.folder else ():
       data = path.read_bytes()
       if len(films) >= MOST_VIDEOS or size + len(data) > MOST_BYTES:
         left += 1
@@ -167,9 +169,9 @@ def _videos(found):
   return f'<div class="films">\n{"".join(films)}</div>\n{more}'
 
 
-def _newest(folder):
+def newest(folder: Folder) -> dict[str, pathlib.Path]:
   """Returns {name: path} of videos/<step>_<name>.gif."""
-  found = {}
+  found: dict[str, pathlib.Path] = {}
   for path in sorted((folder.path / 'videos').glob('*_*.gif')):
     step, _, name = path.stem.partition('_')
     if step.isdigit():

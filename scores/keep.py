@@ -1,0 +1,68 @@
+"""Finished runs into scores/ours, in the form that the repository keeps."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import shutil
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from dreamer.errors import UserError
+from dreamer.files import ROOT, atomic_write
+from dreamer.log.video import encode_gif
+from scores import page
+from scores.folders import Folder
+
+OURS = ROOT / 'scores' / 'ours'
+FILES = 'config.yaml', 'metrics.jsonl', 'scores.jsonl', 'eval.jsonl'
+FRAMES, FPS = 50, 10  # of a video
+COLUMNS = 3  # sequences of an open-loop video; it has 6
+SIDE = 64  # pixels of one
+
+
+def main(args: argparse.Namespace) -> None:
+  """Copies what tables and pictures are made of."""
+  if not re.fullmatch(r'[a-z0-9_]+', args.name):
+    raise UserError(f'--name: {args.name!r} has to be of the letters a to z, '
+                    'digits and _')
+  found = [Folder(path) for path in args.runs]
+  for folder in found:
+    if folder.seed is None or folder.config is None:
+      raise UserError(f'{folder.name}: has no config.yaml with its seed')
+  for index, folder in enumerate(found):
+    target = OURS / args.name / f'seed{folder.seed}'
+    keep(folder, target, f'runs/{args.name}/seed{folder.seed}', index == 0)
+    print(target)
+
+
+def keep(folder: Folder, target: pathlib.Path, logdir: str,
+         videos: bool) -> None:
+  """Copies one run; logdir: the name that its config gets.
+
+  videos: also its newest ones, small: frames and sequences are left out.
+  """
+  target.mkdir(parents=True, exist_ok=True)
+  for name in FILES:
+    if (source := folder.path / name).exists():
+      shutil.copyfile(source, target / name)
+  config = target / 'config.yaml'
+  text = re.sub(r'(?m)^logdir: .*$', f'logdir: {logdir}', config.read_text())
+  with atomic_write(config, 'w') as file:
+    file.write(text)
+  for name, path in page.newest(folder).items() if videos else ():
+    with atomic_write(target / f'{name}.gif') as file:
+      file.write(small(path))
+
+
+def small(path: pathlib.Path) -> bytes:
+  """A GIF with fewer frames, and with fewer sequences side by side."""
+  with Image.open(path) as gif:
+    frames = np.stack([np.asarray(frame.convert('RGB'))
+                       for frame in ImageSequence.Iterator(gif)])
+  step = -(-len(frames) // FRAMES)
+  strip = frames.shape[2] % SIDE  # of labels
+  width = strip + min(frames.shape[2] - strip, COLUMNS * SIDE)
+  return encode_gif(frames[::step, :, :width], FPS)
