@@ -10,7 +10,7 @@ from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.log import video
 from scores import keep, pictures
-from tests.support.scores_tools import run, write_run, write_runs
+from tests.support.scores_tools import run, write_runs
 
 
 @pytest.fixture
@@ -94,13 +94,6 @@ def test_too_large(ours, trained, monkeypatch):
   with pytest.raises(UserError, match='bytes of pictures are more than 1,000'):
     run('pictures')
   assert pictures.README.read_text() == before
-
-
-def test_a_run_without_training_episodes_is_drawn(ours, trained, tmp_path):
-  new = write_run(tmp_path / 'x', [(5, [1.0])], seed=5)
-  run('keep', trained[0], new, '--name', 'a')
-  run('pictures')
-  assert (ours / 'curves.png').exists()
 
 
 def test_what_readme_shows():
