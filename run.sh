@@ -13,7 +13,8 @@ usage: ./run.sh [COMMAND ...]
 
   (none)           set up, train the laptop preset, evaluate it beside a
                    random policy, and write the report
-  setup            create .venv, install requirements.txt, check rendering
+  setup [--cpu|--gpu]  create .venv, install requirements.txt, check rendering;
+                   NVIDIA's libraries with --gpu, or where a driver is found
   train [AGENT] [--configs PRESET ...] [--key value ...] --logdir DIR
   eval  [AGENT] --logdir DIR [--episodes N] [--policy trained|random|untrained]
   report RUN ...   what runs have reached: tables, a page, a picture; the same
@@ -74,9 +75,27 @@ find_python() {
   fail 'no Python 3.10, 3.11 or 3.12 found: install one of them'
 }
 
-ensure_venv() {
-  local base stamp
-  stamp=$(sha256sum <"$root/requirements.txt")
+sees_gpu() { nvidia-smi -L >/dev/null 2>&1 || [[ -e /proc/driver/nvidia/version ]]; }
+
+variant() {  # as asked for, as the environment has it, or as the machine is
+  local kept=$venv/variant
+  if [[ ${1:-} ]]; then
+    echo "$1"
+  elif [[ -s $kept ]]; then
+    cat "$kept"
+  elif sees_gpu; then
+    echo gpu
+  else
+    echo cpu
+  fi
+}
+
+ensure_venv() {  # ensure_venv [cpu|gpu]
+  local base stamp kind files=("$root/requirements.txt"
+    "$root/.ci/requirements-test.txt")
+  kind=$(variant "${1:-}")
+  [[ $kind == cpu ]] || files+=("$root/.ci/requirements-gpu.txt")
+  stamp=$(cat "${files[@]}" | sha256sum)
   if [[ $(cat "$venv/requirements.sha256" 2>/dev/null) == "$stamp" ]] &&
       usable "$python"; then
     return
@@ -86,9 +105,16 @@ ensure_venv() {
     echo "Creating $venv with $("$base" --version)." >&2
     "$base" -m venv --clear "$venv"
   fi
-  echo 'Installing requirements.txt (2.5 GB, a minute or two).' >&2
-  "$python" -m pip install --quiet -r "$root/requirements.txt" >&2 ||
-    fail 'pip could not install requirements.txt: see its lines above'
+  if [[ $kind == gpu ]]; then
+    echo "Installing requirements.txt and NVIDIA's libraries for TensorFlow" \
+      '(7 GB, some minutes); ./run.sh setup --cpu goes without them.' >&2
+  else
+    echo 'Installing requirements.txt for the CPU (2.5 GB, a minute or two);' \
+      "./run.sh setup --gpu adds NVIDIA's libraries." >&2
+  fi
+  "$python" -m pip install --quiet "${files[@]/#/-r}" >&2 ||
+    fail 'pip could not install the requirements: see its lines above'
+  echo "$kind" >"$venv/variant"
   echo "$stamp" >"$venv/requirements.sha256"
 }
 
@@ -103,8 +129,13 @@ ensure_gl() {
     '(or libosmesa6), then run ./run.sh setup again'
 }
 
-setup() {
-  ensure_venv
+setup() {  # setup [--cpu|--gpu]
+  case ${1:-} in
+    '') ensure_venv ;;
+    --cpu | --gpu) ensure_venv "${1#--}" ;;
+    *) fail "setup: unknown option '$1'; allowed: --cpu, --gpu (none: as the" \
+      'machine is)' ;;
+  esac
   ensure_gl
 }
 
@@ -150,7 +181,7 @@ command=${1:-main}
 shift || true
 case $command in
   main) main_job ;;
-  setup) setup ;;
+  setup) setup "$@" ;;
   train | eval) agent_main "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;

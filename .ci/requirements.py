@@ -1,4 +1,4 @@
-"""Checks each line of requirements.txt: installed, that version, imports."""
+"""Checks each requirement, also of tests: installed, that version, imports."""
 
 import concurrent.futures
 import importlib.metadata
@@ -8,15 +8,17 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+FILES = 'requirements.txt', '.ci/requirements-test.txt'
 
 
 def main():
-  lines = (ROOT / 'requirements.txt').read_text().splitlines()
+  lines = [line for name in FILES
+           for line in (ROOT / name).read_text().splitlines()]
   pins = [line.split('#')[0].strip() for line in lines]
   with concurrent.futures.ThreadPoolExecutor(2) as pool:
     faults = list(filter(None, pool.map(check, filter(None, pins))))
   for fault in faults:
-    print(f'error: requirements.txt: {fault}', file=sys.stderr)
+    print(f'error: requirements: {fault}', file=sys.stderr)
   sys.exit(bool(faults))
 
 

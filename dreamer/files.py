@@ -13,6 +13,9 @@ from typing import IO, Any
 from dreamer.errors import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent  # of the checkout
+# Where configs/ and scores/ are: in a checkout at its top; installed in the
+# package, because others may have packages of these names.
+DATA = ROOT / 'dreamer' if (ROOT / 'dreamer' / 'configs').is_dir() else ROOT
 Path = str | os.PathLike[str]
 
 

@@ -26,7 +26,8 @@ HELP = {
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one of the commands."""
   args = parse(argv)
-  importlib.import_module(f'scores.{args.command}').main(args)
+  importlib.import_module(
+      f'{__package__}.{args.command}').main(args)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

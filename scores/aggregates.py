@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scores import atari
-from scores.intervals import Metric, iqm, optimality_gap
+from . import atari
+from .intervals import Metric, iqm, optimality_gap
 
 CONTROL = (
     'Mean return', 'Median return', 'IQM return', 'Optimality gap to 1000')

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scores import form
+from . import form
 
 METRICS = {
     'gamer_median': 'Gamer median', 'gamer_mean': 'Gamer mean',

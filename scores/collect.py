@@ -7,7 +7,8 @@ import json
 import sys
 
 from dreamer.files import atomic_write
-from scores import binning, form, runs
+
+from . import binning, form, runs
 
 
 def main(args: argparse.Namespace) -> None:

@@ -14,15 +14,16 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.run.origin import EMULATOR
-from scores import (
-    aggregates,
-    atari,
-    binning,
-    collect,
-    intervals,
-    references,
-    runs,
-    verdicts,
+
+from . import (
+  aggregates,
+  atari,
+  binning,
+  collect,
+  intervals,
+  references,
+  runs,
+  verdicts,
 )
 
 # Keys of the protocol whose difference makes a comparison meaningless.

@@ -10,7 +10,8 @@ import numpy as np
 
 from dreamer.log.tables import amount
 from dreamer.stats import confidence
-from scores import references, runs
+
+from . import references, runs
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure

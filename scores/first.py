@@ -14,8 +14,9 @@ from dreamer.config.schema import Config
 from dreamer.envs import make_envs
 from dreamer.run import evaluate
 from dreamer.stats import confidence
-from scores import references, report
-from scores.__main__ import parse
+
+from . import references, report
+from .__main__ import parse
 
 OPTIONS = ['--configs', 'dmc', 'laptop']
 EPISODES = 10

@@ -25,9 +25,9 @@ import typing
 from collections.abc import Iterable
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, atomic_write
+from dreamer.files import DATA, atomic_write
 
-PUBLISHED = ROOT / 'scores' / 'published'
+PUBLISHED = DATA / 'scores' / 'published'
 
 
 class Row(typing.NamedTuple):

@@ -13,8 +13,9 @@ from PIL import Image, ImageSequence
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write
 from dreamer.log.video import encode_gif
-from scores import page
-from scores.folders import Folder
+
+from . import page
+from .folders import Folder
 
 OURS = ROOT / 'scores' / 'ours'
 FILES = 'config.yaml', 'metrics.jsonl', 'scores.jsonl', 'eval.jsonl'

@@ -21,8 +21,9 @@ from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.tables import number
-from scores import atari, form
-from scores.folders import Folder
+
+from . import atari, form
+from .folders import Folder
 
 TFLOPS = 10.0  # sustained
 STEPS_PER_SECOND = 200.0

@@ -13,8 +13,9 @@ from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.log.tables import Table, interval, to_html
 from dreamer.stats import confidence
-from scores import compare, plot, references, runs, series, verdicts
-from scores.folders import Folder
+
+from . import compare, plot, references, runs, series, verdicts
+from .folders import Folder
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;

@@ -8,7 +8,8 @@ import typing
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write, replace_section
-from scores import curves, runs
+
+from . import curves, runs
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure

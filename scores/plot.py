@@ -15,7 +15,8 @@ from dreamer.errors import UserError
 from dreamer.files import atomic_write
 from dreamer.log.tables import amount
 from dreamer.run import origin, resume
-from scores import binning, collect, form, references, runs, series
+
+from . import binning, collect, form, references, runs, series
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure

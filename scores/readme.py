@@ -9,7 +9,8 @@ from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write, replace_section
 from dreamer.log.tables import Table, amount, interval, to_markdown
 from dreamer.stats import confidence
-from scores import binning, collect, references, runs
+
+from . import binning, collect, references, runs
 
 OURS = ROOT / 'scores' / 'ours'
 README = ROOT / 'README.md'

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from dreamer.errors import UserError
 from dreamer.log.tables import amount
-from scores import binning, collect, form, runs
+
+from . import binning, collect, form, runs
 
 
 class Sample(typing.NamedTuple):

@@ -16,7 +16,8 @@ from dreamer.errors import UserError
 from dreamer.files import atomic_write
 from dreamer.log.tables import Table, interval, to_text
 from dreamer.stats import confidence
-from scores import curves, page, references, runs
+
+from . import curves, page, references, runs
 
 PICTURES = ('.png', '.svg', '.pdf')
 OUT = 'report.html', 'report.png'

@@ -10,7 +10,8 @@ import typing
 from collections.abc import Iterable, Sequence
 
 from dreamer.errors import UserError
-from scores.folders import Folder, final_entry, finite, modern
+
+from .folders import Folder, final_entry, finite, modern
 
 FORMAT = 'dreamer scores 1'
 POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',

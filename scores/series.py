@@ -9,7 +9,8 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.log.tables import amount
-from scores import atari, binning, form, references, runs
+
+from . import atari, binning, form, references, runs
 
 CURVES = {  # where a reference has curves beside its scores
     'dreamerv1/table_g': ('dreamerv1_released_curves', 'dreamer',

@@ -9,7 +9,8 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.log.tables import Table, number, to_markdown, to_text
-from scores import atari, form
+
+from . import atari, form
 
 AGENTS = {  # of Table 1
     'dreamerv2': 'DreamerV2', 'schedules': 'DreamerV2 (schedules)',

@@ -1,7 +1,8 @@
 """A comparison as tables and text."""
 
 from dreamer.log.tables import Table, to_text
-from scores import aggregates, atari, intervals
+
+from . import aggregates, atari, intervals
 
 
 def tables(result: dict) -> list[Table]:

@@ -14,7 +14,7 @@ from dreamer.config import agents
 from dreamer.config.rules import nearest, show
 from dreamer.config.schema import Config, Schema, read_yaml
 from dreamer.errors import ConfigError
-from dreamer.files import ROOT
+from dreamer.files import DATA
 
 PAPER = 'paper'
 ENVIRONMENTS = ('dmc_', 'atari_', 'dmlab_')
@@ -98,7 +98,7 @@ class Sources:
     """
     path = f'configs/paper_{agent}.yaml'
     schema = schema or agents.schema(agent)
-    return cls(agent, schema, read_yaml(ROOT / path), path)
+    return cls(agent, schema, read_yaml(DATA / path), path)
 
   def __init__(self, agent: str, schema: Schema,
                content: Mapping[str, typing.Any], path: str):

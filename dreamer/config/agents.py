@@ -15,7 +15,7 @@ from dreamer.config.declare import flatten, prefixed
 from dreamer.config.rules import nearest, show
 from dreamer.config.schema import Config, Schema, Section, origin, read_yaml
 from dreamer.errors import ConfigError
-from dreamer.files import ROOT
+from dreamer.files import DATA
 
 AGENTS = ('dreamerv1', 'dreamerv2')
 
@@ -39,7 +39,7 @@ def path(agent: str) -> pathlib.Path:
     raise ConfigError(
         f'unknown agent {show(agent)}{nearest(agent, AGENTS)}; '
         f'allowed: {", ".join(AGENTS)}')
-  return ROOT / 'configs' / f'{agent}.yaml'
+  return DATA / 'configs' / f'{agent}.yaml'
 
 
 def schema(agent: str) -> Schema:

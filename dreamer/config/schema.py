@@ -25,7 +25,7 @@ from dreamer.config import declare
 from dreamer.config.declare import flatten, prefixed
 from dreamer.config.rules import Plain, Rule, convert, nearest, show
 from dreamer.errors import ConfigError
-from dreamer.files import ROOT, atomic_write
+from dreamer.files import DATA, atomic_write
 
 AGENT, PRESETS = 'agent', 'presets'  # above the keys of a saved config
 # Words of files and command lines that no key can be.
@@ -139,8 +139,8 @@ class Schema:
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> Schema:
-    """Reads a schema file; a relative path counts from the project root."""
-    path = ROOT / path
+    """Reads a schema file; a relative path is one of configs/."""
+    path = DATA / path
     return cls(*read_parts(path), path)
 
   def __init__(self, content: Mapping[str, Any], shared: pathlib.Path | None,
