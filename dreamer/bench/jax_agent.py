@@ -64,6 +64,10 @@ class JaxAgent:
 
   compiled = True
 
+  @property
+  def computes(self) -> str:
+    return f'computes on {self.device.device_kind} by JAX'
+
   def __init__(self, folder: str | pathlib.Path, programs: Any = STEPS,
                random: bool = False) -> None:
     """Compiles some of the programs; random: other weights, to time only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -91,6 +92,12 @@ class Agent:
     self._train = compiled(self._train_step)
     self._policy = compiled(self._policy_step)
     self._report = tf.function(self._report_step, autograph=False)
+
+  @property
+  def computes(self) -> str:
+    """What it computes on, in one line."""
+    amount = sum(math.prod(x.shape) for x in self.parameters.values())
+    return device.describe(self.config, self.compiled, amount)
 
   @property
   def obs_keys(self) -> tuple[str, ...]:

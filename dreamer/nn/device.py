@@ -40,6 +40,8 @@ def setup(config: Any) -> None:
     if gpus and config.deterministic:  # CPUs do not need it.
       tf.config.experimental.enable_op_determinism()
     tf.zeros([])  # Starts what prints.
+  if unused := unused_gpu():
+    warnings.warn(unused, stacklevel=2)
   if not gpus:
     # Takes 2 s of every start; no update is faster for it on a CPU.
     tf.config.optimizer.set_experimental_options(
@@ -54,6 +56,34 @@ def compiles(config: Any) -> bool:
   # Importing it takes seconds, and environment variables have to be set before.
   import tensorflow as tf
   return bool(tf.config.list_physical_devices('GPU'))
+
+
+def describe(config: Any, compiled: bool, parameters: int) -> str:
+  """What a run computes on, in one line."""
+  # As in `compiles`.
+  import tensorflow as tf
+  gpus = tf.config.list_physical_devices('GPU')
+  names = [tf.config.experimental.get_device_details(gpu).get(
+      'device_name', gpu.name) for gpu in gpus]
+  amount = config.threads or os.cpu_count()
+  where = ', '.join(names) if gpus else (
+      f'CPU, {amount} thread{"s" * (amount != 1)}')
+  return (f'computes on {where}; {config.precision}; '
+          f'{"compiled by XLA" if compiled else "not compiled"} (jit '
+          f'{config.jit}); {parameters:,} parameters')
+
+
+def unused_gpu(driver: str = '/proc/driver/nvidia/version') -> str | None:
+  """A warning, if the driver sees a GPU that TensorFlow does not."""
+  # As in `compiles`.
+  import tensorflow as tf
+  hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
+  if hidden or not os.path.exists(driver) or (
+      tf.config.list_physical_devices('GPU')):
+    return None
+  return ('an NVIDIA driver is here, but TensorFlow sees no GPU and computes '
+          "on the CPU: install NVIDIA's libraries by ./run.sh setup --gpu "
+          "(installed: pip install 'dreamer-reproduced[gpu]')")
 
 
 def _libraries():

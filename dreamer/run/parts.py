@@ -54,7 +54,7 @@ class Agent(Protocol):
   far. acting_state: the part of the state that `policy` reads in training;
   acted: the names in it that `policy` itself changes; take: takes back a part
   of a state; only_act: of a copy that will never learn. compiled: whether
-  XLA compiles it at its first calls.
+  XLA compiles it at its first calls; computes: what it computes on, for people.
   """
 
   @property
@@ -71,6 +71,9 @@ class Agent(Protocol):
 
   @property
   def compiled(self) -> bool: ...
+
+  @property
+  def computes(self) -> str: ...
 
   @property
   def acted(self) -> Sequence[str]: ...

@@ -1,5 +1,6 @@
 """Updates and actions compiled by XLA: key `jit`."""
 
+import re
 import types
 
 import numpy as np
@@ -89,6 +90,27 @@ def test_loss_scales_move(agent):
     for key in learner.optimizers[name].params:
       np.testing.assert_array_equal(
           learner.parameters[key].numpy(), before[key], err_msg=key)
+
+
+def test_what_a_run_computes_on():
+  learner = agent_tools.make_agent(threads=0)
+  amount = sum(x.numpy().size for x in learner.parameters.values())
+  assert re.fullmatch(
+      rf'computes on CPU, \d+ threads?; float32; not compiled \(jit auto\); '
+      rf'{amount:,} parameters', learner.computes)
+
+
+def test_a_gpu_that_only_the_driver_sees(tmp_path, monkeypatch):
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  driver = tmp_path / 'version'
+  assert device.unused_gpu(str(driver)) is None
+  driver.write_text('NVRM version: 1\n')
+  assert './run.sh setup --gpu' in device.unused_gpu(str(driver))
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '-1')  # somebody's wish
+  assert device.unused_gpu(str(driver)) is None
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+  monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: ['x'])
+  assert device.unused_gpu(str(driver)) is None
 
 
 @pytest.mark.parametrize('gpus', [[], ['GPU:0']])

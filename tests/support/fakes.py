@@ -29,6 +29,7 @@ class FakeAgent:
   acted = 'acts',
   learns_ends = True
   compiled = False
+  computes = 'computes nothing'
 
   def __init__(self, config, obs_space, act_space, events=None,
                nan_from=math.inf, seconds=0):
