@@ -123,6 +123,8 @@ def _matrix(parser):
   add('name', metavar='NAME',
       help='table_g, k1, table_1, table_2, section_3_2, fig4, fig9, fig10, '
       'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma')
+  add('--format', choices=['shell', 'slurm'], default='shell',
+      help='slurm: one script, a job array; default: %(default)s')
   add('--missing', metavar='DIR',
       help='only runs that are not finished under DIR')
   add('--logdir', help='folder for the runs; default: runs/NAME')

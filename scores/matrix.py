@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
+from dreamer.files import ROOT
 from dreamer.log.tables import number
 
 from . import atari, form
@@ -202,8 +203,10 @@ def main(args: argparse.Namespace) -> None:
     if value is not None and not 0 < value < math.inf:
       raise UserError(f'--{key.replace("_", "-")}: {value} is not allowed; '
                       'allowed: above 0')
-  print('\n'.join(script(
-      args.name, list(zip(found, states, strict=True)), root, rates)))
+  known = list(zip(found, states, strict=True))
+  lines = script(args.name, known, root, rates)
+  print('\n'.join(
+      slurm(args.name, lines, root) if args.format == 'slurm' else lines))
 
 
 def jobs(
@@ -256,6 +259,31 @@ def script(name: str, found: Sequence[tuple[Job, int]], root: str,
       lines.append(f'# seed {job.seed} goes on at {steps:,} of {job.steps:,}')
     lines.append(job.command(root))
   return lines
+
+
+def slurm(name: str, lines: Sequence[str], root: str) -> list[str]:
+  """Returns a job array of the commands in `script`'s lines.
+
+  Submitted again, it goes on: runs continue from their checkpoints, and those
+  that are finished end at once. Two minutes before its limit a run is asked
+  to stop, which it does after a checkpoint.
+  """
+  commands = [line for line in lines if not line.startswith('#')]
+  if not commands:
+    raise UserError(f'{name}: no run is missing, there is nothing to submit')
+  logs = pathlib.Path(root).resolve() / 'slurm'
+  return [
+      '#!/usr/bin/env bash', *lines[:3],
+      f'# mkdir -p {shlex.quote(str(logs))} && sbatch this file; again to go '
+      'on with what is unfinished',
+      f'#SBATCH --job-name={name}', f'#SBATCH --array=0-{len(commands) - 1}',
+      '#SBATCH --cpus-per-task=4', '#SBATCH --gpus=1',
+      '#SBATCH --time=24:00:00', '#SBATCH --signal=B:INT@120',
+      f'#SBATCH --output={str(logs)}/%a.log', 'commands=(',
+      *(f'  {shlex.quote(command)}' for command in commands), ')',
+      f'cd {shlex.quote(str(ROOT))} || exit',
+      # exec: the signal reaches the run itself.
+      'eval "exec ${commands[SLURM_ARRAY_TASK_ID]}"']
 
 
 def estimate(job: Job, rates: dict) -> Estimate:

@@ -1,15 +1,48 @@
 """The README's Python runs as it is written, in the smallest size."""
 
 import re
+import shlex
 
 import pytest
 
+import dreamerv1
+import dreamerv2
 from dreamer.files import ROOT
+from scores import __main__ as scores
 from tests.support.strange_envs import NewStyle
 
 BLOCKS = re.findall(
     r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if '.train(' in block]
+
+
+SHELL = [
+    line.split('#')[0].strip() for block in re.findall(
+        r'```sh\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+    for line in block.replace('\\\n', ' ').splitlines()]
+
+
+def test_training_commands_are_accepted():
+  """Presets, keys and values, and what agents check before a start."""
+  agents = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
+  found = 0
+  for line in SHELL:
+    words = shlex.split(line)
+    if words[:2] == ['python', '-m'] and words[3:4] == ['train'] and (
+        words[2] in agents):
+      agent, found = agents[words[2]], found + 1
+      agent.validate(agent.schema().parse(words[4:]))
+  assert found >= 6
+
+
+def test_commands_of_scores_are_accepted():
+  found = 0
+  for line in SHELL:
+    words = shlex.split(line.split('>')[0])
+    if words[:2] == ['./run.sh', 'scores']:
+      scores.parse(words[2:])
+      found += 1
+  assert found >= 4
 
 
 def make_env():

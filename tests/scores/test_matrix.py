@@ -1,12 +1,15 @@
 """The commands behind tables and figures: complete, and accepted."""
 
+import re
 import shlex
+import subprocess
 
 import pytest
 
 import dreamerv1
 import dreamerv2
 from dreamer.errors import UserError
+from dreamer.files import ROOT
 from scores import __main__, atari, form, matrix
 from tests.support.scores_tools import write_run
 
@@ -188,6 +191,31 @@ class TestMain:
     assert comments[0] == '# fig12: 2 runs'
     assert 'assumed, not measured: updates at 10 TFLOP/s' in comments[2]
     assert any('hours' in x and 'GB of disk' in x for x in comments)
+
+  def test_slurm(self, tmp_path, capsys):
+    """Task 1 of the array runs the second command, from the checkout."""
+    __main__.main(['matrix', 'table_g', '--tasks', 'dmc_walker_run',
+                   '--methods', 'dreamer', '--logdir', str(tmp_path / 'a b'),
+                   '--format', 'slurm'])
+    text = capsys.readouterr().out
+    assert text.startswith('#!/usr/bin/env bash\n')
+    options = dict(re.findall(r'^#SBATCH --([\w-]+)=(.*)$', text, re.M))
+    assert options['array'] == '0-4' and options['signal'] == 'B:INT@120'
+    assert options['output'] == f'{tmp_path}/a b/slurm/%a.log'
+    (tmp_path / 'checkout').mkdir()
+    (tmp_path / 'checkout' / 'run.sh').write_text(
+        '#!/bin/sh\nfor x; do echo "$x"; done\n')
+    (tmp_path / 'checkout' / 'run.sh').chmod(0o755)
+    script = tmp_path / 'script'
+    script.write_text(text.replace(
+        f'cd {ROOT}', f'cd {tmp_path}/checkout'))
+    done = subprocess.run(
+        ['bash', script], env={'SLURM_ARRAY_TASK_ID': '1'}, text=True,
+        capture_output=True, check=True)
+    argv = done.stdout.splitlines()
+    assert argv[:2] == ['train', 'dreamerv1']
+    assert argv[argv.index('--seed') + 1] == '1'
+    assert argv[-1] == f'{tmp_path}/a b/dreamer/dmc_walker_run/seed1'
 
   def test_missing(self, tmp_path, capsys):
     argv = ['humanoid', '--missing', tmp_path, '--seeds', 3]
