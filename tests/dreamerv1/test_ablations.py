@@ -131,7 +131,8 @@ TABLE = {
         '(grad|step)/rssm/(img_in|gru|obs_out|obs_dist)/.*',
         new='.*/discount(/.*)?'),
     'own+laptop': Row(
-        'action_repeat discount discount_head.enabled', trace=False),
+        'action_repeat discount discount_head.enabled steps train_every '
+        'eval_every', trace=False),
     'atari+laptop': Row('discount_head.enabled', trace=False),
     # Sizes: no trace, as no array has the same shape.
     'debug': Row(
