@@ -41,7 +41,7 @@ DISCRETE = (
     'task steps action_repeat time_limit prefill train_every eval_every '
     'reward_transform kl.scale horizon expl.(amount|schedule|min)')
 SIZES = (
-    'steps prefill pretrain_updates train_every train_updates eval_every '
+    'steps prefill pretrain_updates train_every train_updates '
     'log_every batch_(size|length) (en|de)coder.depth '
     'rssm.(stoch|deter|hidden) (reward|critic|actor|cpc).(layers|units) '
     'cpc.window_(batch|time) horizon planner.(candidates|iterations|elites) '
@@ -136,8 +136,8 @@ TABLE = {
     'atari+laptop': Row('discount_head.enabled', trace=False),
     # Sizes: no trace, as no array has the same shape.
     'debug': Row(
-        f'{SIZES} time_limit save_every discount_head.(layers|units) '
-        'planner.horizon',
+        f'{SIZES} eval_every time_limit save_every '
+        'discount_head.(layers|units) planner.horizon',
         trace=False),
     'laptop': Row(
         f'{SIZES} task action_repeat video_every discount '
