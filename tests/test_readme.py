@@ -1,4 +1,4 @@
-"""The README's Python runs as it is written, in the smallest size."""
+"""README's Python runs as it is written, and its commands are understood."""
 
 import re
 import shlex
@@ -7,42 +7,54 @@ import pytest
 
 import dreamerv1
 import dreamerv2
+from dreamer.bench.__main__ import benchmarks
 from dreamer.files import ROOT
 from scores import __main__ as scores
 from tests.support.strange_envs import NewStyle
 
-BLOCKS = re.findall(
-    r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+TEXT = (ROOT / 'README.md').read_text()
+BLOCKS = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if '.train(' in block]
 
 
-SHELL = [
-    line.split('#')[0].strip() for block in re.findall(
-        r'```sh\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+AGENTS = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)
     for line in block.replace('\\\n', ' ').splitlines()]
+TRAIN = [x for x in COMMANDS if x[:2] == ['python', '-m'] and (
+    x[2] in AGENTS and x[3] == 'train')]
 
 
-def test_training_commands_are_accepted():
-  """Presets, keys and values, and what agents check before a start."""
-  agents = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
-  found = 0
-  for line in SHELL:
-    words = shlex.split(line)
-    if words[:2] == ['python', '-m'] and words[3:4] == ['train'] and (
-        words[2] in agents):
-      agent, found = agents[words[2]], found + 1
-      agent.validate(agent.schema().parse(words[4:]))
-  assert found >= 6
+@pytest.mark.parametrize('command', TRAIN, ids=' '.join)
+def test_commands_that_train(command):
+  """Their presets and keys exist, and what they say goes together."""
+  agent = AGENTS[command[2]]
+  config = agent.schema().parse(command[4:])
+  agent.validate(config)
+  assert config.logdir.startswith('runs/')
 
 
-def test_commands_of_scores_are_accepted():
-  found = 0
-  for line in SHELL:
-    words = shlex.split(line.split('>')[0])
-    if words[:2] == ['./run.sh', 'scores']:
-      scores.parse(words[2:])
-      found += 1
-  assert found >= 4
+def test_each_way_to_train_has_a_command():
+  configs = [AGENTS[x[2]].schema().parse(x[4:]) for x in TRAIN]
+  assert {x.agent for x in configs if x.parallel} == set(AGENTS)
+  assert any(x.update_ratio.least for x in configs)
+
+
+@pytest.mark.parametrize(
+    'command', [x for x in COMMANDS if x[:2] == ['./run.sh', 'bench']],
+    ids=' '.join)
+def test_commands_that_measure(command):
+  filters = [x for x in command[2:] if not x.startswith('-')]
+  assert all(any(x in name for name in benchmarks()) for x in filters)
+
+
+@pytest.mark.parametrize(
+    'command', [x for x in COMMANDS if x[:2] == ['./run.sh', 'scores']],
+    ids=' '.join)
+def test_commands_of_scores(command):
+  end = command.index('>') if '>' in command else None
+  assert scores.parse(command[2:end]).command == command[2]
 
 
 def make_env():

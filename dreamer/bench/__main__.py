@@ -3,10 +3,11 @@
     python -m dreamer.bench [--quick] [FILTER ...]
 
 Prints one JSON object per line. A filter is a part of a line's name, which is
-what is measured: `update/dreamerv1/full/float32`, `replay`, `env/dmc_full`;
-without one, everything is. A whole name selects that line only; `replay/atari`
-fills 9 GB of disk for a while (`--quick`: 0.1 GB). Each size of update runs
-in a process of its own, so that its peak memory and its start are its own.
+what is measured: `update/dreamerv1/full/float32`, `replay`, `env/dmc_full`,
+`parallel`; without one, everything is. A whole name selects that line only;
+`replay/atari` fills 9 GB of disk for a while (`--quick`: 0.1 GB). Each size of
+update runs in a process of its own, so that its peak memory and its start are
+its own.
 
 CPU seconds are those of all threads; on a shared machine they, and the lowest
 of several, are what to compare. The rate of matrix products, of the same
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, envs
+from dreamer.bench import parallel as bench_parallel
 from dreamer.bench import replay as bench_replay
 from dreamer.bench.timing import Times, cpu_seconds, repeat, summary
 from dreamer.config.schema import Config
@@ -97,6 +99,9 @@ def benchmarks() -> dict[str, Benchmark]:
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
   found['replay/open'] = bench_replay.measure_open
+  for name in bench_parallel.PACE:
+    found[name] = bench_parallel.measure_pace
+  found['parallel/dreamerv1/dmc'] = bench_parallel.measure_wall_clock
   for name in ENVS:
     found[f'env/{name}'] = measure_env
   return found

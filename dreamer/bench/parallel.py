@@ -2,7 +2,7 @@
 
 `measure_pace`: updates per second with and without acting beside them, and
 steps per second of a slow environment with and without updates, by turns.
-`measure_dmc`: wall clock of a shortened run of the preset `laptop`, whose
+`measure_wall_clock`: that of a shortened run of the preset `laptop`, whose
 frames are drawn on the same cores, in lockstep and in parallel with the same
 number of updates per step.
 """
@@ -33,10 +33,11 @@ from dreamer.run.stop import Stop
 
 SECONDS = 0.05  # of a step of the slow environment
 NEVER = 10 ** 9
-PACE = {  # presets
-    'parallel/dreamerv1/laptop': ['laptop'],
-    'parallel/dreamerv1/full': ['paper'],
-    'parallel/dreamerv2/laptop': ['laptop']}
+PACE: dict[str, tuple[list[str], int]] = {  # presets, threads of the learner
+    'parallel/dreamerv1/laptop_1_thread': (['laptop'], 1),
+    'parallel/dreamerv1/laptop': (['laptop'], 0),
+    'parallel/dreamerv1/full': (['paper'], 0),
+    'parallel/dreamerv2/laptop_1_thread': (['laptop'], 1)}
 RATIO = 0.25  # updates per environment step: that of the preset
 DMC = ['--configs', 'dmc', 'laptop', '--prefill', '2000',
        '--pretrain_updates', '100', '--eval_every', '0', '--save_every',
@@ -77,30 +78,31 @@ def pace(name: str, seconds: float, rounds: int) -> dict[str, Any]:
   """Paces by turns: the environment's, the learner's, both at once."""
   module = importlib.import_module(name.split('/')[1])
   with tempfile.TemporaryDirectory() as logdir:
-    config = module.configure(PACE[name], **{
+    presets, threads = PACE[name]
+    config = module.configure(presets, **{
         'logdir': logdir, 'task': 'own_slow', 'parallel': True,
-        'prefill': 120, 'time_limit': 60, 'pretrain_updates': 1,
-        'eval_every': 0, 'video_every': 0, 'steps': NEVER, 'log_every': NEVER,
-        'save_every': NEVER})
-    env, = make_envs(config, 'train', 1, Slow)
+        'threads': threads, 'prefill': 120, 'time_limit': 60,
+        'pretrain_updates': 1, 'eval_every': 0, 'video_every': 0,
+        'steps': NEVER, 'log_every': NEVER, 'save_every': NEVER})
+    env, other = make_envs(config, 'train', 2, Slow)
     actor = Actor(module.NAME, config, env.obs_space, env.act_space)
     agent = module.make_agent(config, env.obs_space, env.act_space)
     logger = Logger(logdir, NEVER)
     loop = ParallelLoop(
         config, module.NAME, agent, [env], [], logger, Stop(), actor=actor)
     try:
-      found = _by_turns(loop, env, seconds, rounds)
+      found = _by_turns(loop, other, seconds, rounds)
     finally:
-      actor.close()
-      env.close()
-      logger.close()
-  median = lambda key: statistics.median(x[key] for x in found)
-  ratios = {
-      f'share_of_{what}': round(statistics.median(
-          x[f'{what}_beside'] / x[what] for x in found), 3)
-      for what in ('steps_per_s', 'updates_per_s')}
-  return {'seconds_of_a_step': SECONDS, **ratios, **{
-      key: round(median(key), 3) for key in found[0]}}
+      for part in (actor, env, other, logger):
+        part.close()
+  result: dict[str, Any] = {'seconds_of_a_step': SECONDS, 'threads': threads}
+  for what in ('steps_per_s', 'updates_per_s'):
+    shares = [x[f'{what}_beside'] / x[what] for x in found]
+    result[f'{what}_share'] = round(statistics.median(shares), 3)
+    result[f'{what}_share_max'] = round(max(shares), 3)
+  return {**result, **{
+      key: round(statistics.median(x[key] for x in found), 3)
+      for key in found[0]}}
 
 
 def _by_turns(loop, env, seconds, rounds):
@@ -156,7 +158,7 @@ def _rate(function, seconds):
   return calls / (time.perf_counter() - start)
 
 
-def measure_dmc(name: str, quick: bool) -> dict[str, Any]:
+def measure_wall_clock(name: str, quick: bool) -> dict[str, Any]:
   """Wall clock of the same run in lockstep and in parallel, by turns."""
   agent = name.split('/')[1]
   steps = 4000 if quick else 10000

@@ -82,6 +82,7 @@ class Agent:
     self.act_space = act_space
     self.fixed_noise = noise
     self.dtype = DTYPES[config.precision]
+    self._taken_updates: int | None = None  # of a copy that only acts
     self.modules: list[Module] = []
     self.statistics: dict[str, tf.Variable] = {}
     self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
@@ -266,6 +267,8 @@ class Agent:
   @property
   def updates(self) -> int:
     """Gradient steps so far."""
+    if self._taken_updates is not None:
+      return self._taken_updates
     return int(self.counters['updates'])
 
   @property
@@ -306,6 +309,7 @@ class Agent:
     learner has meanwhile filled the caches.
     """
     self.optimizers = {}  # frees their memory
+    self._taken_updates = self.updates  # To read a variable takes its time.
     self._policy = tf.function(
         self._policy_step, autograph=False, jit_compile=True)
 
@@ -327,6 +331,8 @@ class Agent:
     variables = self.variables
     for key, value in arrays.items():
       variables[key].assign(value)
+    if self._taken_updates is not None and 'counter/updates' in arrays:
+      self._taken_updates = int(arrays['counter/updates'])
 
   def _optimizer(self, name, variables, config, kind='adam', decay=0.0):
     """That of a group, with a loss scale where float16 needs it."""
