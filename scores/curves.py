@@ -59,7 +59,9 @@ def seeds(axes: Any, found: list[runs.Run]) -> None:
           [final['step']], [mean], yerr=[high - mean], color='black', fmt='D',
           markersize=4, capsize=3, zorder=5,
           label=None if index else 'final evaluation, 95 %')
-  _level(axes, found[0].final.get('random'), RANDOM, 'random play')
+  if random := found[0].final.get('random'):
+    _level(axes, random, RANDOM, '')
+    axes.lines[-1].set_label('random play')
   paper = references.paper(found[0])
   if paper:
     _paper(axes, paper)

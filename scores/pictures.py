@@ -19,8 +19,8 @@ README = ROOT / 'README.md'
 CURVES = 'curves.png'
 MOST_BYTES = 2_000_000  # of all pictures
 MOST_PANELS = 4
-VIDEOS = {'openloop': ('predictions: truth, model, error', 340),
-          'policy': ('the learned policy', 192)}
+VIDEOS = {'openloop': ('predictions: truth, model, error', 270),
+          'policy': ('the learned policy', 160)}
 
 
 def main(args: argparse.Namespace) -> None:
