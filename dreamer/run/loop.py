@@ -24,6 +24,7 @@ config, and nothing is in flight where it can stop.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 import signal
@@ -333,8 +334,9 @@ class Loop:
       self.logger.add({'eval/return': score, 'eval/length': length})
     self.logger.score(
         *self.counters, result.returns, lengths=lengths, **self.origin)
-    self.logger.info(f'step {self.env_steps:,}: {told(result.returns)}'
-                     f'{self.note and f"; {self.note}"}')
+    with contextlib.suppress(BrokenPipeError):  # Found by `_progress`.
+      self.logger.info(f'step {self.env_steps:,}: {told(result.returns)}'
+                       f'{self.note and f"; {self.note}"}')
     if result.video is not None:
       self.logger.video('policy', result.video)
 

@@ -123,8 +123,8 @@ def _loop_maker(stack, config, module, obs_space, act_space):
 
 def _tell(config, about, agent, logger, differs):
   """Says what the run makes of its environment."""
-  logger.text('environment', start.describe(about, config, agent))
   logger.info(agent.computes)
+  logger.text('environment', start.describe(about, config, agent))
   if agent.compiled:
     logger.info('jit: XLA compiles the first action and the first update, a '
                 'minute or more each, in which nothing moves here')
