@@ -15,7 +15,6 @@ import json
 import pathlib
 import sys
 import time
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +22,10 @@ import numpy as np
 
 from dreamer import cli, npz
 from dreamer.bench.export import MANIFEST, STATE, STEPS
+from dreamer.config.schema import Config, Schema
+from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
+from dreamer.run.parts import ObsSpace
 
 
 class Program:
@@ -186,28 +188,51 @@ def main(argv: list[str] | None = None) -> None:
 
 def train(folder: pathlib.Path, argv: list[str]) -> None:
   """Trains, or continues, in the config's logdir as the agents are trained."""
-  # Not needed to time or to act.
-  from dreamer.envs import make_envs  # As above.
+  from dreamer.envs import make_envs  # Not needed to time or to act.
   from dreamer.run import training  # As above.
   content = read(folder)
-  module = importlib.import_module(content['agent'])
   given = [f'--{key}={value}' for key, value in content['config'].items()]
-  make = lambda config, obs_space, act_space: _checked(
-      folder, config, obs_space, act_space)
-  agent = types.SimpleNamespace(
-      name=content['agent'], schema=module.schema, make_agent=make,
-      validate=module.validate)
-  training.main(agent, make_envs, [*given, *argv])
+  training.main(_Exported(folder, content['agent']), make_envs,
+                [*given, *argv])
 
 
-def _checked(folder, config, obs_space, act_space):
-  """The agent of a folder, if it fits the run."""
+class _Exported:
+  """What a run is told of an agent, for that of a folder."""
+
+  def __init__(self, folder: pathlib.Path, name: str) -> None:
+    self.folder = folder
+    self.name = self.module = name
+    self._agent = importlib.import_module(name)
+
+  def schema(self) -> Schema:
+    return self._agent.schema()
+
+  def validate(self, config: Config) -> None:
+    self._agent.validate(config)
+    check(config)
+
+  def make_agent(self, config: Config, obs_space: ObsSpace,
+                 act_space: ActionSpace) -> Any:
+    """JaxAgent: all of an agent but for what parallel runs ask."""
+    del config  # Its settings are compiled.
+    return _fitting(self.folder, obs_space, act_space)
+
+
+def check(config: Config) -> None:
+  """Raises UserError for what exported programs can't do."""
+  if config.parallel:
+    raise UserError('parallel: true needs TensorFlow in the process that '
+                    'acts, and exported programs run without; use false')
   if config.expl.get('schedule', 'constant') != 'constant':
     raise UserError(f'expl.schedule: {config.expl.schedule} is computed '
                     'outside of the exported programs; use constant')
   if config.expl.get('until', 0):
     raise UserError(f'expl.until: {config.expl.until} would change who acts, '
                     'and the exported policy is one; use 0')
+
+
+def _fitting(folder, obs_space, act_space):
+  """The agent of a folder, if it fits the run."""
   agent = JaxAgent(folder, ('train', 'policy_train', 'policy_eval'))
   ours = {key: [list(x.shape), str(np.dtype(x.dtype))]
           for key, x in obs_space.items()}

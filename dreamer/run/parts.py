@@ -107,7 +107,9 @@ class Named(Protocol):
 
   name: str
   module: str  # what `python -m` runs
-  validate: Callable[..., None]
+
+  @property
+  def validate(self) -> Callable[..., None]: ...
 
   def schema(self) -> Schema: ...
 

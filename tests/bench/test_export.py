@@ -101,12 +101,43 @@ def test_a_folder_without_programs(tmp_path):
 
 @pytest.mark.parametrize('agent, overrides, key', [
     ('dreamerv1', {'expl.schedule': 'half_life'}, 'expl.schedule: half_life'),
-    ('dreamerv2', {'expl.until': 100}, 'expl.until: 100')])
-def test_exploration_that_changes_is_not_exported(agent, overrides, key):
-  """What was compiled acts in one way; training with it is refused."""
+    ('dreamerv2', {'expl.until': 100}, 'expl.until: 100'),
+    ('dreamerv1', {'parallel': True}, 'parallel: true')])
+def test_what_is_not_exported_is_refused(agent, overrides, key):
+  """What was compiled acts in one way, and without TensorFlow."""
   config = TOOLS[agent].make_config(**overrides)
   with pytest.raises(UserError, match=key):
-    jax_agent._checked(None, config, {}, None)
+    jax_agent.check(config)
+
+
+class Compiled:
+  """A folder's agent as TensorFlow has it, for machines without JAX."""
+
+  def __new__(cls, folder, programs):
+    content = jax_agent.read(folder)
+    module = importlib.import_module(content['agent'])
+    config = module.schema().parse(
+        [f'--{key}={value}' for key, value in content['config'].items()])
+    agent = module.make_agent(config, *export._spaces(config))
+    agent.content = content
+    return agent
+
+
+def test_an_exported_agent_trains(tmp_path, monkeypatch):
+  module, config = importlib.import_module('dreamerv1'), TOOLS[
+      'dreamerv1'].make_config(task='dummy_continuous')
+  export.export(module, config, tmp_path / 'out')
+  if not importlib.util.find_spec('jax'):
+    monkeypatch.setattr(jax_agent, 'JaxAgent', Compiled)
+  argv = ['--logdir', str(tmp_path / 'run'), '--steps', '300',
+          '--prefill', '100', '--eval_every', '0']
+  jax_agent.main(['train', str(tmp_path / 'out'), *argv])
+  steps = [json.loads(line)['step'] for line in (
+      tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()]
+  assert max(steps) >= 300
+  with pytest.raises(UserError, match='was exported for observations'):
+    jax_agent.main(['train', str(tmp_path / 'out'), '--task', 'dummy_discrete',
+                    '--logdir', str(tmp_path / 'other')])
 
 
 @pytest.mark.slow
