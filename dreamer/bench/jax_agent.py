@@ -27,6 +27,9 @@ from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.run.parts import ObsSpace
 
+PARALLEL = ('parallel: true needs TensorFlow in the process that acts, and '
+            'exported programs run without; use false')
+
 
 class Program:
   """One compiled function; variables go in and come out as device arrays."""
@@ -65,6 +68,7 @@ class JaxAgent:
   """The programs in a folder behind the calls that the agents have."""
 
   compiled = True
+  acted = ()
 
   @property
   def computes(self) -> str:
@@ -79,6 +83,8 @@ class JaxAgent:
     self.content = read(folder)
     self.device = jax.devices()[0]
     self.batch_keys = tuple(self.content['batch_keys'])
+    self.obs_keys = tuple(self.content['obs_keys'])
+    self.learns_ends = bool(self.content['learns_ends'])
     self._put = lambda x: jax.device_put(x, self.device)
     self._state: dict[str, Any] = {}
     self.restore(self._first_state(None if random else folder / STATE))
@@ -135,6 +141,15 @@ class JaxAgent:
 
   def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
     self._state = {key: self._put(x) for key, x in arrays.items()}
+
+  def only_act(self) -> None:
+    raise UserError(PARALLEL)
+
+  def acting_state(self) -> dict[str, np.ndarray]:
+    raise UserError(PARALLEL)
+
+  def take(self, arrays: Mapping[str, np.ndarray]) -> None:
+    raise UserError(PARALLEL)
 
   def _call(self, name, values):
     program = self.programs[name]
@@ -212,8 +227,7 @@ class _Exported:
     check(config)
 
   def make_agent(self, config: Config, obs_space: ObsSpace,
-                 act_space: ActionSpace) -> Any:
-    """JaxAgent: all of an agent but for what parallel runs ask."""
+                 act_space: ActionSpace) -> JaxAgent:
     del config  # Its settings are compiled.
     return _fitting(self.folder, obs_space, act_space)
 
@@ -221,8 +235,7 @@ class _Exported:
 def check(config: Config) -> None:
   """Raises UserError for what exported programs can't do."""
   if config.parallel:
-    raise UserError('parallel: true needs TensorFlow in the process that '
-                    'acts, and exported programs run without; use false')
+    raise UserError(PARALLEL)
   if config.expl.get('schedule', 'constant') != 'constant':
     raise UserError(f'expl.schedule: {config.expl.schedule} is computed '
                     'outside of the exported programs; use constant')
