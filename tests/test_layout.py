@@ -21,7 +21,7 @@ SOURCES = sorted(
 
 # Rooms of the core by floors: a room imports only from floors below its own.
 FLOORS = [
-    {'errors', 'rng', 'stats'}, {'files'}, {'cli', 'npz'},
+    {'errors', 'rng', 'scalars', 'stats'}, {'files'}, {'cli', 'npz'},
     {'config', 'log', 'nn', 'replay'}, {'envs', 'audit'}, {'run'}, {'bench'}]
 # Where modules are imported by a name: agents, suites, a user's environment.
 BY_NAME = ('dreamer.bench', 'dreamer.envs')

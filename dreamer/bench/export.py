@@ -96,6 +96,7 @@ def export(module: Any, config: Any, out: pathlib.Path,
       'parameters': sum(int(np.prod(x.shape)) for x in (
           agent.parameters.values())),
       'batch_keys': list(agent.batch_keys),
+      'metrics': list(agent.metrics),
       'obs_keys': list(agent.obs_keys), 'learns_ends': agent.learns_ends,
       'state': {key: [list(x.shape), x.dtype.name] for key, x in (
           state.items())},

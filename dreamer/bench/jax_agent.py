@@ -26,6 +26,7 @@ from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.run.parts import ObsSpace
+from dreamer.scalars import Scalars
 
 PARALLEL = ('parallel: true needs TensorFlow in the process that acts, and '
             'exported programs run without; use false')
@@ -103,10 +104,16 @@ class JaxAgent:
               for key, x in state.items()}
     return {**state, **npz.read(path)}
 
-  def train(self, batch: Mapping[str, np.ndarray],
-            env_steps: int = 0) -> dict[str, Any]:
-    """One update; metrics by name, scalars on the device."""
-    return self._call('train', {'batch': batch, 'env_steps': env_steps})
+  def put(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What `train` reads of a batch, on the device."""
+    return {key: self._put(batch[key]) for key in self.batch_keys}
+
+  def train(self, batch: Mapping[str, Any], env_steps: int = 0) -> Scalars:
+    """One update; metrics by name, on the device."""
+    import jax.numpy as jnp  # As in Program.
+    out = self._call('train', {'batch': batch, 'env_steps': env_steps})
+    self._updates += 1
+    return Scalars(self.content['metrics'], out['output'], jnp.stack)
 
   def policy(self, obs: Mapping[str, np.ndarray],
              state: dict[str, np.ndarray] | None = None, mode: str = 'train',
@@ -133,7 +140,7 @@ class JaxAgent:
 
   @property
   def updates(self) -> int:
-    return int(self._state['counter/updates'])
+    return self._updates
 
   def state(self) -> dict[str, np.ndarray]:
     """Copies of all variables by name."""
@@ -141,6 +148,7 @@ class JaxAgent:
 
   def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
     self._state = {key: self._put(x) for key, x in arrays.items()}
+    self._updates = int(arrays['counter/updates'])
 
   def only_act(self) -> None:
     raise UserError(PARALLEL)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from dreamer.errors import UserError
 from dreamer.nn import device, noise, openloop, optim
 from dreamer.nn.layers import M, Module
+from dreamer.scalars import Scalars
 
 DTYPES = {'float32': tf.float32, 'float16': tf.float16,
           'bfloat16': tf.bfloat16}
@@ -74,6 +75,7 @@ class Agent:
   explore: Any
   optimizers: dict[str, optim.Optimizer]
   explorer: Any = None  # a behaviour of its own, for collecting only
+  metrics: tuple[str, ...] = ()  # names of what `train` returns, once it has
   signals: tuple[str, ...] = ()  # replayed arrays beside obs and action
   acted = 'counter/acts_train',  # of the state: what collecting changes
 
@@ -82,7 +84,7 @@ class Agent:
     self.act_space = act_space
     self.fixed_noise = noise
     self.dtype = DTYPES[config.precision]
-    self._taken_updates: int | None = None  # of a copy that only acts
+    self._updates: int | None = 0  # so far, if known here; reading waits
     self.modules: list[Module] = []
     self.statistics: dict[str, tf.Variable] = {}
     self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
@@ -118,20 +120,31 @@ class Agent:
   # Learning
 
   def train(
-      self, batch: Mapping[str, np.ndarray], env_steps: int = 0) -> Tensors:
-    """One update of all parameters; metrics by name, scalar tensors.
+      self, batch: Mapping[str, Any], env_steps: int = 0) -> Scalars:
+    """One update of all parameters; metrics by name, float32.
 
-    The batch holds what `batch_keys` names, [B, T, ...]; env_steps is where
-    schedules are read.
+    The batch holds what `batch_keys` names, [B, T, ...], as arrays or as
+    `put` returns them; env_steps is where schedules are read. Nothing waits
+    for the device until a metric is read.
     """
-    return self._train(self._inputs(batch), tf.constant(env_steps, tf.int64))
+    updates = self.updates
+    values = self._train(self.put(batch), tf.constant(env_steps, tf.int64))
+    self._updates = updates + 1
+    return Scalars(self.metrics, values, tf.stack)
+
+  def put(self, batch: Mapping[str, Any]) -> Tensors:
+    """What `train` reads of a batch, on the device."""
+    return {key: tf.convert_to_tensor(batch[key]) for key in self.batch_keys}
 
   @device.without_gc()  # while it is traced
   def _train_step(self, batch, env_steps):
-    return self.learn(batch, env_steps).scalars
+    scalars = self.learn(batch, env_steps).scalars
+    self.metrics = tuple(scalars)
+    return tf.stack([tf.cast(x, tf.float32) for x in scalars.values()])
 
   def learn(self, batch: Tensors, env_steps: tf.Tensor) -> Update:
     """The same, with all that the update computes."""
+    self._updates = None
     noise = self._noise('learn/train', self.counters['updates'])
     data = self.model.preprocess(batch, noise)
     update = self._learn(data, noise, env_steps)
@@ -239,7 +252,7 @@ class Agent:
       return {}
     context = min(context, batch['action'].shape[1] - 1)
     videos = self._report(
-        self._inputs({key: batch[key][:6] for key in self.batch_keys}), context)
+        self.put({key: batch[key][:6] for key in self.batch_keys}), context)
     return {'openloop' if key == 'image' else f'openloop_{key}':
             openloop.to_uint8(video).numpy() for key, video in videos.items()}
 
@@ -267,9 +280,9 @@ class Agent:
   @property
   def updates(self) -> int:
     """Gradient steps so far."""
-    if self._taken_updates is not None:
-      return self._taken_updates
-    return int(self.counters['updates'])
+    if self._updates is None:
+      self._updates = int(self.counters['updates'])
+    return self._updates
 
   @property
   def parameters(self) -> dict[str, tf.Variable]:
@@ -299,6 +312,7 @@ class Agent:
     """
     variables = self.variables
     _check(variables, arrays)
+    self._updates = None
     for key, variable in variables.items():
       variable.assign(arrays[key])
 
@@ -309,7 +323,6 @@ class Agent:
     learner has meanwhile filled the caches.
     """
     self.optimizers = {}  # frees their memory
-    self._taken_updates = self.updates  # To read a variable takes its time.
     self._policy = tf.function(
         self._policy_step, autograph=False, jit_compile=True)
 
@@ -331,8 +344,8 @@ class Agent:
     variables = self.variables
     for key, value in arrays.items():
       variables[key].assign(value)
-    if self._taken_updates is not None and 'counter/updates' in arrays:
-      self._taken_updates = int(arrays['counter/updates'])
+    if 'counter/updates' in arrays:
+      self._updates = int(arrays['counter/updates'])
 
   def _optimizer(self, name, variables, config, kind='adam', decay=0.0):
     """That of a group, with a loss scale where float16 needs it."""
@@ -348,9 +361,6 @@ class Agent:
     if self.fixed_noise is not None:
       return self.fixed_noise
     return noise.Noise(f'{self.config.seed}/{name}', counter)
-
-  def _inputs(self, batch):
-    return {key: tf.convert_to_tensor(batch[key]) for key in self.batch_keys}
 
 
 def _check(variables, arrays):

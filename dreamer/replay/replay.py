@@ -85,6 +85,7 @@ class Replay:
     self._refused = 0  # episodes that were too short to be stored
     self._told_short = 0.0  # the share that a warning stands for
     self._disk_reads = 0
+    self._numbering = 0  # how often the episodes were numbered anew
     self._set_index(self._folder.scan())
     self._counter = len(self._index)  # number of the next episode
     self._saved: int | None = None  # the counter in the newest checkpoint
@@ -208,6 +209,20 @@ class Replay:
       self._sampler.set_lengths([x.length for x in self._index.values()])
     elif len(state['rest']):
       self._rest = _Piece(*(int(x) for x in state['rest']))
+
+  def mark(self) -> tuple:
+    """Where drawing is, in O(1); for `rewind`."""
+    return self._sampler.mark(), self._rest, self._numbering
+
+  def rewind(self, mark: tuple) -> None:
+    """Draws again what has been drawn since the mark, if nothing was added.
+
+    Where a damaged episode was dropped meanwhile, it goes on instead.
+    """
+    drawing, rest, numbering = mark
+    if numbering == self._numbering:
+      self._sampler.rewind(drawing)
+      self._rest = rest
 
   def saved(self) -> None:
     """To be called when a checkpoint with `state()` has been written.
@@ -349,6 +364,7 @@ class Replay:
   def _set_index(self, index: Iterable[eps.Episode]) -> None:
     """Other episodes; they are numbered as the sampler does it, from 0 on."""
     self._index = dict(enumerate(index))
+    self._numbering += 1
     lengths = [x.length for x in self._index.values()]
     self._steps = sum(lengths) - len(lengths)
     self._sampler.set_lengths(lengths)

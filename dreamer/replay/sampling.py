@@ -134,6 +134,16 @@ class Sampler:
       options = last + 1 + low
     return min(int(self._rng.integers(options)), last)
 
+  def mark(self) -> tuple:
+    """Where drawing is, while the episodes stay the same; for `rewind`."""
+    return (self._rng.bit_generator.state, self._list, self._list_length,
+            self._drawn)
+
+  def rewind(self, mark: tuple) -> None:
+    """Draws again what has been drawn since the mark."""
+    (self._rng.bit_generator.state, self._list, self._list_length,
+     self._drawn) = mark
+
   def state(self) -> Arrays:
     """Numbers in it count from the oldest episode on."""
     empty = np.zeros(0, np.int64)

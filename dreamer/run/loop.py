@@ -33,10 +33,11 @@ from typing import Any
 
 import numpy as np
 
-from dreamer import files
+from dreamer import files, scalars
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
+from dreamer.replay.prefetch import Prefetch
 from dreamer.replay.replay import Replay
 from dreamer.run import origin, resume
 from dreamer.run.checkpoint import below
@@ -65,9 +66,10 @@ class Loop:
     self.config, self.name, self.agent = config, name, agent
     self.eval_envs, self.logger, self.stop = eval_envs, logger, stop
     self.act_space = envs[0].act_space
-    self.replay = Replay(
+    self.replay = Prefetch(Replay(
         pathlib.Path(config.logdir) / 'episodes', config.seed,
-        batch_length=config.batch_length, owner=True, **config.replay)
+        batch_length=config.batch_length, owner=True, **config.replay),
+        agent.put)
     self.driver = Driver(
         envs, self.act_space, config.seed, 'train', self._on_episode,
         config.envs.restarts)
@@ -86,7 +88,8 @@ class Loop:
     self.eta = Eta()
     self.nonfinite = 0  # updates in a row
     self._warned = False  # that no episode ends
-    self._metrics: Mapping[str, Any] | None = None  # of the last update, unread
+    # Of the last updates, unread, with the step they were made at.
+    self._metrics: list[tuple[int, Mapping[str, Any]]] = []
     self._return: float | None = None  # of the last episode
 
   @property
@@ -126,6 +129,8 @@ class Loop:
     except Stopped:
       self.save()
       raise
+    finally:
+      self.replay.close()
     if self.idle and self._first_block:
       raise UserError(
           f'steps: {self.config.steps} were not enough for one update, '
@@ -233,16 +238,20 @@ class Loop:
         self.agent.batch_keys)
     metrics = self.agent.train(batch, self.env_steps)
     self.todo[key] -= 1
-    # Reading a metric waits for its update: read those of the one before.
-    self._read_metrics()
-    self._metrics = metrics
+    # Reading waits for an update; as many as end a run are read at once, but
+    # for the one that has only begun.
+    if len(self._metrics) >= NONFINITE:
+      self._read_metrics()
+    self._metrics.append((self.env_steps, metrics))
 
   def _read_metrics(self):
-    if self._metrics is None:
-      return
-    metrics = {key: float(value) for key, value in self._metrics.items()}
-    self._metrics = None
-    self.means.add(metrics)
+    unread, self._metrics = self._metrics, []
+    found = scalars.read([metrics for _, metrics in unread])
+    for (step, _), metrics in zip(unread, found, strict=True):
+      self.means.add(metrics)
+      self._check_finite(step, metrics)
+
+  def _check_finite(self, step, metrics):
     bad = [key for key, value in metrics.items() if not math.isfinite(value)
            and key.startswith(('loss/', 'grad_norm/'))]
     if self.config.precision == 'float16':
@@ -254,7 +263,7 @@ class Loop:
     if self.nonfinite >= NONFINITE:
       raise UserError(
           f'{bad[0]}: not finite in {self.nonfinite} updates in a row, the '
-          f'last at env step {self.env_steps}; lower model_opt.lr or '
+          f'last at env step {step}; lower model_opt.lr or '
           'model_opt.clip, or set precision float32')
 
   # Evaluation and pictures
@@ -342,11 +351,9 @@ class Loop:
 
   def _open_loop(self):
     """Pictures of predictions; leaves the order of later batches alone."""
-    state = self.replay.state()
-    batch = self.replay.sample(
+    batch = self.replay.peek(
         min(self.config.batch_size, 6), self.config.batch_length,
         self.agent.batch_keys)
-    self.replay.restore(state)
     for name, video in self.agent.report(batch).items():
       self.logger.video(
           name, video, labels=('truth', 'model', 'error'))

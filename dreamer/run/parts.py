@@ -51,10 +51,11 @@ class Agent(Protocol):
 
   batch_keys: the arrays that it learns from; obs_keys: the observations among
   them. learns_ends: whether ends are part of what it imagines. updates: so
-  far. acting_state: the part of the state that `policy` reads in training;
-  acted: the names in it that `policy` itself changes; take: takes back a part
-  of a state; only_act: of a copy that will never learn. compiled: whether
-  XLA compiles it at its first calls; computes: what it computes on, for people.
+  far. put: moves a batch to where `train` takes it, called beside an update.
+  acting_state: the part of the state that `policy` reads in training; acted:
+  the names in it that `policy` itself changes; take: takes back a part of a
+  state; only_act: of a copy that will never learn. compiled: whether XLA
+  compiles it at its first calls; computes: what it computes on, for people.
   """
 
   @property
@@ -78,7 +79,9 @@ class Agent(Protocol):
   @property
   def acted(self) -> Sequence[str]: ...
 
-  def train(self, batch: Arrays, env_steps: int = 0) -> Mapping[str, Any]: ...
+  def put(self, batch: Arrays) -> Any: ...
+
+  def train(self, batch: Any, env_steps: int = 0) -> Mapping[str, Any]: ...
 
   def policy(
       self, obs: Arrays, state: Any = None, mode: str = 'train',

@@ -37,7 +37,9 @@ def test_programs_say_what_goes_in_and_out(folder):
   train = content['programs']['train']
   assert [name for name, *_ in train['inputs']] == [
       f'batch/{key}' for key in sorted(content['batch_keys'])] + ['env_steps']
-  assert 'loss/model' in [name for name, *_ in train['outputs']]
+  assert 'loss/model' in content['metrics']
+  assert train['outputs'] == [
+      ['output', [len(content['metrics'])], 'float32']]
   assert 'counter/updates' in train['writes']
   assert set(train['writes']) <= set(train['reads']) <= set(content['state'])
   acts = content['programs']['policy_train']
@@ -150,7 +152,7 @@ def test_an_update_compiled_by_xla(agent, kind):
     learner = tools.make_agent(kind)
     step = tf.function(learner._train_step, autograph=False, jit_compile=jit)
     for seed in range(3):
-      batch = learner._inputs(tools.make_batch(kind, seed))
+      batch = learner.put(tools.make_batch(kind, seed))
       metrics = step(batch, tf.constant(0, tf.int64))
     results.append({**{k: v.numpy() for k, v in metrics.items()},
                     **learner.state()})

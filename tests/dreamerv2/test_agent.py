@@ -740,7 +740,7 @@ class TestState:
 def test_no_boolean_is_transposed():
   """Of which oneDNN would warn at the first update, on CPUs without AVX-512."""
   agent = tools.make_agent()
-  batch = agent._inputs(tools.make_batch())
+  batch = agent.put(tools.make_batch())
   graph = agent._train.get_concrete_function(
       batch, tf.constant(0, tf.int64)).graph
   definition = graph.as_graph_def()

@@ -250,8 +250,8 @@ class TestActingCopy:
     rng = np.random.default_rng(0)
     for variable in one.parameters.values():
       variable.assign_add(0.1 * rng.normal(size=variable.shape))
-    one.counters['updates'].assign(7)
-    one.counters['acts_train'].assign(20)
+    one.restore({**one.state(), 'counter/updates': np.int64(7),
+                 'counter/acts_train': np.int64(20)})
     obs = tools.make_obs()
     before = two.policy(obs, None, 'train', env_steps)[0]
     state = one.acting_state()

@@ -61,6 +61,6 @@ def make_obs(rows=3, seed=0, first=False):
 
 def act(agent):
   """Actions of a fresh agent, after 1000 environment steps, 50000 updates."""
-  agent.counters['updates'].assign(50000)
+  agent.restore({**agent.state(), 'counter/updates': np.int64(50000)})
   return {f'act/{mode}': agent.policy(make_obs(), None, mode, 1000)[0]
           for mode in ('train', 'eval')}

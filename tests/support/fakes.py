@@ -41,6 +41,9 @@ class FakeAgent:
     self.calls = {'train': 0, 'eval': 0, 'report': 0}
     self.updates = 0
 
+  def put(self, batch):
+    return batch
+
   def train(self, batch, env_steps=0):
     self.events.append(('update', self.updates))
     time.sleep(self.seconds)
