@@ -21,6 +21,8 @@ usage: ./run.sh [COMMAND ...]
                    as scores report
   scores ...       the papers' tables, comparisons with them, the runs behind
                    them: ./run.sh scores --help
+  sweep NAME ...   all runs of a table, a figure or a file, here or on a Ray
+                   cluster: ./run.sh sweep --help
   audit ...        every hyperparameter beside the paper's and the releases';
                    configs and runs compared: ./run.sh audit --help
   bench ...        speed and memory of updates, environments and replay
@@ -92,7 +94,7 @@ variant() {  # as asked for, as the environment has it, or as the machine is
 
 ensure_venv() {  # ensure_venv [cpu|gpu]
   local base stamp kind files=("$root/requirements.txt"
-    "$root/.ci/requirements-test.txt")
+    "$root/.ci/requirements-cluster.txt" "$root/.ci/requirements-test.txt")
   kind=$(variant "${1:-}")
   [[ $kind == cpu ]] || files+=("$root/.ci/requirements-gpu.txt")
   stamp=$(cat "${files[@]}" | sha256sum)
@@ -188,8 +190,9 @@ case $command in
   export) run_module dreamer.bench.export "$@" ;;
   parity) run_module tests.parity "$@" ;;
   scores) run_module scores "$@" ;;
+  sweep) run_module scores sweep "$@" ;;
   test) run_tests "$@" ;;
   help | -h | --help) usage ;;
   *) fail "unknown command '$command'; commands: setup train eval report" \
-    'scores audit bench export parity test help (none: the laptop run)' ;;
+    'scores sweep audit bench export parity test help (none: the laptop run)' ;;
 esac

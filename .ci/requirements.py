@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FILES = 'requirements.txt', '.ci/requirements-test.txt'
+FILES = ('requirements.txt', '.ci/requirements-cluster.txt',
+         '.ci/requirements-test.txt')
 
 
 def main():

@@ -18,6 +18,8 @@ HELP = {
     'report': 'what runs have reached: tables, a page that opens offline, '
               'the picture of one run',
     'matrix': 'prints the commands of all runs behind a table or a figure',
+    'sweep': 'runs all of a table, a figure or a file of own runs: here, or '
+             'on a Ray cluster',
     'keep': 'copies finished runs into scores/ours, small',
     'pictures': "draws README's pictures from the runs in scores/ours",
     'readme': "writes README's results, and scores.json, from scores/ours"}
@@ -118,15 +120,29 @@ def _report(parser):
       "run's folder; of several runs report.html here")
 
 
+NAMES = ('table_g, k1, table_1, table_2, section_3_2, fig4, fig9, fig10, '
+         'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma')
+
+
 def _matrix(parser):
   add = parser.add_argument
-  add('name', metavar='NAME',
-      help='table_g, k1, table_1, table_2, section_3_2, fig4, fig9, fig10, '
-      'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma')
+  add('name', metavar='NAME', help=NAMES)
   add('--format', choices=['shell', 'slurm'], default='shell',
       help='slurm: one script, a job array; default: %(default)s')
   add('--missing', metavar='DIR',
       help='only runs that are not finished under DIR')
+  _part(parser)
+  add('--tflops', type=float, default=10.0,
+      help='TFLOP/s that updates are assumed to reach; default: %(default)g')
+  add('--updates-per-second', type=float, help='instead of --tflops')
+  add('--steps-per-second', type=float, default=200.0,
+      help='agent steps per second between updates: acting, environment, '
+      'rendering; default: %(default)g')
+
+
+def _part(parser):
+  """Of a table or figure."""
+  add = parser.add_argument
   add('--logdir', help='folder for the runs; default: runs/NAME')
   add('--seeds', type=int, help="0, 1, ... so many; default: the paper's")
   add('--tasks', nargs='+', metavar='TASK')
@@ -134,12 +150,23 @@ def _matrix(parser):
   add('--profile', choices=['paper', 'paper_code', 'released'],
       help='default: paper_code for DreamerV1, the code behind its tables; '
       'paper for DreamerV2')
-  add('--tflops', type=float, default=10.0,
-      help='TFLOP/s that updates are assumed to reach; default: %(default)g')
-  add('--updates-per-second', type=float, help='instead of --tflops')
-  add('--steps-per-second', type=float, default=200.0,
-      help='agent steps per second between updates: acting, environment, '
-      'rendering; default: %(default)g')
+
+
+def _sweep(parser):
+  add = parser.add_argument
+  add('name', metavar='NAME', help=f'{NAMES}; or a .yaml file of own runs, '
+      'each a line `name: what follows ./run.sh train`')
+  _part(parser)
+  add('--address', help="of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT; "
+      'default: this machine')
+  add('--cpus-per-run', type=int, help='default: 2, or 1 where no machine '
+      'has more')
+  add('--gpus-per-run', type=float, help='may be a part of one, as 0.5; '
+      'default: 1 where a machine has one, else 0')
+  add('--retries', type=int, default=2, help='of a run that fails; then the '
+      'others go on without it; default: %(default)d')
+  add('--to', metavar='REFERENCE', help='what finished runs are compared '
+      "with, see compare --help; default: the table's own")
 
 
 def _keep(parser):
@@ -175,6 +202,7 @@ ARGUMENTS: dict[str, Callable] = {
     'first': _first,
     'tables': _tables, 'collect': _collect, 'compare': _compare,
     'plot': _plot, 'report': _report, 'matrix': _matrix,
+    'sweep': _sweep,
     'keep': _keep, 'pictures': _pictures, 'readme': _readme}
 
 if __name__ == '__main__':

@@ -33,7 +33,10 @@ CHECKPOINTS = 0.6  # GB: the last two of a large agent
 
 
 class Job(typing.NamedTuple):
-  """One run. keys: settings beside presets, task, seed, steps and logdir."""
+  """One run. keys: settings beside presets, task, seed, steps and logdir.
+
+  options: of a command line, before them.
+  """
 
   agent: str
   presets: tuple
@@ -42,6 +45,7 @@ class Job(typing.NamedTuple):
   steps: int
   method: str
   keys: dict
+  options: tuple = ()
 
   @property
   def folder(self) -> str:
@@ -53,7 +57,8 @@ class Job(typing.NamedTuple):
             **self.keys, 'logdir': str(pathlib.Path(root) / self.folder)}
     options = [x for key, value in keys.items() for x in (
         f'--{key}', str(value))]
-    return [self.agent, '--configs', *self.presets, *options]
+    presets = ['--configs', *self.presets] if self.presets else []
+    return [self.agent, *presets, *self.options, *options]
 
   def command(self, root: str) -> str:
     return shlex.join(['./run.sh', 'train', *self.argv(root)])
@@ -94,7 +99,8 @@ class Experiment(typing.NamedTuple):
   """What a table or figure consists of.
 
   tasks: function that returns {task: environment steps}. notes: what the
-  papers leave open, and what is not run here.
+  papers leave open, and what is not run here. reference: what its runs are
+  compared with; see `compare --help`.
   """
 
   agent: str
@@ -104,6 +110,7 @@ class Experiment(typing.NamedTuple):
   tasks: typing.Callable
   seeds: int
   notes: tuple = ()
+  reference: str | None = None
 
 
 def _control(steps):
@@ -138,7 +145,8 @@ EXPERIMENTS = {
     'table_g': Experiment(
         'dreamerv1', 'dmc', 'paper_code',
         (CONTROL_V1[0], CONTROL_V1[2]), _control(5_000_000), 5,
-        ("A3C and D4PG are other projects' agents.", PLANNING)),
+        ("A3C and D4PG are other projects' agents.", PLANNING),
+        reference='dreamerv1/table_g'),
     'fig4': Experiment(
         'dreamerv1', 'dmc', 'paper_code', tuple(
             Variant(f'{x.method}_horizon_{h}', x.presets, {
@@ -150,24 +158,30 @@ EXPERIMENTS = {
         'dreamerv1', None, 'paper_code', (Variant('dreamer'),), _figure_9, 5,
         ('Each task ends where its curve does in the figure.',
          ASSUMED_SEEDS.format(5),
-         "DQN, Rainbow, SimPLe and IMPALA are other projects' agents.")),
+         "DQN, Rainbow, SimPLe and IMPALA are other projects' agents."),
+        reference='dreamerv1/fig9'),
     'fig10': Experiment(
         'dreamerv1', 'dmc', 'paper_code', CONTROL_V1, _control(5_000_000), 5,
-        (ASSUMED_SEEDS.format(5), PLANNING)),
+        (ASSUMED_SEEDS.format(5), PLANNING),
+        reference='dreamerv1/fig10'),
     'fig11': Experiment(
         'dreamerv1', 'dmc', 'paper_code', REPRESENTATIONS,
-        _control(4_000_000), 5, (ASSUMED_SEEDS.format(5),)),
+        _control(4_000_000), 5, (ASSUMED_SEEDS.format(5),),
+        reference='dreamerv1/fig11'),
     'fig12': Experiment(
         'dreamerv1', 'dmc', 'paper_code', tuple(
             Variant(f'repeat_{x}', (), {'action_repeat': x})
             for x in (1, 2, 4)), _control(1_000_000), 5,
-        (ASSUMED_SEEDS.format(5),)),
+        (ASSUMED_SEEDS.format(5),),
+        reference='dreamerv1/fig12'),
     'released_v1': Experiment(
         'dreamerv1', 'dmc', 'released', (Variant('dreamer'),),
-        _control(5_000_000), 5),
+        _control(5_000_000), 5,
+        reference='dreamerv1/released'),
     'k1': Experiment(
         'dreamerv2', 'atari', 'paper', (Variant('dreamerv2'),), _games, 8,
-        ("DQN, C51, Rainbow and IQN are other projects' agents.",)),
+        ("DQN, C51, Rainbow and IQN are other projects' agents.",),
+        reference='dreamerv2/table_k1'),
     'table_1': Experiment(
         'dreamerv2', 'atari', 'paper', (
             Variant('dreamerv2'), Variant('schedules', MIXED, seeds=4)),
@@ -182,14 +196,17 @@ EXPERIMENTS = {
         _games, 3, (ASSUMED_SEEDS.format(3), MIXED_NOTE)),
     'dmc_vision': Experiment(
         'dreamerv2', 'dmc_vision', 'paper', (Variant('dreamerv2'),),
-        _control(2_000_000), 5),
+        _control(2_000_000), 5,
+        reference='dreamerv2/dmc_vision'),
     'humanoid': Experiment(
         'dreamerv2', 'humanoid', 'paper', (Variant('dreamerv2'),),
-        lambda: {'dmc_humanoid_walk': 42_000_000}, 10),
+        lambda: {'dmc_humanoid_walk': 42_000_000}, 10,
+        reference='dreamerv2/humanoid'),
     'montezuma': Experiment(
         'dreamerv2', 'atari', 'paper', (
             Variant('montezuma', ('montezuma',)),),
-        lambda: {'atari_montezuma_revenge': 200_000_000}, 6)}
+        lambda: {'atari_montezuma_revenge': 200_000_000}, 6,
+        reference='dreamerv2/montezuma')}
 
 
 def main(args: argparse.Namespace) -> None:

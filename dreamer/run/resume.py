@@ -51,8 +51,11 @@ def open_logdir(
 
 
 @contextlib.contextmanager
-def locked(logdir: str | os.PathLike) -> Iterator[None]:
+def locked(logdir: str | os.PathLike,
+           who: str = 'another process trains') -> Iterator[None]:
   """Makes the folder and keeps a second run out of it meanwhile.
+
+  who: what the second one is told of the first.
 
   The lock is one on the folder itself and ends with the process, however
   that ends. File systems without locks go without.
@@ -68,19 +71,19 @@ def locked(logdir: str | os.PathLike) -> Iterator[None]:
     reason = getattr(e, 'strerror', None) or e
     raise ConfigError(f'logdir: can not create {logdir}: {reason}') from None
   try:
-    _lock(handle, logdir)
+    _lock(handle, logdir, who)
     yield
   finally:
     os.close(handle)
 
 
-def _lock(handle, logdir):
+def _lock(handle, logdir, who):
   try:
     import fcntl  # not on Windows
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     raise UserError(
-        f'logdir: another process trains in {logdir}; wait for its end, or '
+        f'logdir: {who} in {logdir}; wait for its end, or '
         'name another folder') from None
   except (ImportError, OSError):
     pass

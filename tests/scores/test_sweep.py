@@ -1,0 +1,262 @@
+"""Sweeps: what they refuse, and real ones on Ray with nodes that die."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dreamer.errors import UserError
+from dreamer.files import ROOT
+from dreamer.run import resume
+from scores import __main__, live, matrix, own_runs
+
+RUN = 'dreamerv1 --configs debug --task dummy_continuous --threads 1'
+LONG = f'{RUN} --steps 30000 --save_every 200 --eval_every 0 --video_every 0'
+
+
+def write(folder, **runs):
+  path = folder / 'own.yaml'
+  path.write_text(''.join(f'{key}: {value}\n' for key, value in runs.items()))
+  return str(path)
+
+
+def sweep(*argv):
+  __main__.main(['sweep', *map(str, argv)])
+
+
+class TestRefusals:
+
+  @pytest.mark.parametrize('line, wanted', [
+      ('a: dreamerv3 --task x', "a: 'dreamerv3' is no agent"),
+      ('a: dreamerv1 --configs dmx', 'a: .*dmx'),
+      ('a: dreamerv1 --horizn 3', 'a: .*horizn'),
+      ('a: dreamerv1 --steps 10', 'a: steps: 10 is less than prefill'),
+      ('a: dreamerv1 --seed 3', 'a: --seed is given by the sweep'),
+      ('a: dreamerv1 --logdir=x', 'a: --logdir is given by the sweep'),
+      ('a: "dreamerv1 \'"', 'a: No closing quotation'),
+      ('a: [dreamerv1]', 'a: no command'),
+      ('a: ""', 'a: no command'),
+      ('a/b: dreamerv1', 'a/b: no name of a folder'),
+      ('- dreamerv1', 'no mapping'), ('a: {', 'no valid YAML'),
+      ('{}', 'names no run')])
+  def test_a_mistake_in_a_file_is_one_line(self, line, wanted, tmp_path):
+    path = tmp_path / 'own.yaml'
+    path.write_text(line + '\n')
+    with pytest.raises(UserError, match=wanted) as info:
+      sweep(path)
+    assert str(path) in str(info.value) and '\n' not in str(info.value)
+
+  @pytest.mark.parametrize('argv, wanted', [
+      (['table_x'], "'table_x'; allowed: table_g"),
+      (['no.yaml'], 'no.yaml: cannot read'),
+      (['table_g', '--methods', 'x'], "--methods: 'x'"),
+      (['table_g', '--seeds', '0'], '--seeds: 0'),
+      (['table_g', '--cpus-per-run', '0'], '--cpus-per-run: 0'),
+      (['table_g', '--gpus-per-run', '-1'], '--gpus-per-run: -1'),
+      (['table_g', '--gpus-per-run', '1.5'], '--gpus-per-run: 1.5'),
+      (['table_g', '--gpus-per-run', 'nan'], '--gpus-per-run: nan'),
+      (['table_g', '--retries', '-1'], '--retries: -1')])
+  def test_options(self, argv, wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=wanted):
+      sweep(*argv)
+
+  def test_nobody_answers(self, tmp_path):
+    argv = ['table_g', '--logdir', tmp_path / 'x', '--address', '127.0.0.1:1']
+    with pytest.raises(UserError, match='--address: .*127.0.0.1:1.*refused'):
+      sweep(*argv)
+
+  def test_a_second_sweep_in_a_folder(self, tmp_path):
+    with resume.locked(tmp_path / 'x', 'another sweep runs'):
+      with pytest.raises(UserError, match='another sweep runs in .*x; wait'):
+        sweep('table_g', '--logdir', tmp_path / 'x')
+
+  def test_more_than_there_is(self, tmp_path):
+    """By a real Ray, which would wait for such a machine for ever."""
+    done = run('table_g', '--logdir', tmp_path / 'x', '--gpus-per-run', 64)
+    assert done.returncode == 2
+    assert re.search('error: --gpus-per-run: 64 are more than any machine of '
+                     r'the cluster has; allowed: up to \d', done.stderr)
+
+
+class TestFiles:
+
+  def test_names_tasks_and_seeds(self, tmp_path):
+    path = write(tmp_path, a=f'./run.sh train {RUN}',
+                 b='python -m dreamerv2 train --configs minatar debug')
+    found = own_runs.jobs(path, seeds=2)
+    assert [x.folder for x in found] == [
+        'a/dummy_continuous/seed0', 'a/dummy_continuous/seed1',
+        'b/minatar_space_invaders/seed0', 'b/minatar_space_invaders/seed1']
+    configs = [matrix.config_of(x) for x in found]
+    assert [x.seed for x in configs] == [0, 1, 0, 1]
+    assert [x.steps for x in found] == [x.steps for x in configs]
+    other, = own_runs.jobs(path, None, ['dummy_discrete'], ['a'])
+    assert matrix.config_of(other).task == other.task == 'dummy_discrete'
+
+  def test_tables_name_what_they_are_compared_with(self):
+    from scores import references  # Only here.
+    named = {x.reference for x in matrix.EXPERIMENTS.values() if x.reference}
+    assert len(named) == 10
+    for name in named:
+      assert references.load(name, None, None).scores
+
+
+def test_the_table_as_lines(capsys):
+  states = {'a': 'waiting', 'b': 'waiting', 'c': 'finished'}
+  with live.View(states) as view:
+    view.update({'a': ('one', '5% | 3 steps', '')})
+    view.update({'a': ('two', '5% | 3 steps', '')})
+    view.ended('a', 'failed', 3, ['error: [x]'], 'logs/a.log')
+    view.ended('b', 'finished', 1, [], 'logs/b.log')
+  assert capsys.readouterr().out.splitlines() == [
+      'a: runs on one', 'a: goes on on two', 'a: failed after 3 attempts',
+      '  | error: [x]', '  all of it: logs/a.log', 'b: finished']
+  assert states == {'a': 'failed', 'b': 'finished', 'c': 'finished'}
+
+
+# Real ones
+
+
+def command(*argv):
+  return [sys.executable, '-m', 'scores', 'sweep', *map(str, argv)]
+
+
+def run(*argv):
+  return subprocess.run(
+      command(*argv), cwd=ROOT, capture_output=True, text=True, timeout=280)
+
+
+@contextlib.contextmanager
+def started(*argv):
+  process = subprocess.Popen(
+      command(*argv), cwd=ROOT, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, text=True, start_new_session=True)
+  try:
+    yield process
+  finally:
+    process.kill()
+    process.wait()
+
+
+def checkpoints(root, amount):
+  """Waits until so many runs have one; returns their folders."""
+  end = time.monotonic() + 120
+  while time.monotonic() < end:
+    found = {x.parent.parent for x in root.glob('*/*/*/checkpoints/*')
+             if not x.name.startswith('.')}
+    if len(found) >= amount:
+      return found
+    time.sleep(0.5)
+  raise AssertionError(f'{amount} runs have no checkpoint in {root}')
+
+
+def steps(folder):
+  return [json.loads(x)['step'] for x in (
+      folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+def free(folder):
+  """Whether no process trains there any more."""
+  with contextlib.suppress(UserError), resume.locked(folder):
+    return True
+  return False
+
+
+@pytest.fixture
+def cluster():
+  """A head and a second machine, of one core each."""
+  from ray.cluster_utils import Cluster  # Starts slowly.
+  os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
+  found = Cluster(initialize_head=True, head_node_args={
+      'num_cpus': 1, 'include_dashboard': False,
+      'object_store_memory': 100 * 2 ** 20})
+  found.other = found.add_node(
+      num_cpus=1, object_store_memory=100 * 2 ** 20)
+  found.wait_for_nodes()
+  yield found
+  found.shutdown()
+
+
+@pytest.mark.slow
+def test_to_the_end_and_again(tmp_path, cluster):
+  """On two machines; one run always fails and the others go on."""
+  path = write(tmp_path, good=RUN + ' --steps 600', bad=RUN + ' --steps 600')
+  bad = tmp_path / 'out/bad/dummy_continuous/seed0'
+  bad.mkdir(parents=True)
+  (bad / 'letter.txt').write_text('not a run')
+  argv = [path, '--logdir', tmp_path / 'out', '--seeds', 2, '--retries', 1,
+          '--cpus-per-run', 1, '--address', cluster.address]
+  first = run(*argv)
+  assert first.returncode == 1, first.stderr
+  assert '4 runs, 0 finished already' in first.stdout
+  assert '2 at once on 2 machine(s)' in first.stdout
+  assert 'bad/dummy_continuous/seed0: failed after 2 attempts' in first.stdout
+  assert 'letter.txt, which is of no run' in first.stdout
+  assert '3 of 4 runs are finished' in first.stdout
+  assert max(steps(tmp_path / 'out/good/dummy_continuous/seed1')) >= 600
+  (bad / 'letter.txt').unlink()
+  second = run(*argv)
+  assert second.returncode == 0, second.stdout + second.stderr
+  assert '4 runs, 3 finished already' in second.stdout
+  assert '4 of 4 runs are finished' in second.stdout
+  third = run(*argv[:-2])
+  assert third.returncode == 0 and third.stdout == '4 of 4 runs are finished\n'
+
+
+@pytest.mark.slow
+def test_a_lost_machine(tmp_path, cluster):
+  """kill -9 of a raylet: its run goes on elsewhere from its checkpoint."""
+  path, out = write(tmp_path, a=LONG.replace('30000', '6000')), tmp_path / 'out'
+  with started(path, '--logdir', out, '--seeds', 2, '--cpus-per-run', 1,
+               '--address', cluster.address) as process:
+    checkpoints(out, 2)
+    raylet = cluster.other.all_processes['raylet'][0].process
+    os.kill(raylet.pid, signal.SIGKILL)
+    text, _ = process.communicate(timeout=240)
+  assert process.returncode == 0, text
+  assert '2 of 2 runs are finished' in text
+  assert 'seed1: goes on on ' in text or 'seed0: goes on on ' in text
+  assert ': failed' not in text
+  logs = [x.read_text() for x in (out / 'logs').iterdir()]
+  assert sum('ontinu' in x or 'esum' in x for x in logs) >= 1, logs
+  for seed in range(2):
+    found = steps(out / f'a/dummy_continuous/seed{seed}')
+    assert found == sorted(set(found)) and found[-1] >= 6000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('signum', [signal.SIGINT, signal.SIGKILL])
+def test_the_driver_ends(signum, tmp_path):
+  """All runs stop after a checkpoint, and a second call goes on."""
+  path, out = write(tmp_path, a=LONG, b=LONG, c=LONG), tmp_path / 'out'
+  argv = [path, '--logdir', out, '--cpus-per-run', 1, '--methods', 'a', 'b']
+  with started(*argv) as process:
+    before = checkpoints(out, 2)
+    process.send_signal(signum)
+    text, _ = process.communicate(timeout=120)
+  if signum == signal.SIGINT:
+    assert process.returncode == 128 + signum, text
+    assert 'a/dummy_continuous/seed0: stopped' in text
+    assert 'the same command goes on' in text
+  end = time.monotonic() + 60
+  while not all(map(free, before)) and time.monotonic() < end:
+    time.sleep(0.5)
+  assert all(map(free, before))
+  reached = {x: max(steps(x)) for x in before}
+  path = pathlib.Path(path)
+  done = max(reached.values()) + 400
+  path.write_text(path.read_text().replace('30000', str(done)))
+  again = run(*argv)
+  assert again.returncode == 0, again.stdout + again.stderr
+  assert '2 of 2 runs are finished' in again.stdout
+  for folder in before:
+    found = steps(folder)
+    assert found == sorted(set(found)) and found[-1] >= done
