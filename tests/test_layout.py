@@ -380,7 +380,9 @@ def test_no_pickle():
 
 def test_third_party_imports_are_requirements():
   """What is imported is asked for by name, not only by a dependency."""
-  lines = [line for name in ('requirements.txt', '.ci/requirements-test.txt')
+  kinds = ('requirements.txt', '.ci/requirements-cluster.txt',
+           '.ci/requirements-test.txt')
+  lines = [line for name in kinds
            for line in (ROOT / name).read_text().splitlines()]
   wanted = {
       plain(re.split(r'[\[=#]', line)[0]) for line in lines
