@@ -71,7 +71,7 @@ def supervise(task: Task, board: typing.Any) -> tuple[str, int, list[str]]:
   import ray  # It runs this function; the driver can look at tasks without.
   node = f'{os.uname().nodename} {ray.get_runtime_context().get_node_id()[:6]}'
   told = _Told(
-      lambda *said: ray.get(board.post.remote(task.name, node, *said)))
+      lambda *said: board.post.remote(task.name, node, *said).future())
   for attempt in range(1, task.retries + 2):
     if told('starts', '') or not _free(task.logdir, told):
       return 'stopped', attempt - 1, []
@@ -84,17 +84,26 @@ def supervise(task: Task, board: typing.Any) -> tuple[str, int, list[str]]:
 
 
 class _Told:
-  """Says how far a run is, and remembers being told to stop."""
+  """Says how far a run is, and remembers being told to stop.
+
+  It never waits for the answer: Ray would lend the CPU of a task that waits
+  to another one.
+  """
 
   def __init__(self, post):
-    self._post, self.stopping = post, False
+    self._post, self._answer, self.stopping = post, None, False
 
   def __call__(self, progress, score):
+    if self._answer is None or self._answer.done():
+      self._read()
+      self._answer = self._post(progress, score)
+    return self.stopping
+
+  def _read(self):
     try:
-      self.stopping |= self._post(progress, score)
+      self.stopping |= bool(self._answer and self._answer.result())
     except Exception:  # Whatever Ray raises: nobody waits for this run.
       self.stopping = True
-    return self.stopping
 
 
 def _free(logdir, told):

@@ -185,6 +185,16 @@ def cluster():
   found.shutdown()
 
 
+def most_at_once(text):
+  """How many runs a sweep's lines show side by side."""
+  now, most = 0, 0
+  for line in text.splitlines():
+    now += bool(re.match(r'\S+: runs on ', line))
+    now -= bool(re.match(r'\S+: (finished|failed|stopped)', line))
+    most = max(now, most)
+  return most
+
+
 @pytest.mark.slow
 def test_to_the_end_and_again(tmp_path, cluster):
   """On two machines; one run always fails and the others go on."""
@@ -201,6 +211,7 @@ def test_to_the_end_and_again(tmp_path, cluster):
   assert 'bad/dummy_continuous/seed0: failed after 2 attempts' in first.stdout
   assert 'letter.txt, which is of no run' in first.stdout
   assert '3 of 4 runs are finished' in first.stdout
+  assert most_at_once(first.stdout) == 2
   assert max(steps(tmp_path / 'out/good/dummy_continuous/seed1')) >= 600
   (bad / 'letter.txt').unlink()
   second = run(*argv)
