@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, nets, returns
+from dreamer.nn import dists, layers, nets, replicas, returns
 
 Tensors = dict[str, tf.Tensor]
 
@@ -45,7 +45,7 @@ class Actor(nets.MLP):
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
     """Noise [*lead, A] of the kind that `sample` takes."""
     kind = noise.gumbel if self.discrete else noise.normal
-    return kind(name, [*lead, self.size])
+    return replicas.draw(kind, name, [*lead, self.size], len(lead) - 1)
 
 
 class ActorCritic(layers.Module):

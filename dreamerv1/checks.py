@@ -16,7 +16,9 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
   """
   if spaces is None:
     checks.schedule(config)
+    checks.devices(config)
     _window(config)
+    _contrasts(config)
     _elites(config)
   else:
     obs_space, act_space = spaces
@@ -34,6 +36,14 @@ def _window(config):
       raise UserError(
           f'cpc.window_{key}: {amount} is more than {most} {config[most]}; '
           'lower it')
+
+
+def _contrasts(config):
+  """They are with all rows of a batch."""
+  if config.cpc.enabled and config.devices > 1:
+    raise UserError(
+        f'devices: {config.devices} would share the rows that the contrastive '
+        'objective (cpc.enabled) compares with each other; use 1')
 
 
 def _elites(config):

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers
+from dreamer.nn import dists, layers, replicas
 
 State = dict[str, tf.Tensor]
 
@@ -72,8 +72,10 @@ class RSSM(layers.Module):
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
     """Noise of latents [*lead, S]; one vector for all rows if shared."""
     *lead, rows = lead
-    rows = 1 if self.config.shared_latent_noise else rows
-    return noise.normal(name, [*lead, rows, *self.stoch_shape])
+    if self.config.shared_latent_noise:
+      return noise.normal(name, [*lead, 1, *self.stoch_shape])
+    return replicas.draw(
+        noise.normal, name, [*lead, rows, *self.stoch_shape], len(lead))
 
   def observe(
       self, embed: tf.Tensor, action: tf.Tensor,

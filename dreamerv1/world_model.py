@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, nets
+from dreamer.nn import dists, layers, nets, replicas
 from dreamerv1 import contrastive
 from dreamerv1.rssm import RSSM, State
 
@@ -90,7 +90,7 @@ class WorldModel(layers.Module):
     """
     image = tf.cast(obs['image'], tf.float32)
     if self.config.image_noise and noise is not None:
-      image += noise.coarse('image', image.shape)
+      image += replicas.draw(noise.coarse, 'image', image.shape, 0)
       return {'image': image / 256 - 0.5}
     return {'image': image / 255 - 0.5}
 
@@ -142,7 +142,7 @@ class WorldModel(layers.Module):
   def _free(self, kl):
     config = self.config.kl
     if config.free_by == 'mean':
-      return tf.maximum(tf.reduce_mean(kl), config.free)
+      return tf.maximum(replicas.mean(tf.reduce_mean(kl)), config.free)
     if config.free_by == 'element_over':
       return tf.reduce_mean(tf.maximum(kl - config.free, 0))
     return tf.reduce_mean(tf.maximum(kl, config.free))

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, nets, returns
+from dreamer.nn import dists, layers, nets, replicas, returns
 from dreamer.nn.schedules import schedule
 from dreamerv2.reward_norm import RewardNorm
 
@@ -53,7 +53,7 @@ class Actor(nets.MLP):
     """Noise [*lead, A] of the kind that `sample` takes."""
     kind = {'onehot': noise.gumbel, 'trunc_normal': noise.uniform,
             'tanh_normal': noise.normal}[self.kind]
-    return kind(name, [*lead, self.size])
+    return replicas.draw(kind, name, [*lead, self.size], len(lead) - 1)
 
   def draws(self, noise: Any, name: str,
             lead: Sequence[int]) -> tf.Tensor | None:

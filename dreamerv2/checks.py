@@ -16,6 +16,7 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
   """
   if spaces is None:
     checks.schedule(config)
+    checks.devices(config)
     _schedules(config)
     _offset(config)
     _layers(config)

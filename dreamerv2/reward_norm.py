@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dreamer.nn import replicas
+
 
 class RewardNorm:
   """Divides by a running mean of the magnitude |x|, updated first.
@@ -28,8 +30,8 @@ class RewardNorm:
     """Returns normalised float32 values."""
     config = self.config
     axes = list(range(x.shape.rank - self.mag.shape.rank))
-    seen = tf.reduce_mean(
-        tf.abs(tf.cast(tf.stop_gradient(x), tf.float64)), axes)
+    seen = replicas.mean(tf.reduce_mean(
+        tf.abs(tf.cast(tf.stop_gradient(x), tf.float64)), axes))
     mag = self.mag.assign(
         config.momentum * self.mag + (1 - config.momentum) * seen)
     return x / tf.cast(mag + config.eps, tf.float32) * config.scale

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers
+from dreamer.nn import dists, layers, replicas
 
 State = dict[str, tf.Tensor]
 STD_ACTS = {'sigmoid2': lambda x: 2 * tf.sigmoid(x / 2),
@@ -86,7 +86,8 @@ class RSSM(layers.Module):
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
     """Noise of latents [*lead, S, (C)] of the kind that sampling takes."""
     kind = noise.gumbel if self.discrete else noise.normal
-    return kind(name, [*lead, *self.stoch_shape])
+    return replicas.draw(
+        kind, name, [*lead, *self.stoch_shape], len(lead) - 1)
 
   def observe(
       self, embed: tf.Tensor, action: tf.Tensor, is_first: tf.Tensor,

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, inputs, layers, nets
+from dreamer.nn import dists, inputs, layers, nets, replicas
 from dreamerv2.rssm import RSSM, State
 
 Tensors = dict[str, tf.Tensor]
@@ -138,7 +138,7 @@ class WorldModel(layers.Module):
   def _free(self, kl):
     config = self.config.kl
     if config.free_by == 'mean':
-      return tf.maximum(tf.reduce_mean(kl), config.free)
+      return tf.maximum(replicas.mean(tf.reduce_mean(kl)), config.free)
     return tf.reduce_mean(tf.maximum(kl, config.free))
 
   def _head_losses(self, feat, data):

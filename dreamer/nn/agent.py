@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +92,8 @@ class Agent:
     self.compiled = device.compiles(config)
     compiled = lambda step: tf.function(
         step, autograph=False, jit_compile=self.compiled)
-    self._train = compiled(self._train_step)
+    self._train = compiled(self.train_step)
+    self._others: Sequence[Agent] = ()  # that learn with it, elsewhere
     self._policy = compiled(self._policy_step)
     self._report = tf.function(self._report_step, autograph=False)
 
@@ -137,10 +138,16 @@ class Agent:
     return {key: tf.convert_to_tensor(batch[key]) for key in self.batch_keys}
 
   @device.without_gc()  # while it is traced
-  def _train_step(self, batch, env_steps):
+  def train_step(self, batch: Tensors, env_steps: tf.Tensor) -> tf.Tensor:
+    """An update, to be traced: its metrics [K], see `metrics`."""
     scalars = self.learn(batch, env_steps).scalars
     self.metrics = tuple(scalars)
     return tf.stack([tf.cast(x, tf.float32) for x in scalars.values()])
+
+  def learn_with(self, others: Sequence[Agent], step: Callable) -> None:
+    """From now on `train` calls `step`, which updates others as well."""
+    self._others = others
+    self._train = tf.function(step, autograph=False)
 
   def learn(self, batch: Tensors, env_steps: tf.Tensor) -> Update:
     """The same, with all that the update computes."""
@@ -315,6 +322,8 @@ class Agent:
     self._updates = None
     for key, variable in variables.items():
       variable.assign(arrays[key])
+    for other in self._others:
+      other.restore(arrays)
 
   def only_act(self) -> None:
     """Gives up learning; acting then answers sooner.
@@ -341,6 +350,8 @@ class Agent:
 
   def take(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Takes over a part of a state, such as `acting_state` gives."""
+    for other in self._others:
+      other.take(arrays)
     variables = self.variables
     for key, value in arrays.items():
       variables[key].assign(value)

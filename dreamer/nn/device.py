@@ -51,6 +51,8 @@ def setup(config: Any) -> None:
 
 def compiles(config: Any) -> bool:
   """Whether XLA compiles updates and actions: key `jit`."""
+  if config.devices > 1:  # XLA has no reductions between them.
+    return False
   if config.jit != 'auto':
     return config.jit == 'on'
   # Importing it takes seconds, and environment variables have to be set before.
@@ -66,8 +68,10 @@ def describe(config: Any, compiled: bool, parameters: int) -> str:
   names = [tf.config.experimental.get_device_details(gpu).get(
       'device_name', gpu.name) for gpu in gpus]
   amount = config.threads or os.cpu_count()
-  where = ', '.join(names) if gpus else (
+  where = ', '.join(names[:config.devices]) if gpus else (
       f'CPU, {amount} thread{"s" * (amount != 1)}')
+  if config.devices > 1:
+    where = f'{config.devices} devices: {where}'
   return (f'computes on {where}; {config.precision}; '
           f'{"compiled by XLA" if compiled else "not compiled"} (jit '
           f'{config.jit}); {parameters:,} parameters')

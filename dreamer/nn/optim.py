@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dreamer.nn import replicas
+
 BETAS = (0.9, 0.999)
 MOMENTUM = 0.9
 GROWTH_UPDATES = 2000  # good updates until the loss scale doubles
@@ -95,7 +97,7 @@ class Optimizer:
     params = list(self.params.values())
     grads = tape.gradient(
         scaled, params, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    grads = [tf.convert_to_tensor(g) for g in grads]
+    grads = replicas.mean([tf.convert_to_tensor(g) for g in grads])
     if self.dynamic:
       grads = [g / self.loss_scale for g in grads]
     return dict(zip(self.params, grads, strict=True))

@@ -110,7 +110,8 @@ class ActorServer(server.Server):
     known = self._named.schema().complete(config)
     spaces = {key: Space.read(value) for key, value in obs.items()}
     self._agent = self._named.make_agent(
-        known.update({'threads': 1, 'precision': 'float32'}), spaces,
+        known.update({
+            'threads': 1, 'devices': 1, 'precision': 'float32'}), spaces,
         ActionSpace(*act))
     self._agent.only_act()
     self.ready = True

@@ -21,6 +21,19 @@ from dreamer.replay import sampling
 Spaces: TypeAlias = tuple[Mapping[str, Space], ActionSpace]
 
 
+def devices(config: Config) -> None:
+  """Raises UserError where a batch can't be shared among devices."""
+  if config.devices == 1:
+    return
+  if config.batch_size % config.devices:
+    raise UserError(
+        f'devices: {config.devices} can not share batch_size '
+        f'{config.batch_size} evenly; use a divisor of it')
+  if config.jit == 'on':
+    raise UserError(f'jit: on is for one device; use auto, or devices 1 '
+                    f'instead of {config.devices}')
+
+
 def schedule(config: Config) -> None:
   """Raises UserError for a run that would fail, or learn nothing, later."""
   if config.steps < config.prefill:

@@ -65,7 +65,10 @@ class Interface:
     self.validate(config, (obs_space, act_space))
     from dreamer.nn import device  # Imports TensorFlow.
     device.setup(config)
-    return self._load()(config, obs_space, act_space)
+    from dreamer.nn import replicas  # As above; not before it is set up.
+    agent = self._load()
+    return replicas.make(
+        lambda: agent(config, obs_space, act_space), config.devices)
 
   def train(self, env: Any, config: Config) -> None:
     """Trains in a user's environment, or continues in config.logdir.

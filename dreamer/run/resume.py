@@ -15,9 +15,9 @@ from dreamer.run.checkpoint import Checkpoints
 # What may change between two parts of one run: none of it changes shapes,
 # gradients or the random numbers of training.
 HARMLESS = (
-    'logdir', 'steps', 'threads', 'log_every', 'save_every', 'eval_every',
-    'video_every', 'envs.timeout', 'envs.reset_timeout', 'envs.restarts',
-    'replay.memory_gb')
+    'logdir', 'steps', 'threads', 'devices', 'log_every', 'save_every',
+    'eval_every', 'video_every', 'envs.timeout', 'envs.reset_timeout',
+    'envs.restarts', 'replay.memory_gb')
 OWN = (
     'config.yaml', identity.FILE, 'checkpoints', 'episodes', 'metrics.jsonl',
     'scores.jsonl', 'videos')

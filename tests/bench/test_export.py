@@ -150,7 +150,7 @@ def test_an_update_compiled_by_xla(agent, kind):
   tools, results = TOOLS[agent], []
   for jit in (False, True):
     learner = tools.make_agent(kind)
-    step = tf.function(learner._train_step, autograph=False, jit_compile=jit)
+    step = tf.function(learner.train_step, autograph=False, jit_compile=jit)
     for seed in range(3):
       batch = learner.put(tools.make_batch(kind, seed))
       metrics = step(batch, tf.constant(0, tf.int64))

@@ -201,7 +201,7 @@ def test_unrolled_loops_compute_the_same():
 
 
 def test_every_key_is_read(monkeypatch):
-  """What the agent reads has a row above; `unroll`, `jit`: only speed."""
+  """What the agent reads has a row above; the other keys: only speed."""
   with eagerly(), recorded_reads(monkeypatch) as keys:
     for kind, overrides in (
         ('continuous', HALF_LIFE), ('discrete', LINEAR), ('continuous', OFF),
@@ -210,7 +210,7 @@ def test_every_key_is_read(monkeypatch):
       agent = agent_tools.make_agent(kind, **overrides)
       agent_tools.act(agent)
       agent_running.learn(agent, agent_tools.make_batch(kind))
-  assert keys ^ {row[0] for row in TABLE} == {'unroll', 'jit'}
+  assert keys ^ {row[0] for row in TABLE} == {'unroll', 'jit', 'devices'}
   known = set(dreamerv1.schema().defaults.flat)
   elsewhere = {key.split('.')[-1] for key in known - keys}
   assert elsewhere <= names_in_sources('dreamerv1')

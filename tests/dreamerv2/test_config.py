@@ -314,7 +314,7 @@ def test_unrolled_loops_compute_the_same(base):
 
 
 def test_every_key_is_read(monkeypatch):
-  """What the agent reads has a row above; `unroll`, `jit`: only speed."""
+  """What the agent reads has a row above; the other keys: only speed."""
   with eagerly(), recorded_reads(monkeypatch) as keys:
     for kind, settings in (
         ('continuous', {**VECTORS, **GAUSSIAN, 'precision': 'float16'}),
@@ -323,7 +323,7 @@ def test_every_key_is_read(monkeypatch):
       agent = tools.make_agent(kind, **settings)
       tools.act(agent)
       agent_running.look(agent, tools.make_batch(kind))
-  assert keys ^ {row[0] for row in TABLE} == {'unroll', 'jit'}
+  assert keys ^ {row[0] for row in TABLE} == {'unroll', 'jit', 'devices'}
   known = set(dreamerv2.schema().defaults.flat)
   elsewhere = {key.split('.')[-1] for key in known - keys}
   assert elsewhere <= names_in_sources('dreamerv2')
