@@ -3,16 +3,18 @@
     python -m dreamer.bench [--quick] [FILTER ...]
 
 Prints one JSON object per line. A filter is a part of a line's name, which is
-what is measured: `update/dreamerv1/full/float32`, `replay`, `env/dmc_full`,
-`parallel`; without one, everything is. A whole name selects that line only;
-`replay/atari` fills 9 GB of disk for a while (`--quick`: 0.1 GB). Each size of
-update runs in a process of its own, so that its peak memory and its start are
-its own.
+what is measured: `update/dreamerv1/full/float32`, `jit/dreamerv1/full` (the
+same compiled by XLA and not), `act/dreamerv1/full` (actions for 1 and 16
+environments), `replay`, `env/dmc_full`, `parallel`; without one, everything
+is. A whole name selects that line only; `replay/atari` fills 9 GB of disk for
+a while (`--quick`: 0.1 GB). Each size of update runs in a process of its own,
+so that its peak memory and its start are its own.
 
 CPU seconds are those of all threads; on a shared machine they, and the lowest
 of several, are what to compare. The rate of matrix products, of the same
 precision and measured right after, is what the machine has to give: `share`
-is the part of it that an update gets, by wall clock and by CPU seconds.
+is the part of it that an update gets, by wall clock and, without a GPU, by CPU
+seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +24,6 @@ import json
 import os
 import pathlib
 import platform
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -32,28 +31,12 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, envs
+from dreamer.bench import agents
 from dreamer.bench import parallel as bench_parallel
 from dreamer.bench import replay as bench_replay
-from dreamer.bench.timing import Times, cpu_seconds, repeat, summary
-from dreamer.config.schema import Config
-from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
-from dreamer.npz import Arrays
 
 Benchmark = Callable[[str, bool], dict[str, Any]]  # of a name, quick
-PRECISIONS = ('float32', 'bfloat16')
-# Presets, other settings, channels of the image, actions: kind and number.
-CONTROL, GAMES = (3, 'continuous', 6), (1, 'discrete', 18)
-SIZES = {
-    'dreamerv1/full': (['dmc'], {}, *CONTROL),
-    'dreamerv1/laptop': (['dmc', 'laptop'], {}, *CONTROL),
-    'dreamerv2/atari_16x50': (['atari'], {'batch_size': 16}, *GAMES),
-    'dreamerv2/atari_50x50': (['atari'], {}, *GAMES),
-    'dreamerv2/dmc_vision': (
-        ['dmc_vision'], {'batch_size': 16}, *CONTROL),
-    'dreamerv2/laptop_atari': (['atari', 'laptop'], {}, *GAMES),
-    'dreamerv2/laptop_dmc': (['dmc_vision', 'laptop'], {}, *CONTROL)}
-TIMEOUT = 600  # seconds; bfloat16 without hardware for it takes longer
 ATARI = {'action_repeat': 4, 'time_limit': 108000, 'atari': {
     'actions': 'full', 'color': 'gray', 'resize': 'area84',
     'life_loss': 'ignore'}}
@@ -72,13 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
       prog='python -m dreamer.bench', description=__doc__.split('\n')[0])
   parser.add_argument('filters', nargs='*', metavar='FILTER')
   parser.add_argument('--quick', action='store_true', help='fewer repetitions')
-  parser.add_argument('--started', type=float, help='(of a child process)')
   args = parser.parse_args(argv)
-  if args.started:
-    _, _, line = args.filters[0].partition('/')
-    size, _, precision = line.rpartition('/')
-    show(measure_update(size, precision, args.started, args.quick))
-    return
   known = benchmarks()
   chosen = [(name, run) for name, run in known.items() if any(
       x == name or x in name and x not in known for x in args.filters or [''])]
@@ -94,8 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def benchmarks() -> dict[str, Benchmark]:
   """Dict of name to function (name, quick) -> dict."""
   found: dict[str, Benchmark] = {
-      f'update/{size}/{precision}': update_process
-      for size in SIZES for precision in PRECISIONS}
+      f'update/{size}/{precision}': agents.measure_update
+      for size in agents.SIZES for precision in agents.PRECISIONS}
+  for size in agents.SIZES:
+    found[f'jit/{size}'] = agents.measure_jit
+    found[f'act/{size}'] = agents.measure_act
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
   found['replay/open'] = bench_replay.measure_open
@@ -109,81 +89,6 @@ def benchmarks() -> dict[str, Benchmark]:
 
 def show(line: dict[str, Any]) -> None:
   print(json.dumps(line), flush=True)
-
-
-# Updates
-
-
-def update_process(name: str, quick: bool) -> dict[str, Any]:
-  """Runs `measure_update` in a fresh process; its peak is its own."""
-  command = [sys.executable, '-m', 'dreamer.bench', name,
-             '--started', repr(time.time())] + ['--quick'] * quick
-  try:
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=TIMEOUT)
-  except subprocess.TimeoutExpired:
-    return {'error': f'took over {TIMEOUT} s'}
-  if done.returncode:
-    return {'error': (done.stderr.strip().splitlines() or ['killed'])[-1]}
-  return json.loads(done.stdout.splitlines()[-1])
-
-
-def measure_update(size: str, precision: str, started: float,
-                   quick: bool) -> dict[str, Any]:
-  """Times updates of an agent; `started` is when its process began."""
-  presets, overrides, channels, kind, actions = SIZES[size]
-  agent = size.split('/')[0]
-  module = importlib.import_module(agent)
-  config = module.schema().config(
-      presets, {**overrides, 'precision': precision})
-  image = Space((64, 64, channels), 'uint8')
-  act_space = ActionSpace(kind, actions)
-  learner = module.make_agent(config, {'image': image}, act_space)
-  batch = random_batch(config, image, act_space)
-  update = lambda: float(learner.train(batch)['loss/model'])
-  update()
-  first, first_cpu = time.time() - started, cpu_seconds()
-  flops = importlib.import_module(f'{agent}.flops')
-  gflop = flops.update_gflop(config, channels, act_space)
-  times = repeat(update, (2 if quick else 5) if gflop > 100 else 20)
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
-  return {'batch': [config.batch_size, config.batch_length],
-          **summary(times, 'update'), 'first_update_s': round(first, 2),
-          'first_update_cpu_s': round(first_cpu, 2),
-          'peak_gib': round(peak, 2), **rates(gflop, times, precision)}
-
-
-def random_batch(config: Config, image: Space,
-                 act_space: ActionSpace) -> Arrays:
-  """A batch of noise, [B, T, ...]."""
-  rng = np.random.default_rng(0)
-  shape = config.batch_size, config.batch_length
-  actions = [act_space.sample(rng) for _ in range(shape[0] * shape[1])]
-  return {
-      'image': rng.integers(0, 256, (*shape, *image.shape), np.uint8),
-      'action': np.reshape(actions, (*shape, act_space.dim)),
-      'reward': rng.random(shape, np.float32),
-      'discount': np.ones(shape, np.float32),
-      **{key: np.zeros(shape, bool)
-         for key in ('is_first', 'is_last', 'is_terminal')}}
-
-
-def rates(gflop: float, times: Times, precision: str) -> dict[str, float]:
-  """GFLOP/s of the best update beside that of matrix products."""
-  import tensorflow as tf  # never beside environments that draw
-  size = 2048
-  x = tf.cast(tf.random.stateless_normal([size, size], [0, 0]), precision)
-  product = tf.function(lambda: tf.cast(tf.matmul(x, x)[0, 0], tf.float32))
-  product().numpy()
-  products = repeat(lambda: product().numpy(), 10)
-  result = {'gflop': round(gflop, 2)}
-  for index, kind in enumerate(('wall', 'cpu')):
-    ours = gflop / min(x[index] for x in times)
-    peak = 2 * size ** 3 / 1e9 / min(x[index] for x in products)
-    result.update({f'gflop_per_{kind}_s': round(ours, 1),
-                   f'matmul_gflop_per_{kind}_s': round(peak, 1),
-                   f'share_{kind}': round(ours / peak, 2)})
-  return result
 
 
 # Environments
