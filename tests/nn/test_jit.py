@@ -15,12 +15,14 @@ slow = pytest.mark.slow
 
 
 def test_auto_follows_the_device(monkeypatch):
-  compiles = lambda jit: device.compiles(types.SimpleNamespace(jit=jit))
+  compiles = lambda jit, devices=1: device.compiles(
+      types.SimpleNamespace(jit=jit, devices=devices))
   for gpus in ([], ['GPU:0']):
     monkeypatch.setattr(
         tf.config, 'list_physical_devices', lambda kind, g=gpus: g)
     assert [compiles(jit) for jit in ('auto', 'on', 'off')] == [
         bool(gpus), True, False]
+    assert not compiles('auto', devices=2)
 
 
 @pytest.mark.parametrize('agent', TOOLS)
