@@ -329,11 +329,11 @@ class Agent:
     """Gives up learning; acting then answers sooner.
 
     Compiled, it needs seconds once; then it takes half of the time where a
-    learner has meanwhile filled the caches.
+    learner has meanwhile filled the caches. So does a call by position: most
+    of what a tf.function runs to find its trace is Python.
     """
     self.optimizers = {}  # frees their memory
-    self._policy = tf.function(
-        self._policy_step, autograph=False, jit_compile=True)
+    self._policy = Direct(self._policy_step)
 
   def acting_state(self) -> dict[str, np.ndarray]:
     """Copies of what `policy` reads while collecting, named as in `state`.
@@ -372,6 +372,39 @@ class Agent:
     if self.fixed_noise is not None:
       return self.fixed_noise
     return noise.Noise(f'{self.config.seed}/{name}', counter)
+
+
+class Direct:
+  """A compiled `step(state, obs, mode, amount)`, called without detours.
+
+  Traced for each mode and number; shapes must not change from call to call.
+  """
+
+  def __init__(self, step: Callable) -> None:
+    self._step = step
+    self._traces: dict[tuple, Callable] = {}
+
+  def __call__(
+      self, state: Tensors, obs: Tensors, mode: str,
+      amount: tf.Tensor | float) -> Tensors:
+    tensors = [*state.values(), *obs.values()]
+    key: tuple = mode, amount
+    if isinstance(amount, tf.Tensor):
+      key = mode,
+      tensors.append(amount)
+    if key not in self._traces:
+      self._traces[key] = self._trace(state, obs, tensors, *key)
+    return self._traces[key](*tensors)
+
+  def _trace(self, state, obs, tensors, mode, *amount):
+    def step(*tensors):
+      left = iter(tensors)
+      read = lambda items: {key: next(left) for key in items}
+      return self._step(read(state), read(obs), mode, *amount, *left)
+
+    compiled = tf.function(step, autograph=False, jit_compile=True)
+    return compiled.get_concrete_function(
+        *(tf.TensorSpec(x.shape, x.dtype) for x in tensors))
 
 
 def _check(variables, arrays):

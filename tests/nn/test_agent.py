@@ -262,8 +262,9 @@ class TestActingCopy:
     first = one.policy(obs, None, 'train', env_steps)
     second = two.policy(obs, None, 'train', env_steps)
     assert not np.allclose(before, first[0])
-    np.testing.assert_array_equal(first[0], second[0])
-    assert not differ(first[1], second[1])
+    for key, value in first[1].items():  # To rounding: XLA compiles the copy.
+      np.testing.assert_allclose(second[1][key], value, 1e-5, 1e-6)
+    np.testing.assert_array_equal(second[0], second[1]['action'])
     assert two.acting_state()['counter/acts_train'] == 21
 
   def test_it_keeps_no_moments(self, tools):

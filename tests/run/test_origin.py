@@ -169,12 +169,12 @@ class TestDescribe:
     schema = dreamerv1.schema()
     config = schema.config(['laptop'])
     older = Section({key: value for key, value in config.flat.items()
-                     if key not in ('unroll', 'planner.elites')})
+                     if key not in ('jit', 'planner.elites')})
     hash_of = origin.config_hash
     assert hash_of(older, schema) != hash_of(config)  # elites: 20 for 100
     assert hash_of(older, schema) == hash_of(
         config.update({'planner.elites': 100}))
-    assert hash_of(config.update({'unroll': True})) != hash_of(config)
+    assert hash_of(config.update({'jit': 'on'})) != hash_of(config)
     assert hash_of(config.update({'seed': 3})) == hash_of(config)
 
 
