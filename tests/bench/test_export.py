@@ -154,8 +154,7 @@ def test_an_update_compiled_by_xla(agent, kind):
     for seed in range(3):
       batch = learner.put(tools.make_batch(kind, seed))
       metrics = step(batch, tf.constant(0, tf.int64))
-    results.append({**{k: v.numpy() for k, v in metrics.items()},
-                    **learner.state()})
+    results.append({'metrics': metrics.numpy(), **learner.state()})
   for key, value in results[0].items():
     np.testing.assert_allclose(
         value, results[1][key], rtol=1e-3, atol=1e-4, err_msg=key)
