@@ -110,7 +110,8 @@ def test_the_wheel_asks_for_the_requirements(wheel):
   asked = found.get_all('Requires-Dist')
   plain = {x for x in asked if 'extra ==' not in x}
   assert plain == {'=='.join(x) for x in pins('requirements.txt').items()}
-  assert set(found.get_all('Provides-Extra')) == {'gpu', 'test'}
+  assert set(found.get_all('Provides-Extra')) == {
+      'cluster', 'gpu', 'test'}
   assert any(re.match(r'tensorflow\[and-cuda\]==.*extra == "gpu"', x)
              for x in asked)
 
