@@ -47,6 +47,8 @@ class Eta:
   def left(self, steps: int, updates: int,
            evaluations: int) -> float | None:
     """Seconds for so many more; None: nothing tells it yet."""
+    if not (steps or updates or evaluations):
+      return 0.0
     if len(self._samples) < 2:
       return None
     first, last = self._samples[0], self._samples[-1]

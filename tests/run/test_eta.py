@@ -75,3 +75,8 @@ def test_a_resumed_run_counts_from_where_it_began(clock):
   found = Eta()
   go_on(clock, found, 20000, 4000, 11, steps=40, made=10)
   assert found.left(4000, 1000, 0) == pytest.approx(100)
+
+
+def test_nothing_is_left(clock):
+  """Also where nothing tells the rates: a run that took a second."""
+  assert Eta().left(0, 0, 0) == 0
