@@ -18,6 +18,7 @@ import typing
 from collections.abc import Sequence
 
 from dreamer.config import agents
+from dreamer.config.rules import nearest
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.files import ROOT
@@ -351,7 +352,8 @@ def _check(option, wanted, known):
   for name in wanted or ():
     if name not in known:
       raise UserError(
-          f'{option}: {name!r} is not allowed; allowed: {", ".join(known)}')
+          f'{option}: {name!r} is not allowed{nearest(name, known)}; allowed: '
+          f'{", ".join(known)}')
 
 
 def _suite(experiment, task):

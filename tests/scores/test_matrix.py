@@ -244,6 +244,7 @@ class TestMain:
       (['table_h'], "unknown table or figure 'table_h'; allowed: table_g"),
       (['k1', '--tasks', 'atari_x'], "--tasks: 'atari_x' is not allowed"),
       (['k1', '--methods', 'sac'], "--methods: 'sac' is not allowed"),
+      (['table_g', '--tasks', 'walker_walk'], 'did you mean dmc_walker_walk'),
       (['k1', '--seeds', '0'], '--seeds: 0 is not allowed')])
   def test_bad(self, capsys, argv, wanted):
     with pytest.raises(UserError, match=wanted):
