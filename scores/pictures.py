@@ -18,7 +18,7 @@ OURS = ROOT / 'scores' / 'ours'
 README = ROOT / 'README.md'
 CURVES = 'curves.png'
 MOST_BYTES = 2_000_000  # of all pictures
-MOST_PANELS = 4
+COLUMNS = 4  # panels beside each other, at most
 VIDEOS = {'openloop': ('predictions: truth, model, error', 270),
           'policy': ('the learned policy', 160)}
 
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
     raise UserError(f'{OURS}: no run there has videos; keep one by ./run.sh '
                     'scores keep')
   with atomic_write(OURS / CURVES) as file:
-    draw(folders[:MOST_PANELS]).savefig(file, format='png')
+    draw(folders).savefig(file, format='png')
   text = section(README, folders)
   size = sum(path.stat().st_size for path in pictures(folders))
   if size > MOST_BYTES:
@@ -53,12 +53,16 @@ def draw(folders: list[pathlib.Path]) -> Figure:
   # Slow to import; most commands draw nothing.
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
-  figure = Figure(figsize=(4 * len(folders), 3.4), dpi=110,
+  rows = -(-len(folders) // COLUMNS)
+  columns = -(-len(folders) // rows)
+  figure = Figure(figsize=(4 * columns, 3.4 * rows), dpi=110,
                   layout='constrained')
   FigureCanvasAgg(figure)
-  panels = figure.subplots(1, len(folders), squeeze=False)[0]
-  for axes, folder in zip(panels, folders, strict=True):
+  panels = figure.subplots(rows, columns, squeeze=False).flat
+  for axes, folder in zip(panels, folders, strict=False):
     curves.seeds(axes, runs.load(sorted(folder.glob('seed*'))))
+  for axes in panels[len(folders):]:
+    axes.set_axis_off()
   handles, labels = panels[0].get_legend_handles_labels()
   figure.legend(handles, labels, loc='outside lower center', ncols=4,
                 fontsize=8, frameon=False)

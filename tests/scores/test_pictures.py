@@ -65,6 +65,13 @@ def test_keep_and_draw(ours, trained):
     assert image.width > 300
 
 
+def test_every_folder_has_a_panel(trained):
+  for amount, shape in ((1, (1, 1)), (4, (1, 4)), (5, (2, 3))):
+    panels = pictures.draw([trained[0].parent] * amount).get_axes()
+    assert panels[0].get_gridspec().get_geometry() == shape
+    assert sum(x.axison for x in panels) == amount
+
+
 def test_the_newest_video_is_kept(ours, trained):
   """With every frame, where there are few."""
   (trained[0] / 'videos' / '000000000010_openloop.gif').unlink()
