@@ -140,7 +140,7 @@ TABLE = {
         'discount_head.(layers|units) planner.horizon',
         trace=False),
     'laptop': Row(
-        f'{SIZES} task action_repeat video_every discount '
+        f'{SIZES} task action_repeat video_every discount unroll '
         'discount_head.enabled collect (model|actor|critic)_opt.lr',
         trace=False),
 }
