@@ -42,6 +42,8 @@ RULES = {rule.name: rule for rule in (
     Rule('figure_12', 50_000),
     Rule('pixelpoint', 1000, 500),
     Rule('pixelpoint_training', 1000),
+    Rule('pixelpoint_discrete', 500, 250),
+    Rule('pixelpoint_discrete_training', 500),
     Rule('atari', 1_000_000),
     Rule('dmc_vision', 30_000))}
 
@@ -59,8 +61,8 @@ def default_rule(task: str, method: str) -> Rule:
   """Returns the rule of the paper that has the task."""
   if task.startswith('atari_'):
     return RULES['atari']
-  if task == 'dummy_pixelpoint':
-    return RULES['pixelpoint']
+  if task.startswith('dummy_pixelpoint'):
+    return RULES[task.removeprefix('dummy_')]
   return RULES['dmc_vision' if method == 'dreamerv2' else 'table_g']
 
 

@@ -91,8 +91,6 @@ DISCRETE = {
     'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 4,
     'time_limit': 108_000, 'sticky': 0.25, 'actions': 'minimal',
     'life_loss': 'end'}
-POINT = {'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 2,
-         'time_limit': 100, 'every': 500, 'episodes': 1}
 NOT_SAID = ('That the scores are evaluations of 10 episodes a bin is read off '
             'their digits (multiples of 0.1); the release does not say it.')
 DIGITISED = 'Read off the figure: errors up to 0.1 return.'
@@ -117,23 +115,32 @@ class _Source(typing.NamedTuple):
   more: typing.Mapping = {}
 
 
-def _pixelpoint(method, rule, protocol):
+def _pixelpoint(agent, method, rule, **protocol):
   """Returns lie between 0 and 100; margin and level are ours."""
   return _Source(
-      'dreamerv1_pixelpoint', method, rule, protocol, 'dreamerv1',
-      ('pixelpoint',), '', (
+      f'{agent}_pixelpoint', method, rule, {**protocol, 'time_limit': 100},
+      agent, ('pixelpoint',), '', (
           'The reference is the released program itself, see the source '
-          'v1_pixelpoint; runs count as having learned from half of the '
-          'highest return on.',), True,
+          f'v{agent[-1]}_pixelpoint; runs count as having learned from half of '
+          f'the highest return on.',), True,
       {'margin': '10', 'learned': 50.0, 'curve': True})
 
 
-TRAINING = {'dreamerv1/pixelpoint': 'dreamerv1/pixelpoint_training'}
+TRAINING = {f'{agent}/pixelpoint': f'{agent}/pixelpoint_training'
+            for agent in ('dreamerv1', 'dreamerv2')}
 SOURCES = {
-    'dreamerv1/pixelpoint': _pixelpoint('dreamer', 'pixelpoint', POINT),
+    'dreamerv1/pixelpoint': _pixelpoint(
+        'dreamerv1', 'dreamer', 'pixelpoint', returns='evaluation',
+        mode='eval', action_repeat=2, every=500, episodes=1),
     'dreamerv1/pixelpoint_training': _pixelpoint(
-        'dreamer_training', 'pixelpoint_training', {
-            'returns': 'training', 'action_repeat': 2, 'time_limit': 100}),
+        'dreamerv1', 'dreamer_training', 'pixelpoint_training',
+        returns='training', action_repeat=2),
+    'dreamerv2/pixelpoint': _pixelpoint(
+        'dreamerv2', 'dreamerv2', 'pixelpoint_discrete', returns='evaluation',
+        mode='eval', action_repeat=1, every=250, episodes=1),
+    'dreamerv2/pixelpoint_training': _pixelpoint(
+        'dreamerv2', 'dreamerv2_training', 'pixelpoint_discrete_training',
+        returns='training', action_repeat=1),
     'dreamerv1/table_g': _Source(
         'dreamerv1_table_g', 'dreamer', 'table_g', CONTROL, 'dreamerv1',
         ('paper_code',)),

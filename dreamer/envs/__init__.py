@@ -109,7 +109,8 @@ def task_list() -> list[str]:
       *(f'dmlab_{name}' for name in dmlab.LEVELS),
       *(f'minatar_{name}' for name in minatar.GAMES),
       'crafter_reward', 'crafter_noreward',
-      'dummy_continuous', 'dummy_discrete', 'dummy_pixelpoint']
+      'dummy_continuous', 'dummy_discrete', 'dummy_pixelpoint',
+      'dummy_pixelpoint_discrete']
 
 
 def split_task(task: str) -> tuple[str, str]:

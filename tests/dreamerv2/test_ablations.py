@@ -129,6 +129,11 @@ TABLE = [
     Row(('crafter', 'released'), base=('crafter',), settings=FLOAT32),
     Row(('own', 'released'), base=('own',), settings=FLOAT32),
 
+    # On a task of its own.
+    Row(('pixelpoint',), GAMMA, base=('released',), settings={
+        **FLOAT32, 'encoder.kernels': '2,4,4,4',
+        'decoder.kernels': '6,5,4,2'}),
+
     # Short runs; sizes are tiny here, see `test_sizes`.
     Row(('atari', 'laptop'), GAMMA, PRIOR, base=('atari',)),
     Row(('minatar', 'laptop'), ACTOR, base=('minatar',)),

@@ -243,6 +243,23 @@ def test_pixelpoint_by_hand():
   assert env._point.tolist() == [1, 1]
 
 
+def test_discrete_pixelpoint_by_hand():
+  """Figures of an independent program: PixelPointDiscrete."""
+  env = dummy.DiscretePoint()
+  env._point = np.float32([0.8, 0.0])
+  move = lambda k: env.step(np.eye(5)[k])['reward']
+  assert [move(k) for k in (0, 3, 3)] == pytest.approx([0, 0.1875, 0.375])
+  assert move(2) == pytest.approx(1 - np.hypot(0.5, 0.15) / 0.8, abs=1e-6)
+  assert move(1) == move(0) == pytest.approx(0.375)
+  assert move(4) == pytest.approx(0.1875)
+  env._point = np.float32([0.3, -0.45])
+  image = env.render()
+  row, column = 31.5 + 26 * 0.3, 31.5 - 26 * 0.45
+  assert image[39, 20, 0] == int(255 * np.exp(
+      -((39 - row) ** 2 + (20 - column) ** 2) / 40))
+  assert image[..., 1].max() == int(255 * np.exp(-0.5 / 40))
+
+
 def test_pixelpoint_is_hard_for_random_play():
   env = envs.make_env(make_config(
       task='dummy_pixelpoint', time_limit=100, action_repeat=2))

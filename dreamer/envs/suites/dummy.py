@@ -12,8 +12,8 @@ SPEED = 0.25
 MOVES = np.array([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]], float)
 
 
-KINDS = ('continuous', 'discrete', 'pixelpoint')
-RIM, REACH = 0.8, 0.05  # of PixelPoint: where it starts, how far a step goes
+KINDS = ('continuous', 'discrete', 'pixelpoint', 'pixelpoint_discrete')
+RIM = 0.8  # where the point of PixelPoint starts: its distance from the middle
 
 
 def make(name: str, config: Section, mode: str) -> base.Env:
@@ -22,7 +22,8 @@ def make(name: str, config: Section, mode: str) -> base.Env:
   if name not in KINDS:
     raise names.unknown(
         'task', f'dummy_{name}', [f'dummy_{kind}' for kind in KINDS])
-  return PixelPoint() if name == 'pixelpoint' else Dummy(name)
+  points = {'pixelpoint': PixelPoint, 'pixelpoint_discrete': DiscretePoint}
+  return points[name]() if name in points else Dummy(name)
 
 
 class Dummy(base.Env):
@@ -72,15 +73,19 @@ class PixelPoint(base.Env):
   """A point to be steered to the middle; all that is seen is the picture.
 
   The point [2], row and column, lies in [-1, 1] and starts anywhere at a
-  distance of RIM from the middle. An action moves it by up to REACH; the
+  distance of RIM from the middle. An action moves it by up to `reach`; the
   reward is 1 minus its distance, 0 at least. Random play stays far out. In
   the picture point and middle are soft dots, red and green. Deterministic
   from the seed; never terminates. The released program of DreamerV1 was run
   on it: scores/published/dreamerv1_pixelpoint.csv.
   """
 
+  act_space = spaces.ActionSpace('continuous', 2)
+  reach = 0.05  # how far a step goes
+  far = 1.0  # the distance at which the reward becomes 0
+  width = 20  # of the dots, twice their variance in pixels
+
   def __init__(self) -> None:
-    self.act_space = spaces.ActionSpace('continuous', 2)
     self.obs_space = {'image': spaces.IMAGE}
     self._rng = np.random.default_rng(0)
     self._point = np.zeros(2, np.float32)
@@ -94,21 +99,43 @@ class PixelPoint(base.Env):
     return base.first({})
 
   def step(self, action: np.ndarray) -> dict:
-    move = np.float32(REACH) * np.clip(np.asarray(action, np.float32), -1, 1)
-    self._point = np.clip(self._point + move, -1, 1)
-    return base.following({}, max(0.0, 1 - float(np.linalg.norm(self._point))))
+    self._point = np.clip(
+        self._point + np.float32(self.reach) * self._move(action), -1, 1)
+    distance = float(np.linalg.norm(self._point))
+    return base.following({}, max(0.0, 1 - distance / self.far))
 
   def render(self) -> np.ndarray:
-    dots = _dot(31.5 + 26 * self._point), _dot(np.full(2, 31.5, np.float32))
+    middle = np.full(2, 31.5, np.float32)
+    dots = [_dot(x, self.width) for x in (31.5 + 26 * self._point, middle)]
     image = np.stack([*dots, np.zeros((64, 64), np.float32)], -1)
     return (255 * image).astype(np.uint8)
 
+  def _move(self, action):
+    """Direction and share of `reach`, float32 [2]."""
+    return np.clip(np.asarray(action, np.float32), -1, 1)
 
-def _dot(centre):
+
+class DiscretePoint(PixelPoint):
+  """The same with five moves: to stay, left, right, up, down.
+
+  The reward is 0 at the start, and the dots are wider. The released program of
+  DreamerV2 was run on it: scores/published/dreamerv2_pixelpoint.csv.
+  """
+
+  act_space = spaces.ActionSpace('discrete', len(MOVES))
+  reach = 0.15
+  far = RIM
+  width = 40
+
+  def _move(self, action):
+    return MOVES[np.argmax(action)][::-1].astype(np.float32)  # row, column
+
+
+def _dot(centre, width):
   """A Gaussian of 1 at the centre, row and column; float32 [64, 64]."""
   rows, columns = (
       (np.arange(64, dtype=np.float32) - x) ** 2 for x in centre)
-  return np.exp(-(rows[:, None] + columns) / 20)
+  return np.exp(-(rows[:, None] + columns) / width)
 
 
 def _draw(image, position, radius, color):
