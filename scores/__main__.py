@@ -73,8 +73,8 @@ def _reference(parser, required=True):
       help='dreamerv1/table_g, dreamerv1/released, dreamerv1/fig9, fig10, '
       'fig11, fig12, dreamerv1/pixelpoint, dreamerv2/table_k1, '
       'dreamerv2/released, dreamerv2/pixelpoint, dreamerv2/dmc_vision, '
-      'dreamerv2/humanoid, dreamerv2/montezuma, or a file: of `collect`, or CSV of the published '
-      'form')
+      'dreamerv2/humanoid, dreamerv2/montezuma, or a file: of `collect`, or '
+      'CSV of the published form')
   parser.add_argument(
       '--method', help="of those the reference has; default: the paper's agent")
   parser.add_argument(
