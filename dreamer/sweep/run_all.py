@@ -8,86 +8,72 @@ folder.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
 import pathlib
 import socket
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dreamer.cli import one_line
 from dreamer.errors import UserError
-from dreamer.files import ROOT, expand
+from dreamer.files import ROOT
 from dreamer.run import resume
 from dreamer.run.stop import Stop
-
-from . import compare, live, matrix, own_runs, supervise
-from .__main__ import parse
-from .matrix import Job
+from dreamer.sweep import live, supervise
+from dreamer.sweep.jobs import Job, progress
 
 LOST = 20  # machines that a run may lose before it counts as failed
 STORE = 100 * 2 ** 20  # bytes: Ray's store, through which nothing large goes
 
 
-def main(args: argparse.Namespace) -> None:
-  """Runs what is unfinished; a table of all while it goes; a comparison.
+class Options(NamedTuple):
+  """Of a sweep: where its runs go, and what each of them gets.
 
-  Exits with 1 where a run has failed.
+  address: of a Ray cluster, None: this machine. cpus_per_run, gpus_per_run:
+  None: two CPUs where there are as many, one GPU where there is any. retries:
+  of a run that fails.
   """
-  jobs, reference, name = _planned(args)
-  _check(args)
-  root = str(pathlib.Path(expand(args.logdir or f'runs/{name}')).resolve())
+
+  address: str | None = None
+  cpus_per_run: int | None = None
+  gpus_per_run: float | None = None
+  retries: int = 2
+
+
+def run(name: str, jobs: Sequence[Job], root: str,
+        options: Options) -> tuple[dict[str, str], int | None]:
+  """Runs what is unfinished, beneath root; shows all of it meanwhile.
+
+  Returns the state of each run by its folder, of `live.STATES`, and the
+  signal that has stopped the sweep, or None. Raises UserError.
+  """
+  _check(options)
   with resume.locked(root, 'another sweep runs'):
-    waiting = [x for x in jobs if matrix.progress(x, root) < x.steps]
+    waiting = [x for x in jobs if progress(x, root) < x.steps]
     states = {x.folder: 'waiting' if x in waiting else 'finished'
               for x in jobs}
-    if waiting:
-      with cluster(args.address) as ray, Stop() as stop:
-        needs = _needs(ray, args)
-        print(_plan(name, jobs, waiting, root, needs, ray), flush=True)
-        tasks = {x.folder: _task(x, root, args.retries, needs)
-                 for x in waiting}
-        with live.View(states) as view:
-          _drive(ray, tasks, needs, view, stop)
-    _tell(states, jobs, root, args.to or reference)
-  failed = sum(x == 'failed' for x in states.values())
-  if waiting and stop.signum:
-    print('Stopped, with checkpoints; the same command goes on',
-          file=sys.stderr)
-    sys.exit(128 + stop.signum)
-  sys.exit(1 if failed else 0)
+    if not waiting:
+      return states, None
+    with cluster(options.address) as ray, Stop() as stop:
+      needs = _needs(ray, options)
+      print(_plan(name, jobs, waiting, root, needs, ray), flush=True)
+      tasks = {x.folder: _task(x, root, options.retries, needs)
+               for x in waiting}
+      with live.View(states) as view:
+        _drive(ray, tasks, needs, view, stop)
+    return states, stop.signum
 
 
-def _planned(args):
-  """The jobs, what they are compared with, and a name for their folder."""
-  given = args.seeds, args.tasks, args.methods
-  if args.seeds is not None and args.seeds < 1:
-    raise UserError(f'--seeds: {args.seeds} is not allowed; allowed: 1..')
-  if args.name in matrix.EXPERIMENTS:
-    found = matrix.jobs(args.name, *given, args.profile)
-    return found, matrix.EXPERIMENTS[args.name].reference, args.name
-  path = pathlib.Path(args.name)
-  if path.suffix not in ('.yaml', '.yml'):
-    raise UserError(
-        f'unknown table or figure {args.name!r}; allowed: '
-        f'{", ".join(matrix.EXPERIMENTS)}, or a .yaml file of own runs')
-  if args.profile:
-    raise UserError(f'--profile: is for tables; write it into {path} as one '
-                    'of the presets')
-  return own_runs.jobs(args.name, *given), None, path.stem
-
-
-def _check(args):
+def _check(options):
   for key, least in (('cpus_per_run', 1), ('gpus_per_run', 0),
                      ('retries', 0)):
-    value = getattr(args, key)
+    value = getattr(options, key)
     if value is not None and not least <= value < 10_000:
       raise UserError(f'--{key.replace("_", "-")}: {value:g} is not allowed; '
                       f'allowed: {least}..')
-  gpus = args.gpus_per_run or 0
+  gpus = options.gpus_per_run or 0
   if gpus > 1 and gpus != int(gpus):
     raise UserError(f'--gpus-per-run: {gpus:g} is not allowed; allowed: parts '
                     'of one, or whole numbers')
@@ -135,15 +121,15 @@ def _reach(address):
     socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _needs(ray, args):
+def _needs(ray, options):
   """What Ray is to keep for each run; refused where no machine has it."""
   nodes = [x['Resources'] for x in ray.nodes() if x['Alive']]
   most = {key: max(x.get(key, 0) for x in nodes) for key in ('CPU', 'GPU')}
   wanted = {
-      'CPU': min(2, most['CPU']) if args.cpus_per_run is None else (
-          args.cpus_per_run),
-      'GPU': float(most['GPU'] > 0) if args.gpus_per_run is None else (
-          args.gpus_per_run)}
+      'CPU': min(2, most['CPU']) if options.cpus_per_run is None else (
+          options.cpus_per_run),
+      'GPU': float(most['GPU'] > 0) if options.gpus_per_run is None else (
+          options.gpus_per_run)}
   for key, value in wanted.items():
     if value > most[key]:
       raise UserError(
@@ -213,40 +199,3 @@ def _outcome(ray, ref):
     return 'stopped', 0, []
   except ray.exceptions.RayError as e:
     return 'failed', 1, [one_line(e)[:300]]
-
-
-# Afterwards
-
-
-def _tell(states: Mapping[str, str], jobs: Sequence[Job], root: str,
-          reference: str | None) -> None:
-  """What has become of the runs, and how they compare."""
-  finished = [x for x in jobs if states[x.folder] == 'finished']
-  print(f'{len(finished)} of {len(jobs)} runs are finished')
-  if not reference:
-    return
-  for method in dict.fromkeys(x.method for x in finished):
-    folders = [str(pathlib.Path(root) / x.folder) for x in finished
-               if x.method == method]
-    print(f'\n{method}, {len(folders)} runs, beside {reference}:\n')
-    options = ['compare', *folders, '--to', reference]
-    try:
-      with contextlib.suppress(_NotThere):
-        _compare(options, method)
-        continue
-      compare.main(parse(options))
-    except UserError as e:
-      print(f'no comparison: {e}')
-
-
-class _NotThere(Exception):
-  """The reference has no such method."""
-
-
-def _compare(options, method):
-  try:
-    compare.main(parse([*options, '--method', method]))
-  except UserError as e:
-    if 'method' not in str(e):
-      raise
-    raise _NotThere from None
