@@ -158,7 +158,7 @@ agent_main() {  # agent_main train|eval [AGENT] ARGS...
 main_job() {
   local logdir=$root/runs/laptop
   setup
-  exec "$python" -m scores first --logdir "$logdir"
+  exec "$python" -m scores demo --logdir "$logdir"
 }
 
 run_tests() {
@@ -187,7 +187,7 @@ case $command in
   train | eval) agent_main "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
-  export) run_module dreamer.bench.export "$@" ;;
+  export) run_module dreamer.export "$@" ;;
   parity) run_module tests.parity "$@" ;;
   scores) run_module scores "$@" ;;
   sweep) run_module scores sweep "$@" ;;

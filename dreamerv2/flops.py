@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dreamer.nn import inputs
+from dreamer.config import inputs
 from dreamer.nn.flops import conv_decoder, conv_encoder, dense, learned, mlp
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, inputs, layers, nets, replicas
+from dreamer.config import inputs
+from dreamer.nn import dists, layers, nets, replicas
 from dreamerv2.rssm import RSSM, State
 
 Tensors = dict[str, tf.Tensor]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dreamer import cli
 
 HELP = {
-    'first': 'the main job: trains a small agent and shows what it reaches '
+    'demo': 'the main job: trains a small agent and shows what it reaches '
              'beside random play and the paper',
     'tables': "prints the papers' tables, recomputed from the raw figures",
     'collect': 'turns runs into one file of scores',
@@ -23,13 +23,14 @@ HELP = {
     'keep': 'copies finished runs into scores/ours, small',
     'pictures': "draws README's pictures from the runs in scores/ours",
     'readme': "writes README's results, and scores.json, from scores/ours"}
+MODULES = {'keep': 'keep_runs'}  # others are named like their command
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one of the commands."""
   args = parse(argv)
-  importlib.import_module(
-      f'{__package__}.{args.command}').main(args)
+  module = MODULES.get(args.command, args.command)
+  importlib.import_module(f'{__package__}.{module}').main(args)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -41,7 +42,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
-def _first(parser):
+def _demo(parser):
   parser.add_argument('--logdir', default='runs/laptop')
 
 
@@ -199,7 +200,7 @@ def _runs(parser, nargs='+'):
 
 
 ARGUMENTS: dict[str, Callable] = {
-    'first': _first,
+    'demo': _demo,
     'tables': _tables, 'collect': _collect, 'compare': _compare,
     'plot': _plot, 'report': _report, 'matrix': _matrix,
     'sweep': _sweep,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import form
+from . import csv_rows
 
 METRICS = {
     'gamer_median': 'Gamer median', 'gamer_mean': 'Gamer mean',
@@ -24,7 +24,7 @@ METRICS = {
 @functools.cache
 def column(method: str) -> dict[str, float]:
   """Returns {task: score} of a column of Table K.1."""
-  rows = form.published('dreamerv2_table_k1')
+  rows = csv_rows.published('dreamerv2_table_k1')
   return {row.task: row.value for row in rows
           if row.method == method and row.value is not None}
 
@@ -62,7 +62,7 @@ def released(
     method: str = 'dreamerv2', step: int = 199_000_000) -> np.ndarray:
   """Returns the released scores at a step as an array [seeds, 55]."""
   found: dict = {}
-  for row in form.published('dreamerv2_released_seeds'):
+  for row in csv_rows.published('dreamerv2_released_seeds'):
     if (row.method, row.env_steps) == (method, step):
       found.setdefault(row.seed, {})[row.task] = row.value
   return np.array([[scores[task] for task in games()]

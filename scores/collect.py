@@ -8,7 +8,7 @@ import sys
 
 from dreamer.files import atomic_write
 
-from . import binning, form, runs
+from . import binning, csv_rows, runs
 
 
 def main(args: argparse.Namespace) -> None:
@@ -17,7 +17,7 @@ def main(args: argparse.Namespace) -> None:
   content = collect(found, args.bin)
   _say_missing(content['runs'])
   if args.csv:
-    form.write(args.csv, rows(found, args.bin))
+    csv_rows.write(args.csv, rows(found, args.bin))
   text = dumps(content)
   if args.out:
     with atomic_write(args.out, 'w') as file:
@@ -93,11 +93,11 @@ def run_points(
 
 
 def rows(
-    found: list[runs.Run], width: str | None = None) -> list[form.Row]:
+    found: list[runs.Run], width: str | None = None) -> list[csv_rows.Row]:
   """Returns the scores of runs in the flat form."""
   reached = furthest(found)
   return [
-      form.Row(run.task, run.method, str(run.seed), point.edge, point.value,
+      csv_rows.Row(run.task, run.method, str(run.seed), point.edge, point.value,
                n=point.episodes, source=run.where,
                note=f'carried:{point.carried}' if point.carried else '')
       for run in found

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.run.origin import EMULATOR
+from dreamer.run.provenance import EMULATOR
 
 from . import (
   aggregates,

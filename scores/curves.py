@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dreamer.log.tables import amount
 from dreamer.stats import confidence
+from dreamer.tables import amount
 
 from . import references, runs
 

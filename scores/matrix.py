@@ -1,76 +1,18 @@
-"""The runs behind a table or a figure, as commands.
-
-Hours and disk are estimates from two assumptions that options replace: the
-arithmetic of updates at TFLOPS, and agent steps at STEPS_PER_SECOND (acting,
-environment and rendering, while no update runs). Neither was measured.
-"""
+"""The runs behind a table or a figure, as commands."""
 
 from __future__ import annotations
 
 import argparse
-import functools
-import importlib
 import math
-import pathlib
-import shlex
-import types
 import typing
 from collections.abc import Sequence
 
-from dreamer.config import agents
 from dreamer.config.rules import nearest
-from dreamer.config.schema import Config
 from dreamer.errors import UserError
-from dreamer.files import ROOT
-from dreamer.log.tables import number
+from dreamer.sweep.jobs import Job, progress
+from dreamer.sweep.scripts import script, slurm
 
-from . import atari, form
-from .folders import Folder
-
-TFLOPS = 10.0  # sustained
-STEPS_PER_SECOND = 200.0
-ROW_EXTRA = 200  # bytes of an agent step beside its image: actions, names, zip
-CHECKPOINTS = 0.6  # GB: the last two of a large agent
-
-
-class Job(typing.NamedTuple):
-  """One run. keys: settings beside presets, task, seed, steps and logdir.
-
-  options: of a command line, before them.
-  """
-
-  agent: str
-  presets: tuple
-  task: str
-  seed: int
-  steps: int
-  method: str
-  keys: dict
-  options: tuple = ()
-
-  @property
-  def folder(self) -> str:
-    return f'{self.method}/{self.task}/seed{self.seed}'
-
-  def argv(self, root: str) -> list[str]:
-    """Returns the command behind `./run.sh train`."""
-    keys = {'task': self.task, 'seed': self.seed, 'steps': self.steps,
-            **self.keys, 'logdir': str(pathlib.Path(root) / self.folder)}
-    options = [x for key, value in keys.items() for x in (
-        f'--{key}', str(value))]
-    presets = ['--configs', *self.presets] if self.presets else []
-    return [self.agent, *presets, *self.options, *options]
-
-  def command(self, root: str) -> str:
-    return shlex.join(['./run.sh', 'train', *self.argv(root)])
-
-
-class Estimate(typing.NamedTuple):
-  """Of one run: hours, GB on disk, updates."""
-
-  hours: float
-  disk: float
-  updates: int
+from . import atari, csv_rows
 
 
 class Variant(typing.NamedTuple):
@@ -121,7 +63,7 @@ def _control(steps):
 
 def _rows(source):
   name = {'v1_table_g': 'dreamerv1_table_g'}.get(source, 'dreamerv1_figures')
-  return [row for row in form.published(name) if row.source == source]
+  return [row for row in csv_rows.published(name) if row.source == source]
 
 
 def _figure_9():
@@ -222,7 +164,8 @@ def main(args: argparse.Namespace) -> None:
       raise UserError(f'--{key.replace("_", "-")}: {value} is not allowed; '
                       'allowed: above 0')
   known = list(zip(found, states, strict=True))
-  lines = script(args.name, known, root, rates)
+  notes = _experiment(args.name).notes
+  lines = script(args.name, known, root, rates, notes)
   print('\n'.join(
       slurm(args.name, lines, root) if args.format == 'slurm' else lines))
 
@@ -249,98 +192,6 @@ def jobs(
       and (not tasks or task in tasks)]
 
 
-def script(name: str, found: Sequence[tuple[Job, int]], root: str,
-           rates: dict) -> list[str]:
-  """Returns the lines of a shell script.
-
-  found: [(Job, environment steps it has already)]; finished ones are left
-  out. rates: tflops, updates_per_second, steps_per_second.
-  """
-  missing = [(job, steps) for job, steps in found if steps < job.steps]
-  estimates = [estimate(job, rates) for job, _ in missing]
-  lines = [
-      f'# {name}: {len(missing)} runs'
-      + (f' of {len(found)}; the others are finished in {root}'
-         if len(missing) < len(found) else ''),
-      f'# about {number(sum(x.hours for x in estimates), 0)} hours on one '
-      f'device and {number(sum(x.disk for x in estimates), 0)} GB of disk',
-      f'# assumed, not measured: {_assumed(rates)}']
-  lines += [f'# {note}' for note in _experiment(name).notes]
-  before = None
-  for (job, steps), cost in zip(missing, estimates, strict=True):
-    if (job.method, job.task) != before:
-      before = job.method, job.task
-      lines.append(
-          f'# {job.method} {job.task}: {cost.hours:,.1f} hours, '
-          f'{cost.updates:,} updates, {cost.disk:,.1f} GB each')
-    if steps:
-      lines.append(f'# seed {job.seed} goes on at {steps:,} of {job.steps:,}')
-    lines.append(job.command(root))
-  return lines
-
-
-def slurm(name: str, lines: Sequence[str], root: str) -> list[str]:
-  """Returns a job array of the commands in `script`'s lines.
-
-  Submitted again, it goes on: runs continue from their checkpoints, and those
-  that are finished end at once. Two minutes before its limit a run is asked
-  to stop, which it does after a checkpoint.
-  """
-  commands = [line for line in lines if not line.startswith('#')]
-  if not commands:
-    raise UserError(f'{name}: no run is missing, there is nothing to submit')
-  logs = pathlib.Path(root).resolve() / 'slurm'
-  return [
-      '#!/usr/bin/env bash', *lines[:3],
-      f'# mkdir -p {shlex.quote(str(logs))} && sbatch this file; again to go '
-      'on with what is unfinished',
-      f'#SBATCH --job-name={name}', f'#SBATCH --array=0-{len(commands) - 1}',
-      '#SBATCH --cpus-per-task=4', '#SBATCH --gpus=1',
-      '#SBATCH --time=24:00:00', '#SBATCH --signal=B:INT@120',
-      f'#SBATCH --output={str(logs)}/%a.log', 'commands=(',
-      *(f'  {shlex.quote(command)}' for command in commands), ')',
-      f'cd {shlex.quote(str(ROOT))} || exit',
-      # exec: the signal reaches the run itself.
-      'eval "exec ${commands[SLURM_ARRAY_TASK_ID]}"']
-
-
-def estimate(job: Job, rates: dict) -> Estimate:
-  """Returns the Estimate of a whole run."""
-  config = config_of(job)
-  agent_steps = config.steps / config.action_repeat
-  learning = max(0, config.steps - config.prefill)
-  updates = (config.pretrain_updates or config.train_updates) + int(
-      learning // config.train_every * config.train_updates)
-  speed = rates['updates_per_second'] or (
-      1000 * rates['tflops'] / _gflop(job, config))
-  seconds = updates / speed + agent_steps / rates['steps_per_second']
-  kept = config.flat.get('replay.capacity_agent_steps') or math.inf
-  rows = min(agent_steps, kept) * (_channels(job, config) * 4096 + ROW_EXTRA)
-  return Estimate(seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
-
-
-def config_of(job: Job) -> Config:
-  """Returns the Config that the training command makes of a Job."""
-  return _schema(job.agent).parse(job.argv('runs')[1:])
-
-
-def progress(job: Job, root: str) -> int:
-  """Returns the environment steps that a run has done.
-
-  Raises UserError where its folder holds another run.
-  """
-  logdir = pathlib.Path(root) / job.folder
-  if not (logdir / 'config.yaml').exists():
-    return 0
-  folder = Folder(logdir)
-  for key in ('agent', 'task', 'seed'):
-    if getattr(folder, key) != getattr(job, key):
-      raise UserError(
-          f'{logdir}: holds a run of {key} {getattr(folder, key)}, not '
-          f'{getattr(job, key)}; move it away')
-  return folder.reached
-
-
 def _experiment(name):
   if name not in EXPERIMENTS:
     raise UserError(
@@ -358,29 +209,3 @@ def _check(option, wanted, known):
 
 def _suite(experiment, task):
   return experiment.suite or task.split('_')[0]
-
-
-@functools.cache
-def _schema(agent):
-  return agents.schema(agent)
-
-
-def _gflop(job, config):
-  """GFLOP of one update, counted from the config; six actions are taken."""
-  flops = importlib.import_module(f'{job.agent}.flops')
-  space = types.SimpleNamespace(
-      dim=6, discrete=not job.task.startswith('dmc_'))
-  return flops.update_gflop(config, _channels(job, config), space)
-
-
-def _channels(job, config):
-  gray = config.flat.get('atari.color') == 'gray'
-  return 1 if gray and job.task.startswith('atari_') else 3
-
-
-def _assumed(rates):
-  speed = (f'{rates["updates_per_second"]:g} updates per second'
-           if rates['updates_per_second'] else
-           f'updates at {rates["tflops"]:g} TFLOP/s')
-  return (f'{speed}, {rates["steps_per_second"]:g} agent steps per second; '
-          'see --help')

@@ -11,11 +11,11 @@ from dreamer.audit import __main__ as audit
 from dreamer.audit.tables import value_text
 from dreamer.config import agents
 from dreamer.errors import UserError
-from dreamer.log.tables import Table, interval, to_html
+from dreamer.run.run_folder import RunFolder
 from dreamer.stats import confidence
+from dreamer.tables import Table, interval, to_html
 
 from . import compare, plot, references, runs, series, verdicts
-from .folders import Folder
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -170,7 +170,7 @@ def _videos(found):
   return f'<div class="films">\n{"".join(films)}</div>\n{more}'
 
 
-def newest(folder: Folder) -> dict[str, pathlib.Path]:
+def newest(folder: RunFolder) -> dict[str, pathlib.Path]:
   """Returns {name: path} of videos/<step>_<name>.gif."""
   found: dict[str, pathlib.Path] = {}
   for path in sorted((folder.path / 'videos').glob('*_*.gif')):

@@ -13,10 +13,10 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
-from dreamer.log.tables import amount
-from dreamer.run import origin, resume
+from dreamer.run import provenance, resume
+from dreamer.tables import amount
 
-from . import binning, collect, form, references, runs, series
+from . import binning, collect, csv_rows, references, runs, series
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -128,7 +128,7 @@ def ablations(found: list[runs.Run],
   if not reference or not source or not source.source.startswith('v1_fig'):
     raise UserError('ablations: choose a figure by --to: dreamerv1/fig10, '
                     'fig11 or fig12')
-  rows = [row for row in form.published(source.file)
+  rows = [row for row in csv_rows.published(source.file)
           if row.source == source.source and row.value is not None]
   tasks = list(dict.fromkeys(row.task for row in rows))
   known = {run.task for run in found}
@@ -150,7 +150,7 @@ def ablations(found: list[runs.Run],
 
 def horizons() -> Figure:
   """Figure 4: final return against the imagination horizon."""
-  rows = [row for row in form.published('dreamerv1_figures')
+  rows = [row for row in csv_rows.published('dreamerv1_figures')
           if row.source == 'v1_fig4']
   tasks = list(dict.fromkeys(row.task for row in rows))
   figure, panels = _grid(len(tasks))
@@ -207,7 +207,7 @@ def _special(run, group):
   if not all(flats):
     return f', {run.config[:4]}'
   keys = [key for key, value in own.items()
-          if key not in (*resume.HARMLESS, *origin.VARYING)
+          if key not in (*resume.HARMLESS, *provenance.VARYING)
           and any(flat.get(key) != value for flat in flats)]
   return ''.join(f', {key} {own[key]}' for key in keys)
 

@@ -7,8 +7,8 @@ import pathlib
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write, replace_section
-from dreamer.log.tables import Table, amount, interval, to_markdown
 from dreamer.stats import confidence
+from dreamer.tables import Table, amount, interval, to_markdown
 
 from . import binning, collect, references, runs
 

@@ -10,9 +10,9 @@ import typing
 from collections.abc import Iterable
 
 from dreamer.errors import UserError
-from dreamer.log.tables import amount
+from dreamer.tables import amount
 
-from . import binning, collect, form, runs
+from . import binning, collect, csv_rows, runs
 
 
 class Sample(typing.NamedTuple):
@@ -224,12 +224,12 @@ def load(name: str, method: str | None = None,
   if width:
     raise UserError(f'--bin: {name} has its own bins; leave --bin out')
   source = SOURCES[name]
-  rows = [row for row in form.published(source.file)
+  rows = [row for row in csv_rows.published(source.file)
           if not source.source or row.source == source.source]
   method = method or source.method
   rows = _of_method(name, rows, method)
   if (name, method) == ('dreamerv2/table_k1', 'dreamerv2'):
-    rows = [row for row in form.published('dreamerv2_released_seeds')
+    rows = [row for row in csv_rows.published('dreamerv2_released_seeds')
             if (row.method, row.env_steps) == (method, 199_000_000)]
   protocol = dict(source.protocol)
   if method.startswith('repeat_'):
@@ -269,7 +269,7 @@ def _binned(rows, rule):
   for row in rows:
     runs_of.setdefault((row.task, row.method, row.seed), []).append(row)
   return [
-      form.Row(task, method, seed, edge, point.value, n=point.episodes)
+      csv_rows.Row(task, method, seed, edge, point.value, n=point.episodes)
       for (task, method, seed), episodes in runs_of.items()
       for edge, point in binning.points(
           [(x.env_steps, [x.value]) for x in episodes], rule).items()
@@ -316,7 +316,7 @@ def _from_file(path, method, width):
         f'--to: {path} is no file and no known reference; known: '
         f'{", ".join(SOURCES)}')
   if path.suffix == '.csv':
-    rows = form.read(path)
+    rows = csv_rows.read(path)
     methods = list(dict.fromkeys(row.method for row in rows))
     if len(methods) > 1 and not method:
       raise UserError(f'--method: choose one of {path}: {", ".join(methods)}')

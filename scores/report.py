@@ -14,8 +14,8 @@ import sys
 from dreamer import files
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
-from dreamer.log.tables import Table, interval, to_text
 from dreamer.stats import confidence
+from dreamer.tables import Table, interval, to_text
 
 from . import curves, page, references, runs
 

@@ -10,8 +10,7 @@ import typing
 from collections.abc import Iterable, Sequence
 
 from dreamer.errors import UserError
-
-from .folders import Folder, final_entry, finite, modern
+from dreamer.run.run_folder import RunFolder, final_entry, finite, modern
 
 FORMAT = 'dreamer scores 1'
 POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
@@ -30,7 +29,7 @@ class Run(typing.NamedTuple):
   commits: of the code, all that took part. notes: what was left out, why.
   identity: the parts of its resolved path; of a run in a file those of the
     file, and its label there.
-  folder: the Folder, or None for a run in a file.
+  folder: the RunFolder, or None for a run in a file.
   faults: what makes its scores meaningless.
   """
 
@@ -47,7 +46,7 @@ class Run(typing.NamedTuple):
   final: dict
   notes: list
   identity: tuple = ()
-  folder: Folder | None = None
+  folder: RunFolder | None = None
   faults: tuple = ()
 
   @property
@@ -72,7 +71,7 @@ def load(paths: Sequence[str | os.PathLike], returns: str = 'evaluation',
     raise UserError('no run named; name logdirs or files of `scores collect`')
   runs: list[Run] = []
   for path in (pathlib.Path(path).expanduser() for path in paths):
-    runs += [of_folder(Folder(path), returns)] if path.is_dir() else (
+    runs += [of_folder(RunFolder(path), returns)] if path.is_dir() else (
         read_file(path, returns))
   _check_once(runs)
   found = [run._replace(where=where)
@@ -83,8 +82,8 @@ def load(paths: Sequence[str | os.PathLike], returns: str = 'evaluation',
       run.method, run.task, str(run.seed).zfill(9), run.config, run.where))
 
 
-def of_folder(folder: Folder, returns: str = 'evaluation') -> Run:
-  """Returns the Run of a Folder. returns: see `load`."""
+def of_folder(folder: RunFolder, returns: str = 'evaluation') -> Run:
+  """Returns the Run of a RunFolder. returns: see `load`."""
   faults = [text for (what, _), text in folder.faults.items()
             if what in ('run', returns)]
   evaluations, protocol = folder.evaluations, folder.protocol

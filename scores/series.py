@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.log.tables import amount
+from dreamer.tables import amount
 
-from . import atari, binning, form, references, runs
+from . import atari, binning, csv_rows, references, runs
 
 CURVES = {  # where a reference has curves beside its scores
     'dreamerv1/table_g': ('dreamerv1_released_curves', 'dreamer',
@@ -55,7 +55,7 @@ def of_reference(
   """Returns the Curve of a task, or None where only one score is known."""
   file, method, label = CURVES.get(reference.name, (None, None, None))
   if file and reference.method == method or label:
-    rows = [x for x in form.published(file)
+    rows = [x for x in csv_rows.published(file)
             if (x.task, x.method) == (task, method)]
     return _curve(label or reference.method, [
         (x.env_steps, x.value, x.std, x.n) for x in rows])
@@ -122,7 +122,7 @@ def bars(reference: references.Reference, tasks: Iterable[str]) -> dict:
     return {}
   skip = ('human_gamer', 'human_record', 'human_gamer_release', 'dreamer_max')
   found: dict = {}
-  for row in form.published(source.file):
+  for row in csv_rows.published(source.file):
     if (not source.source or row.source == source.source) and (
         row.task in tasks and row.method not in skip):
       found.setdefault(row.method, {})[row.task] = row.value, row.std

@@ -1,35 +1,20 @@
-"""All runs of a table, or of a file, on this machine or a cluster, by Ray.
-
-Each run is the ordinary training command with a folder of its own, so a sweep
-that ends in whatever way goes on from the checkpoints of its runs. Ray places
-them, and places those of a lost machine elsewhere; all machines see the same
-folder.
-"""
+"""A sweep over a table or a file, and a comparison of what has finished."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
-import os
 import pathlib
-import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from dreamer.cli import one_line
 from dreamer.errors import UserError
-from dreamer.files import ROOT, expand
-from dreamer.run import resume
-from dreamer.run.stop import Stop
+from dreamer.files import expand
+from dreamer.sweep import own_runs, run_all
+from dreamer.sweep.jobs import Job
 
-from . import compare, live, matrix, own_runs, supervise
+from . import compare, matrix
 from .__main__ import parse
-from .matrix import Job
-
-LOST = 20  # machines that a run may lose before it counts as failed
-STORE = 100 * 2 ** 20  # bytes: Ray's store, through which nothing large goes
 
 
 def main(args: argparse.Namespace) -> None:
@@ -38,27 +23,15 @@ def main(args: argparse.Namespace) -> None:
   Exits with 1 where a run has failed.
   """
   jobs, reference, name = _planned(args)
-  _check(args)
   root = str(pathlib.Path(expand(args.logdir or f'runs/{name}')).resolve())
-  with resume.locked(root, 'another sweep runs'):
-    waiting = [x for x in jobs if matrix.progress(x, root) < x.steps]
-    states = {x.folder: 'waiting' if x in waiting else 'finished'
-              for x in jobs}
-    if waiting:
-      with cluster(args.address) as ray, Stop() as stop:
-        needs = _needs(ray, args)
-        print(_plan(name, jobs, waiting, root, needs, ray), flush=True)
-        tasks = {x.folder: _task(x, root, args.retries, needs)
-                 for x in waiting}
-        with live.View(states) as view:
-          _drive(ray, tasks, needs, view, stop)
-    _tell(states, jobs, root, args.to or reference)
-  failed = sum(x == 'failed' for x in states.values())
-  if waiting and stop.signum:
+  states, signum = run_all.run(name, jobs, root, run_all.Options(
+      args.address, args.cpus_per_run, args.gpus_per_run, args.retries))
+  _tell(states, jobs, root, args.to or reference)
+  if signum:
     print('Stopped, with checkpoints; the same command goes on',
           file=sys.stderr)
-    sys.exit(128 + stop.signum)
-  sys.exit(1 if failed else 0)
+    sys.exit(128 + signum)
+  sys.exit(int('failed' in states.values()))
 
 
 def _planned(args):
@@ -78,144 +51,6 @@ def _planned(args):
     raise UserError(f'--profile: is for tables; write it into {path} as one '
                     'of the presets')
   return own_runs.jobs(args.name, *given), None, path.stem
-
-
-def _check(args):
-  for key, least in (('cpus_per_run', 1), ('gpus_per_run', 0),
-                     ('retries', 0)):
-    value = getattr(args, key)
-    if value is not None and not least <= value < 10_000:
-      raise UserError(f'--{key.replace("_", "-")}: {value:g} is not allowed; '
-                      f'allowed: {least}..')
-  gpus = args.gpus_per_run or 0
-  if gpus > 1 and gpus != int(gpus):
-    raise UserError(f'--gpus-per-run: {gpus:g} is not allowed; allowed: parts '
-                    'of one, or whole numbers')
-
-
-# Ray
-
-
-@contextlib.contextmanager
-def cluster(address: str | None = None) -> Iterator[Any]:
-  """Ray, connected to a cluster or started here for as long as this lasts.
-
-  Raises UserError where it is not installed or nobody answers.
-  """
-  os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-  # Else it hides GPUs by itself only in some cases; each run is told.
-  os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
-  try:
-    import ray  # Only for sweeps; an extra.
-  except ImportError:
-    raise UserError(
-        'sweep: Ray is not installed; run ./run.sh setup, or pip install '
-        "'dreamer-reproduced[cluster]'") from None
-  here = {'include_dashboard': False, 'object_store_memory': STORE}
-  try:
-    _reach(address)
-    ray.init(address or 'local', log_to_driver=False,
-             logging_level=logging.ERROR, **({} if address else here))
-  except (OSError, RuntimeError, ValueError, AssertionError) as e:
-    raise UserError(
-        f'--address: no Ray cluster to use at {address or "this machine"}: '
-        f'{one_line(e)}; start one with `ray start --head`, or leave '
-        '--address out to use this machine') from None
-  ray.cloudpickle.register_pickle_by_value(supervise)
-  try:
-    yield ray
-  finally:
-    ray.shutdown()
-
-
-def _reach(address):
-  """Asks HOST:PORT itself: Ray tries for a minute and ends the process."""
-  host, _, port = (address or '').rpartition(':')
-  if host and port.isdigit() and '://' not in address:
-    socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _needs(ray, args):
-  """What Ray is to keep for each run; refused where no machine has it."""
-  nodes = [x['Resources'] for x in ray.nodes() if x['Alive']]
-  most = {key: max(x.get(key, 0) for x in nodes) for key in ('CPU', 'GPU')}
-  wanted = {
-      'CPU': min(2, most['CPU']) if args.cpus_per_run is None else (
-          args.cpus_per_run),
-      'GPU': float(most['GPU'] > 0) if args.gpus_per_run is None else (
-          args.gpus_per_run)}
-  for key, value in wanted.items():
-    if value > most[key]:
-      raise UserError(
-          f'--{key.lower()}s-per-run: {value:g} are more than any machine of '
-          f'the cluster has; allowed: up to {most[key]:g}')
-  return wanted
-
-
-def _plan(name, jobs, waiting, root, needs, ray):
-  nodes = [x['Resources'] for x in ray.nodes() if x['Alive']]
-  at_once = sum(int(min(x.get(key, 0) // value
-                        for key, value in needs.items() if value))
-                for x in nodes)
-  return (f'sweep {name}: {len(jobs)} runs, '
-          f'{len(jobs) - len(waiting)} finished already; '
-          f'{needs["CPU"]:g} CPUs and {needs["GPU"]:g} GPUs each, '
-          f'{at_once} at once on {len(nodes)} machine(s); in {root}')
-
-
-def _task(job, root, retries, needs):
-  agent, *options = job.argv(root)
-  if not any(x.split('=')[0] == '--threads' for x in options):
-    options += ['--threads', str(max(1, int(needs['CPU'])))]
-  log = pathlib.Path(root) / 'logs' / f'{job.folder.replace("/", "-")}.log'
-  return supervise.Task(
-      job.folder, ['-m', agent, 'train', *options], os.getcwd(), str(ROOT),
-      str(pathlib.Path(root) / job.folder), str(log), retries,
-      needs['GPU'] > 0)
-
-
-def _drive(ray, tasks: Mapping[str, supervise.Task], needs, view, stop):
-  """Until all have ended, or all that run have stopped."""
-  board = _board(ray)
-  start = ray.remote(supervise.supervise).options(
-      num_cpus=needs['CPU'], num_gpus=needs['GPU'], max_retries=LOST)
-  left = {start.remote(task, board): name for name, task in tasks.items()}
-  asked = False
-  while left:
-    done, _ = ray.wait(list(left), timeout=1)
-    for ref in done:
-      view.ended(left[ref], *_outcome(ray, ref), tasks[left.pop(ref)].log)
-    said = ray.get(board.read.remote())
-    view.update({left[ref]: said[left[ref]] for ref in left
-                 if left[ref] in said})
-    if stop.signum and not asked:
-      asked = True
-      ray.get(board.stop.remote())
-      for ref, name in left.items():
-        if name not in said:
-          ray.cancel(ref)
-
-
-def _board(ray):
-  """On this machine: what ends with it ends the sweep anyway."""
-  from ray.util import scheduling_strategies as strategies  # As ray itself.
-  here = strategies.NodeAffinitySchedulingStrategy(
-      ray.get_runtime_context().get_node_id(), soft=False)
-  return ray.remote(supervise.Board).options(
-      num_cpus=0, scheduling_strategy=here).remote()
-
-
-def _outcome(ray, ref):
-  """(state, attempts, lines) of a task that has ended."""
-  try:
-    return ray.get(ref)
-  except ray.exceptions.TaskCancelledError:
-    return 'stopped', 0, []
-  except ray.exceptions.RayError as e:
-    return 'failed', 1, [one_line(e)[:300]]
-
-
-# Afterwards
 
 
 def _tell(states: Mapping[str, str], jobs: Sequence[Job], root: str,

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.log.tables import Table, number, to_markdown, to_text
+from dreamer.tables import Table, number, to_markdown, to_text
 
-from . import atari, form
+from . import atari, csv_rows
 
 AGENTS = {  # of Table 1
     'dreamerv2': 'DreamerV2', 'schedules': 'DreamerV2 (schedules)',
@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _table_g():
-  rows = form.published('dreamerv1_table_g')
+  rows = csv_rows.published('dreamerv1_table_g')
   printed = {row.method: row.value for row in rows if row.task == 'dmc_mean'}
   values: dict = {
       method: [row.value for row in rows if row.method == method
@@ -84,7 +84,7 @@ def _table_k1():
 
 
 def _table_1():
-  rows = form.published('dreamerv2_table_1')
+  rows = csv_rows.published('dreamerv2_table_1')
   found = []
   for method in AGENTS:
     numbers = atari.aggregates(_means(method), atari.games())
@@ -102,7 +102,7 @@ def _means(method):
 
 
 def _show_g():
-  rows = form.published('dreamerv1_table_g')
+  rows = csv_rows.published('dreamerv1_table_g')
   values = {(row.task, row.method): row.value for row in rows}
   tasks = [row.task for row in rows
            if row.method == 'dreamer' and row.task != 'dmc_mean']
@@ -128,11 +128,11 @@ def _show_k1():
       ('task', 'random', 'gamer', 'record', 'DQN', 'C51', 'Rainbow', 'IQN',
        'DreamerV2'), rows, (
            *_verdicts('table_k1'), _stopped(),
-           *_notes(form.published('dreamerv2_table_k1'))))
+           *_notes(csv_rows.published('dreamerv2_table_k1'))))
 
 
 def _stopped():
-  rows = [row for row in form.published('dreamerv2_released_seeds')
+  rows = [row for row in csv_rows.published('dreamerv2_released_seeds')
           if (row.method, row.env_steps) == ('dreamerv2', 199_000_000)]
   carried = sum(row.carried is not None for row in rows)
   return (f'{carried} of the {len(rows)} runs behind it stopped before 199M '
@@ -152,7 +152,7 @@ def _show_1():
 
 
 def _show_2():
-  rows = [row for row in form.published('dreamerv2_ablations')
+  rows = [row for row in csv_rows.published('dreamerv2_ablations')
           if row.source == 'v2_table_2']
   values = {(row.method, row.task): row.value for row in rows}
   found = [[method, *(number(values[method, f'atari55_{metric}'], 2)
@@ -164,7 +164,7 @@ def _show_2():
 
 
 def _show_counts():
-  rows = [row for row in form.published('dreamerv2_ablations')
+  rows = [row for row in csv_rows.published('dreamerv2_ablations')
           if row.source == 'v2_section_3_2']
   found: dict = {}
   for row in rows:
@@ -177,7 +177,7 @@ def _show_counts():
 
 
 def _show_figures():
-  rows = form.published('dreamerv1_figures')
+  rows = csv_rows.published('dreamerv1_figures')
   found = [[row.source.removeprefix('v1_'), row.task, row.method,
             number(row.env_steps, 0), number(row.value, 2),
             number(row.std, 2)] for row in rows]
@@ -214,4 +214,4 @@ def _notes(rows):
       found.setdefault(row.note, []).append(f'{row.method} {row.task}')
   return tuple(
       f'{cells[0] if len(cells) == 1 else f"{len(cells)} cells"}: '
-      f'{form.explain(note)}' for note, cells in found.items())
+      f'{csv_rows.explain(note)}' for note, cells in found.items())

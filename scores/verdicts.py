@@ -1,6 +1,6 @@
 """A comparison as tables and text."""
 
-from dreamer.log.tables import Table, to_text
+from dreamer.tables import Table, to_text
 
 from . import aggregates, atari, intervals
 

@@ -21,10 +21,11 @@ SOURCES = sorted(
 
 # Rooms of the core by floors: a room imports only from floors below its own.
 FLOORS = [
-    {'errors', 'rng', 'scalars', 'stats'}, {'files'}, {'cli', 'npz'},
-    {'config', 'log', 'nn', 'replay'}, {'envs', 'audit'}, {'run'}, {'bench'}]
+    {'errors', 'rng', 'scalars', 'stats', 'tables'}, {'files'}, {'cli', 'npz'},
+    {'config', 'log', 'processes', 'replay'}, {'audit', 'envs', 'nn'}, {'run'},
+    {'bench', 'export', 'sweep'}]
 # Where modules are imported by a name: agents, suites, a user's environment.
-BY_NAME = ('dreamer.bench', 'dreamer.envs')
+BY_NAME = ('dreamer.bench', 'dreamer.envs', 'dreamer.export', 'dreamer.sweep')
 # Folders whose lazy imports all say why.
 EXPLAINED = (
     *AGENTS, 'scores', 'dreamer', 'tests')
@@ -99,7 +100,7 @@ def wrong(sources, packages):
 
 
 def test_sources_are_found():
-  assert {'dreamer.run.loop', 'dreamer.envs.workers.worker', 'dreamer.envs',
+  assert {'dreamer.run.loop', 'dreamer.processes.client', 'dreamer.envs',
           'dreamerv1.agent'} <= set(MODULES)
   assert 'dreamer.errors' in imports(MODULES['dreamer.run.loop'])
 

@@ -6,9 +6,9 @@ import json
 import textwrap
 import typing
 
+from dreamer import tables
 from dreamer.audit.sources import NOWHERE, PAPER, Entry, Sources
 from dreamer.config.agents import AGENTS
-from dreamer.log import tables
 
 SECTION = 'audit'  # the name of their marks
 INTRO = """\

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dreamer.config.declare import flatten, prefixed
 from dreamer.config.rules import nearest, show
-from dreamer.config.schema import Config, Schema, Section, origin, read_yaml
+from dreamer.config.schema import Config, Schema, Section, header, read_yaml
 from dreamer.errors import ConfigError
 from dreamer.files import DATA
 
@@ -55,7 +55,7 @@ def saved(run: str | pathlib.Path) -> Saved:
   file = _file(run)
   with prefixed(f'{file}: '):
     content = read_yaml(file, prefix=False)
-    agent, presets = origin(content)
+    agent, presets = header(content)
     keys = set(flatten(content))
     agent = agent or _of_keys(keys)
     path(agent)  # Raises for an unknown one.

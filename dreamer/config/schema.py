@@ -300,7 +300,7 @@ def read_parts(path: pathlib.Path) -> tuple[dict, pathlib.Path | None]:
   return content, shared
 
 
-def origin(content: dict) -> tuple[str | None, tuple[str, ...] | None]:
+def header(content: dict) -> tuple[str | None, tuple[str, ...] | None]:
   """Takes agent and presets out of a saved config; None: it doesn't say."""
   agent, presets = content.pop(AGENT, None), content.pop(PRESETS, None)
   if not isinstance(agent, str | None):

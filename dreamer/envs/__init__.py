@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dreamer.config.schema import Section
-from dreamer.envs import names
+from dreamer.envs import suggest
 from dreamer.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def split_task(task: str) -> tuple[str, str]:
   """Returns suite and name within it of `<suite>_<name>`."""
   suite, _, name = task.partition('_')
   if suite not in SUITES or not name:
-    raise names.unknown('task', task, [*task_list(), 'gym_<Id>'])
+    raise suggest.unknown('task', task, [*task_list(), 'gym_<Id>'])
   return suite, name
 
 

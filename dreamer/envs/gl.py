@@ -65,6 +65,18 @@ def prefer_gl() -> str | None:
     return None
 
 
+def environ() -> dict[str, str]:
+  """Variables of a process that draws, beside those of this one.
+
+  PyOpenGL has to use the same platform as MuJoCo, also where it is imported
+  first.
+  """
+  chosen = os.environ.get('MUJOCO_GL')
+  if chosen not in BACKENDS or 'PYOPENGL_PLATFORM' in os.environ:
+    return {}
+  return {'PYOPENGL_PLATFORM': chosen}
+
+
 def remedy(error: Exception) -> str:
   """What to add to an error that looks like one of OpenGL, or ''."""
   text = f'{type(error).__module__} {type(error).__name__} {error}'

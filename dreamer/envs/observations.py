@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.envs import base, pictures, spaces
-from dreamer.envs.names import join
+from dreamer.envs.suggest import join
 from dreamer.errors import UserError
 
 ONE_HOT = 1024  # more choices than that stay a number

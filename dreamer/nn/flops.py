@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dreamer.nn import inputs
+from dreamer.config import inputs
 
 
 def dense(*sizes: int) -> list[int]:

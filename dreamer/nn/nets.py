@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import chunks, dists, inputs, layers
+from dreamer.config import inputs
+from dreamer.nn import chunks, dists, layers
 
 IMAGES = 250  # decoded at a time; bounds the memory
 

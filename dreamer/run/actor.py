@@ -23,10 +23,10 @@ import numpy as np
 
 from dreamer.config.schema import Config
 from dreamer.envs.spaces import ActionSpace, Space
-from dreamer.envs.workers import server
-from dreamer.envs.workers.client import Client
+from dreamer.processes import server
+from dreamer.processes.client import Client
 from dreamer.run.checkpoint import below
-from dreamer.run.parts import Arrays, Named, ObsSpace
+from dreamer.run.protocols import Arrays, Named, ObsSpace
 
 COMMAND = 'act'
 NO_GPU = {'CUDA_VISIBLE_DEVICES': '-1'}

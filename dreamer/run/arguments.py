@@ -14,7 +14,7 @@ from dreamer.config.rules import Rule, convert, nearest, show
 from dreamer.config.schema import Config, Schema
 from dreamer.envs import SUITES
 from dreamer.errors import ConfigError, UserError
-from dreamer.run.origin import POLICIES, SIZES
+from dreamer.run.provenance import POLICIES, SIZES
 
 _COUNTS = {'episodes': '1..2147483647', 'seed': '0..2147483647',
            'amount': '1..2147483647'}

@@ -11,11 +11,11 @@ import numpy as np
 
 from dreamer import files
 from dreamer.envs.spaces import ActionSpace
-from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
+from dreamer.processes.failure import WorkerError
 from dreamer.rng import pack_rng, unpack_rng
 from dreamer.run.checkpoint import below
-from dreamer.run.parts import Arrays, Policy
+from dreamer.run.protocols import Arrays, Policy
 
 
 class Driver:

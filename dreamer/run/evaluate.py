@@ -18,11 +18,11 @@ from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
-from dreamer.run import arguments, identity, origin, resume
+from dreamer.run import arguments, env_identity, provenance, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver
-from dreamer.run.parts import Env, EvalPolicy, MakeEnvs, Named
+from dreamer.run.protocols import Env, EvalPolicy, MakeEnvs, Named
 from dreamer.stats import confidence
 
 POLICIES = 'trained', 'untrained', 'random'
@@ -106,7 +106,7 @@ def evaluate_run(
     envs = make_envs(config, 'eval', min(config.envs.amount, wish.episodes))
     for env in envs:
       stack.callback(env.close)
-    config = config.update({'task': identity.evaluated(
+    config = config.update({'task': env_identity.evaluated(
         wish.logdir, envs[0], config.task, task or config.task)})
     act, counters = _make_policy(
         wish.policy, config, agent.make_agent, envs[0], arrays, meta,
@@ -156,7 +156,7 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
   Prints the score, and appends all about it to eval.jsonl in the logdir.
   """
   def make(config, mode, amount):
-    if identity.is_own(config.task):
+    if env_identity.is_own(config.task):
       raise UserError(
           f'task: {config.task} is an environment of your own; evaluate it '
           f'from Python by {agent.name}.evaluate(env, logdir)')
@@ -177,7 +177,7 @@ def _parse(name, argv):
   parser.add_argument('--logdir', required=True, help='folder of the run')
   parser.add_argument('--episodes', default=10)
   parser.add_argument(
-      '--policy', default='trained', help=', '.join(origin.POLICIES))
+      '--policy', default='trained', help=', '.join(provenance.POLICIES))
   parser.add_argument('--seed', default=0, help='of the episodes')
   parser.add_argument('--video', help='GIF of the first episode')
   parser.add_argument(
@@ -209,7 +209,7 @@ def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
 def _line(name, config, wish, counters, result, amount):
   """As a line of scores.jsonl, and what only an evaluation of its own has."""
   mean, low, high = confidence(result.returns)
-  run = origin.describe(config, name)
+  run = provenance.describe(config, name)
   measured = {
       **run.pop('protocol'), 'episodes': len(result.returns),
       'every': None, 'envs': amount}

@@ -15,8 +15,8 @@ from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
-from dreamer.run import actor, arguments, evaluate, identity, training
-from dreamer.run.parts import Agent, MakeEnvs, ObsSpace
+from dreamer.run import actor, arguments, env_identity, evaluate, training
+from dreamer.run.protocols import Agent, MakeEnvs, ObsSpace
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -51,7 +51,7 @@ class Interface:
     """
     names, schema = arguments.presets(presets), self.schema()
     if not arguments.names_task(schema, names, overrides):
-      overrides['task'] = identity.OWN
+      overrides['task'] = env_identity.OWN
     config = schema.config(names, overrides)
     return config.update({'logdir': files.expand(config.logdir)})
 
@@ -83,7 +83,7 @@ class Interface:
     arguments.environment(env, self.name)
     config = arguments.config(config, self.name)
     self.validate(config)
-    config = config.update({'task': identity.task(env, config)})
+    config = config.update({'task': env_identity.task(env, config)})
     try:
       with cli.warnings_to(_print), Stop() as stop:
         training.train(
@@ -112,7 +112,7 @@ class Interface:
     if wish.amount is None and arguments.is_object(env):
       wish = wish._replace(amount=1)
     line, result = evaluate.evaluate_run(
-        self, _environments(env), wish, identity.task(env))
+        self, _environments(env), wish, env_identity.task(env))
     evaluate.keep(wish, line)
     evaluate.save_video(wish, result)
     return line, result

@@ -39,13 +39,13 @@ from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.replay.prefetch import Prefetch
 from dreamer.replay.replay import Replay
-from dreamer.run import origin, resume
+from dreamer.run import provenance, resume
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, Glue, RandomPolicy
 from dreamer.run.eta import Eta
 from dreamer.run.evaluate import evaluate, told
 from dreamer.run.means import Means
-from dreamer.run.parts import Agent, Arrays, Env
+from dreamer.run.protocols import Agent, Arrays, Env
 from dreamer.run.stop import Stop, Stopped
 from dreamer.run.when import Every, Once
 
@@ -76,7 +76,7 @@ class Loop:
     self.random = RandomPolicy(self.act_space, config.seed)
     self.glue = Glue()
     self.checkpoints = resume.checkpoints(config.logdir)
-    self.origin = origin.describe(config, name)  # of scores
+    self.origin = provenance.describe(config, name)  # of scores
     self.when: dict[str, Any] = {
         'train': Every(config.train_every), 'eval': Every(config.eval_every),
         'video': Every(config.video_every), 'log': Every(config.log_every),

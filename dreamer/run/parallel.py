@@ -29,7 +29,7 @@ from dreamer.config.schema import Config
 from dreamer.run.actor import Actor
 from dreamer.run.driver import Driver
 from dreamer.run.loop import Loop
-from dreamer.run.parts import Arrays
+from dreamer.run.protocols import Arrays
 
 UNREAD = 10 ** 9  # bytes of episodes that wait to be read, before acting waits
 TICK = 0.2  # seconds between looks at whether somebody asked to stop

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError, UserError
-from dreamer.run import identity
+from dreamer.run import env_identity
 from dreamer.run.checkpoint import Checkpoints
 
 # What may change between two parts of one run: none of it changes shapes,
@@ -19,8 +19,8 @@ HARMLESS = (
     'eval_every', 'video_every', 'envs.timeout', 'envs.reset_timeout',
     'envs.restarts', 'replay.memory_gb')
 OWN = (
-    'config.yaml', identity.FILE, 'checkpoints', 'episodes', 'metrics.jsonl',
-    'scores.jsonl', 'videos')
+    'config.yaml', env_identity.FILE, 'checkpoints', 'episodes',
+    'metrics.jsonl', 'scores.jsonl', 'videos')
 
 
 def checkpoints(logdir: str | os.PathLike) -> Checkpoints:
@@ -44,7 +44,7 @@ def open_logdir(
       (logdir / 'episodes').glob('*.npz')):
     saved = None  # Nothing would be lost, whatever it was.
   else:
-    config = identity.same_task(config, saved[1]['config']['task'])
+    config = env_identity.same_task(config, saved[1]['config']['task'])
     check_meta(saved[1], config, agent)
   config.save(logdir / 'config.yaml')
   return config, saved
@@ -128,7 +128,7 @@ def check_meta(meta: Mapping, config: Config, agent: str) -> None:
   if found:
     key, old, new = min(found, key=lambda x: x[0] != 'task')
     more = f' (and {len(found) - 1} more keys)' if found[1:] else ''
-    this = 'call' if identity.is_own(config.task) else 'command'
+    this = 'call' if env_identity.is_own(config.task) else 'command'
     raise UserError(
         f'{key}: the run in {config.logdir} has {_show(old)}, this {this} '
         f'{_show(new)}{more}; {_remedy(config, agent, key, old)} or name '
@@ -137,10 +137,10 @@ def check_meta(meta: Mapping, config: Config, agent: str) -> None:
 
 def _remedy(config, agent, key, value):
   """How to continue a run with its own value of a setting."""
-  own, was_own = (identity.is_own(x) for x in (
+  own, was_own = (env_identity.is_own(x) for x in (
       config.task, value if key == 'task' else config.task))
   if own and was_own and key == 'task':
-    name = value.removeprefix(identity.OWN)
+    name = value.removeprefix(env_identity.OWN)
     return (f'pass {name} again or, if both make the same environment, say '
             f'so by configure(task={value!r})')
   if not was_own:

@@ -12,11 +12,11 @@ from dreamer import cli, files
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
-from dreamer.run import identity, parallel, resume, start
+from dreamer.run import env_identity, env_probe, parallel, resume
 from dreamer.run.actor import Actor
 from dreamer.run.loop import Loop
 from dreamer.run.parallel import ParallelLoop
-from dreamer.run.parts import MakeAgent, MakeEnvs, Named
+from dreamer.run.protocols import MakeAgent, MakeEnvs, Named
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -53,7 +53,7 @@ def train(
     config, saved = resume.open_logdir(config, name)
     arrays, meta = saved or (None, {'env_steps': 0})
     if arrays is not None and arrays['done/run'] >= config.steps:
-      steps = 'steps' if identity.is_own(config.task) else '--steps'
+      steps = 'steps' if env_identity.is_own(config.task) else '--steps'
       print(f'{config.logdir} has its {meta["env_steps"]} steps already; '
             f'raise {steps} to continue', file=sys.stderr)
       return
@@ -61,12 +61,12 @@ def train(
     _check_cuts(config, envs[0])
     _check_threads(config, envs[0])
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
-    seen = identity.probe(envs[0], config.task)
-    identity.check(
+    seen = env_identity.probe(envs[0], config.task)
+    env_identity.check(
         config.logdir, envs[0], config.task, saved is None, seen.first)
     for env in eval_envs[:1]:
       if set(env.obs_space) != set(envs[0].obs_space):
-        env.reset(start.SEED)  # Only this one renders: does it?
+        env.reset(env_probe.SEED)  # Only this one renders: does it?
     spaces = envs[0].obs_space, envs[0].act_space
     make_loop = _loop_maker(stack, config, module or name, *spaces)
     agent = make_agent(config, *spaces)
@@ -124,14 +124,14 @@ def _loop_maker(stack, config, module, obs_space, act_space):
 def _tell(config, about, agent, logger, differs):
   """Says what the run makes of its environment."""
   logger.info(agent.computes)
-  logger.text('environment', start.describe(about, config, agent))
+  logger.text('environment', env_probe.describe(about, config, agent))
   if agent.compiled:
     logger.info('jit: XLA compiles the first action and the first update, a '
                 'minute or more each, in which nothing moves here')
   if config.parallel:
     logger.info(parallel.describe(config))
   if differs:
-    files.warn(start.warning(about['name'], differs))
+    files.warn(env_probe.warning(about['name'], differs))
 
 
 def _open_envs(stack, config, make_envs):

@@ -25,7 +25,7 @@ from dreamer.config.schema import (
 )
 from dreamer.errors import ConfigError, UserError
 from dreamer.files import ROOT, replace_section
-from dreamer.run import origin
+from dreamer.run import provenance
 from tests.parity import keys_v1 as parity_keys
 from tests.parity import keys_v2 as parity_keys_v2
 from tests.support import GOLDEN
@@ -200,8 +200,9 @@ class TestFile:
     # Runs of before and after are of one experiment.
     before = Section(BOTH[agent].schema.defaults.flat)
     after = schema.config()
-    assert origin.config_hash(before, schema) == origin.config_hash(after)
-    assert origin.config_hash(config) != origin.config_hash(after)
+    hash_of = provenance.config_hash
+    assert hash_of(before, schema) == hash_of(after)
+    assert hash_of(config) != hash_of(after)
 
   def test_a_key_of_no_source_needs_no_entry(self, capsys):
     published = self.load(lambda c, k: k.pop('lambda'))

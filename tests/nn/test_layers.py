@@ -8,8 +8,9 @@ import tensorflow as tf
 
 import dreamerv1
 import dreamerv2
+from dreamer.config import inputs
 from dreamer.envs.spaces import ActionSpace
-from dreamer.nn import chunks, inputs, layers, nets
+from dreamer.nn import chunks, layers, nets
 from dreamer.nn import flops as convs
 from dreamerv1 import flops
 

@@ -20,7 +20,7 @@ cpu, = tf.config.list_physical_devices('CPU')
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import dreamerv1, dreamerv2
-from dreamer.bench import export
+from dreamer.export import stablehlo
 name, kind, settings = json.loads(sys.argv[1])
 limit = 1e-3 if settings.get('precision') == 'float16' else 1e-5
 module = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}[name]
@@ -30,12 +30,12 @@ agents = []
 for amount in 1, 2:
   config = tools.make_config(
       devices=amount, batch_size=4, task=f'dummy_{kind}', **settings)
-  agents.append(module.make_agent(config, *export._spaces(config)))
+  agents.append(module.make_agent(config, *stablehlo._spaces(config)))
 one, two = agents
 assert two.computes.startswith('computes on 2 devices: CPU'), two.computes
 rng = np.random.default_rng(0)
 for update in range(3):
-  batch = export._batch(config, export._spaces(config)[0], one)
+  batch = stablehlo._batch(config, stablehlo._spaces(config)[0], one)
   for key, x in batch.items():
     if x.dtype == np.uint8:
       batch[key] = rng.integers(0, 255, x.shape, np.uint8)

@@ -10,8 +10,8 @@ import pytest
 
 from dreamer import files
 from dreamer.envs.spaces import ActionSpace
-from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
+from dreamer.processes.failure import WorkerError
 from dreamer.run.driver import Driver, Glue, RandomPolicy
 from dreamer.run.evaluate import evaluate
 

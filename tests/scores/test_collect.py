@@ -7,14 +7,15 @@ import pytest
 from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from scores import binning, collect, folders, form, runs
-from scores.folders import Folder
+from dreamer.run import run_folder
+from dreamer.run.run_folder import RunFolder
+from scores import binning, collect, csv_rows, runs
 from tests.support.scores_tools import (
-    TASK,
-    evaluation,
-    run,
-    write_lines,
-    write_run,
+  TASK,
+  evaluation,
+  run,
+  write_lines,
+  write_run,
 )
 
 
@@ -34,7 +35,8 @@ class TestBinning:
         5000: 5000, 5001: 105000, 100000: 105000, 105000: 105000,
         200000: 205000, 1000000: 1005000, 5000000: 4905000}
     assert {step: rule.edge(step) for step in wanted} == wanted
-    curves = {x.env_steps for x in form.published('dreamerv1_released_curves')}
+    curves = {x.env_steps
+              for x in csv_rows.published('dreamerv1_released_curves')}
     assert all(rule.edge(x) == x for x in curves)
     assert len(curves) == 50
 
@@ -105,7 +107,7 @@ class TestLogdir:
     assert found.where.endswith('/a') and found.where.count('/') == 1
 
   def test_from_before_scores_jsonl(self, old):
-    found = runs.of_folder(Folder(old))
+    found = runs.of_folder(RunFolder(old))
     assert (found.task, found.method, found.seed) == (
         'dmc_cup_catch', 'dreamerv1', 3)
     assert found.evaluations == [(8000, [8.5]), (13000, [95.5])]
@@ -115,7 +117,7 @@ class TestLogdir:
         'step': 21796, 'eval_seed': 100, 'returns': [1.0, 2.0]}
 
   def test_training_returns(self, old):
-    found = runs.of_folder(Folder(old), 'training')
+    found = runs.of_folder(RunFolder(old), 'training')
     assert found.protocol['returns'] == 'training'
     assert found.evaluations == [(9000, [4.5])]
 
@@ -124,7 +126,7 @@ class TestLogdir:
     config = dreamerv2.configure(['released'], task='atari_pong')
     config.save(old / 'config.yaml')
     write_lines(old / 'eval.jsonl', [])
-    found = runs.of_folder(Folder(old))
+    found = runs.of_folder(RunFolder(old))
     assert found.method == 'dreamerv2' and found.presets == ['released']
     assert found.protocol['actions'] == 'minimal'
 
@@ -133,7 +135,7 @@ class TestLogdir:
     logdirs = sorted((ROOT / 'scores' / 'ours').glob('*/seed*'))
     assert logdirs
     for logdir in logdirs:
-      found = runs.of_folder(Folder(logdir))
+      found = runs.of_folder(RunFolder(logdir))
       assert found.reached > 0 and (found.final or found.evaluations)
 
   def test_round_trip(self, tmp_path):
@@ -180,7 +182,7 @@ class TestCollect:
     assert second['points'][1:] == [
         [200_000, 150_001, 10, None], [300_000, 150_001, 10, 200_000],
         [400_000, 150_001, 10, 200_000]]
-    rows = form.read(tmp_path / 'x.csv')
+    rows = csv_rows.read(tmp_path / 'x.csv')
     assert len(rows) == 8 and rows[-1].carried == 200_000
     assert rows[-1][:5] == (TASK, 'dreamerv1', '1', 400_000, 150_001)
 
@@ -326,7 +328,7 @@ class TestBadInput:
     out = capsys.readouterr()
     assert 'scores.jsonl: its last line was cut and is left out' in out.err
     assert json.loads(out.out)['runs'][0]['notes'] == [
-        f'scores.jsonl: {folders.CUT}']
+        f'scores.jsonl: {run_folder.CUT}']
 
   def test_step_twice_is_noted(self, tmp_path, capsys):
     import dreamerv1  # For this test only.
@@ -334,7 +336,7 @@ class TestBadInput:
     write_lines(logdir / 'scores.jsonl', [
         evaluation(dreamerv1.schema().config(), 100, [x])
         for x in (1.0, 2.0)])
-    found = runs.of_folder(Folder(logdir))
+    found = runs.of_folder(RunFolder(logdir))
     assert found.evaluations == [(100, [2.0])]
     assert 'step 100 occurs twice' in found.notes[0]
 

@@ -10,7 +10,8 @@ import dreamerv1
 import dreamerv2
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from scores import __main__, atari, form, matrix
+from dreamer.sweep import estimate, jobs
+from scores import __main__, atari, csv_rows, matrix
 from tests.support.scores_tools import write_run
 
 AGENTS = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
@@ -69,7 +70,7 @@ class TestCommands:
       ('fig4', 'v1_fig4'), ('fig10', 'v1_fig10'), ('fig11', 'v1_fig11'),
       ('fig12', 'v1_fig12')])
   def test_every_published_cell_has_its_runs(self, name, source):
-    cells = {(x.task, x.method) for x in form.published('dreamerv1_figures')
+    cells = {(x.task, x.method) for x in csv_rows.published('dreamerv1_figures')
              if x.source == source}
     planned = {(x.task, x.method) for x in matrix.jobs(name)}
     # The longest horizon of walker_walk is not in the figure.
@@ -139,9 +140,9 @@ class TestSettings:
 
   def test_other_profile(self):
     job = matrix.jobs('table_g', profile='released')[0]
-    assert matrix.config_of(job).kl.free_by == 'mean'
+    assert jobs.config_of(job).kl.free_by == 'mean'
     job = matrix.jobs('k1', profile='released')[0]
-    assert matrix.config_of(job).batch_size == 16
+    assert jobs.config_of(job).batch_size == 16
 
 
 class TestEstimates:
@@ -149,22 +150,22 @@ class TestEstimates:
   def test_control_by_hand(self):
     """5e6 steps at repeat 2: 2.5e6 images of 12 288 bytes, 5e5 updates."""
     job = matrix.jobs('table_g')[0]
-    cost = matrix.estimate(job, {**RATES, 'updates_per_second': 10.0})
+    cost = estimate.estimate(job, {**RATES, 'updates_per_second': 10.0})
     assert cost.updates == 100 + 4995 * 100
     assert cost.hours == pytest.approx((499_600 / 10 + 2.5e6 / 200) / 3600)
     assert 31 < cost.disk < 33
 
   def test_atari_keeps_two_million_steps(self):
     job = matrix.jobs('k1')[0]
-    cost = matrix.estimate(job, RATES)
+    cost = estimate.estimate(job, RATES)
     assert cost.updates == 1 + (200_000_000 - 200_000) // 16
     assert 8.2 < cost.disk < 9.5
 
   def test_arithmetic(self):
     """Of a full-size update about 800 GFLOP, half the rate twice the time."""
     job = matrix.jobs('table_g')[0]
-    assert 600 < matrix._gflop(job, matrix.config_of(job)) < 1000
-    slow, fast = (matrix.estimate(
+    assert 600 < estimate._gflop(job, jobs.config_of(job)) < 1000
+    slow, fast = (estimate.estimate(
         job, {**RATES, 'tflops': x, 'steps_per_second': 1e9}).hours
         for x in (5.0, 10.0))
     assert slow == pytest.approx(2 * fast, rel=1e-3)

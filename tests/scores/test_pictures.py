@@ -9,7 +9,7 @@ from PIL import Image
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.log import video
-from scores import keep, pictures
+from scores import keep_runs, pictures
 from tests.support.scores_tools import run, write_runs
 
 
@@ -20,7 +20,7 @@ def ours(tmp_path, monkeypatch):
   path.mkdir(parents=True)
   readme = tmp_path / 'README.md'
   readme.write_text('# A\n<!-- pictures -->\nold\n<!-- /pictures -->\nend\n')
-  monkeypatch.setattr(keep, 'OURS', path)
+  monkeypatch.setattr(keep_runs, 'OURS', path)
   monkeypatch.setattr(pictures, 'OURS', path)
   monkeypatch.setattr(pictures, 'README', readme)
   return path

@@ -9,13 +9,13 @@ from PIL import Image
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from scores import __main__, atari, binning, form, plot, references, series
+from scores import __main__, atari, binning, csv_rows, plot, references, series
 from tests.support.scores_tools import (
-    TABLE_1,
-    TABLE_G,
-    TASK,
-    make_run,
-    write_run,
+  TABLE_1,
+  TABLE_G,
+  TASK,
+  make_run,
+  write_run,
 )
 
 
@@ -55,7 +55,7 @@ class TestSeries:
   def test_of_a_reference(self):
     curve = series.of_reference(references.load('dreamerv1/released'), TASK)
     assert len(curve.steps) == 50 and curve.seeds == 5
-    row = form.published('dreamerv1_released_curves')[0]
+    row = csv_rows.published('dreamerv1_released_curves')[0]
     assert (row.env_steps, row.task) == (5000, 'dmc_acrobot_swingup')
     # Table G has no curve of its own: the rerun's, under its own name.
     assert series.of_reference(

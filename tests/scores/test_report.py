@@ -13,7 +13,7 @@ import dreamerv2
 from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from dreamer.log.tables import to_text
+from dreamer.tables import to_text
 from scores import __main__, curves, report, runs
 from tests.support.scores_tools import TABLE_G, write_lines
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
-from scores import atari, form, tables
+from scores import atari, csv_rows, tables
 from tests.support.scores_tools import TABLE_1, run
 
-FILES = sorted(path.stem for path in form.PUBLISHED.glob('*.csv')
+FILES = sorted(path.stem for path in csv_rows.PUBLISHED.glob('*.csv')
                if path.stem not in ('sources', 'notes'))
 
 
@@ -22,23 +22,24 @@ def cell(name, row, column):
 
 def by_key(name):
   return {(x.task, x.method, x.seed, x.env_steps): x
-          for x in form.published(name)}
+          for x in csv_rows.published(name)}
 
 
 class TestForm:
 
   @pytest.mark.parametrize('name', FILES)
   def test_files_are_of_the_form(self, name):
-    rows = form.published(name)
-    assert form.text(rows) == (form.PUBLISHED / f'{name}.csv').read_text()
+    rows = csv_rows.published(name)
+    path = csv_rows.PUBLISHED / f'{name}.csv'
+    assert csv_rows.text(rows) == path.read_text()
     keys = [(x.task, x.method, x.seed, x.env_steps, x.source) for x in rows]
     assert len(set(keys)) == len(keys) and rows
 
   def test_size(self):
-    assert sum(x.stat().st_size for x in form.PUBLISHED.iterdir()) <= 4e6
+    assert sum(x.stat().st_size for x in csv_rows.PUBLISHED.iterdir()) <= 4e6
 
   def test_amounts(self):
-    amounts = {name: len(form.published(name)) for name in FILES}
+    amounts = {name: len(csv_rows.published(name)) for name in FILES}
     assert amounts == {
         'dreamerv1_table_g': 18 + 18 + 20 + 20 + 4,
         'dreamerv1_released_seeds': 20 * 5 * 6,
@@ -58,37 +59,37 @@ class TestForm:
         'dreamerv3_baselines': 2 * (57 + 30 + 16)}
 
   def test_every_key_is_used(self):
-    rows = list(itertools.chain(*map(form.published, FILES)))
-    assert {x.source for x in rows} == set(form.sources())
-    assert {x.note.split(':')[0] for x in rows} - {''} == set(form.notes())
+    rows = list(itertools.chain(*map(csv_rows.published, FILES)))
+    assert {x.source for x in rows} == set(csv_rows.sources())
+    assert {x.note.split(':')[0] for x in rows} - {''} == set(csv_rows.notes())
 
   def test_doubtful_cells_carry_a_note(self):
     k1 = by_key('dreamerv2_table_k1')
     for method, score in (('human_gamer', 302.8),
                           ('human_gamer_release', 29.0)):
       row = k1['atari_james_bond', method, 'mean', None]
-      assert row.value == score and '29.0' in form.explain(row.note)
-    table_g = form.published('dreamerv1_table_g')
-    assert all('1e9' in form.explain(x.note) for x in table_g
+      assert row.value == score and '29.0' in csv_rows.explain(row.note)
+    table_g = csv_rows.published('dreamerv1_table_g')
+    assert all('1e9' in csv_rows.explain(x.note) for x in table_g
                if x.method in ('a3c', 'd4pg'))
-    row, = (x for x in form.published('dreamerv2_ablations')
+    row, = (x for x in csv_rows.published('dreamerv2_ablations')
             if x.value == TABLE_1[1])
-    assert form.explain(row.note).startswith('doubtful')
-    row, = (x for x in form.published('dreamerv2_table_1')
+    assert csv_rows.explain(row.note).startswith('doubtful')
+    row, = (x for x in csv_rows.published('dreamerv2_table_1')
             if x.value == TABLE_1[1])
-    assert row.env_steps == 199_000_000 and '199M' in form.explain(row.note)
+    assert row.env_steps == 199_000_000 and '199M' in csv_rows.explain(row.note)
 
   def test_stopped_seeds_are_noted(self):
-    rows = form.published('dreamerv1_released_seeds')
+    rows = csv_rows.published('dreamerv1_released_seeds')
     stopped = [x for x in rows if x.carried]
     assert len(stopped) == 13 and {x.env_steps for x in stopped} == {5000000}
     assert stopped[0][:3] == ('dmc_acrobot_swingup', 'dreamer', '1')
-    assert form.explain(stopped[0].note).endswith('(4,005,000)')
+    assert csv_rows.explain(stopped[0].note).endswith('(4,005,000)')
 
   def test_seeds_and_curves_agree(self):
     """Means over seeds are the curves, where no seed had stopped."""
     seeds = {}
-    for row in form.published('dreamerv1_released_seeds'):
+    for row in csv_rows.published('dreamerv1_released_seeds'):
       seeds.setdefault((row.task, row.env_steps), []).append(row.value)
     curves = by_key('dreamerv1_released_curves')
     for (task, steps), values in seeds.items():
@@ -117,20 +118,20 @@ class TestForm:
       ('{head},b,0,1,2,,,,\n', 'task and method must not be empty')])
   def test_bad_files(self, tmp_path, content, wanted):
     path = tmp_path / 'x.csv'
-    path.write_text(content.format(head=','.join(form.Row._fields) + '\n'))
+    path.write_text(content.format(head=','.join(csv_rows.Row._fields) + '\n'))
     with pytest.raises(UserError, match=wanted) as info:
-      form.read(path)
+      csv_rows.read(path)
     assert str(path) in str(info.value)
 
   def test_no_file(self, tmp_path):
     with pytest.raises(UserError, match='cannot read'):
-      form.read(tmp_path / 'none.csv')
+      csv_rows.read(tmp_path / 'none.csv')
 
   def test_written_and_read(self, tmp_path):
-    rows = [form.Row('a', 'b', '0', 10, 1.5), form.Row(
+    rows = [csv_rows.Row('a', 'b', '0', 10, 1.5), csv_rows.Row(
         'a,"c"', 'b', 'mean', None, None, 2.0, 3, 's', 'clipped')]
-    form.write(tmp_path / 'x.csv', rows)
-    assert form.read(tmp_path / 'x.csv') == rows
+    csv_rows.write(tmp_path / 'x.csv', rows)
+    assert csv_rows.read(tmp_path / 'x.csv') == rows
     with open(tmp_path / 'x.csv', newline='') as file:
       assert len(list(csv.reader(file))) == 3
 
@@ -159,7 +160,7 @@ class TestRecomputed:
   def test_table_g_means(self, method, mean, printed, amount):
     computed, found, digits = cell('table_g', 'mean', method)
     assert (round(computed, 2), found, digits) == (mean, printed, 2)
-    rows = [x for x in form.published('dreamerv1_table_g')
+    rows = [x for x in csv_rows.published('dreamerv1_table_g')
             if x.method == method]
     assert len(rows) == amount + 1 and rows[-1].n == amount
 
@@ -178,7 +179,7 @@ class TestRecomputed:
     assert tables.wrong(second, TABLE_1[1], 2)
 
   def test_without_carrying_forward_it_fails(self):
-    rows = [x for x in form.published('dreamerv2_released_seeds')
+    rows = [x for x in csv_rows.published('dreamerv2_released_seeds')
             if (x.method, x.env_steps) == ('dreamerv2', 199_000_000)]
     means = [np.mean([x.value for x in rows if x.task == task
                       and not x.carried]) for task in atari.games()]
@@ -187,7 +188,7 @@ class TestRecomputed:
 
   def test_counts_add_up(self):
     counts = {}
-    for row in form.published('dreamerv2_ablations'):
+    for row in csv_rows.published('dreamerv2_ablations'):
       if row.source == 'v2_section_3_2':
         counts[row.method] = counts.get(row.method, 0) + row.value
     assert set(counts.values()) == {55} and len(counts) == 6

@@ -4,7 +4,7 @@ import functools
 import json
 
 from dreamer.config import agents
-from dreamer.run import origin
+from dreamer.run import provenance
 from scores import __main__, runs
 
 TASK = 'dmc_walker_walk'
@@ -24,7 +24,7 @@ def evaluation(config, step, returns):
       'step': step, 'agent_steps': step // config.action_repeat,
       'updates': 0, 'returns': returns,
       'lengths': [1000] * len(returns),
-      **origin.describe(config, config.agent)}
+      **provenance.describe(config, config.agent)}
 
 
 def write_run(logdir, evaluations, seed=0, agent='dreamerv1', reached=None,
@@ -70,7 +70,7 @@ def write_lines(path, lines, tail=''):
 def make_run(task=TASK, seed=0, value=500.0, until=1_000_000, every=10_000,
              method='dreamerv1', config='abc', **more):
   """A Run with one episode per evaluation; value: of each, or f(step)."""
-  settings = origin.protocol(schema().config(overrides={'task': task}))
+  settings = provenance.protocol(schema().config(overrides={'task': task}))
   if task.startswith('atari'):
     settings.update(
         sticky=0.25, actions='full', life_loss='ignore', action_repeat=4,

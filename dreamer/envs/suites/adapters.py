@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dreamer.envs import actions, observations, seeding
-from dreamer.envs.workers.failure import describe
+from dreamer.envs import actions, gl, observations, seeding
 from dreamer.errors import UserError
+from dreamer.processes.failure import describe
 
 # Observation, reward, discount, whether it is the last.
 Step: TypeAlias = tuple[Any, float, float, bool]
@@ -224,7 +224,8 @@ def _try(function, *args, **kwargs):
   except NotImplementedError as error:
     raise UserError('render() is not implemented') from error
   except Exception as error:
-    raise UserError(f'render() failed: {describe(error)[0]}') from error
+    text, _ = describe(error, gl.remedy)
+    raise UserError(f'render() failed: {text}') from error
 
 
 def _array(value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, names, resize, spaces
+from dreamer.envs import base, resize, spaces, suggest
 from dreamer.errors import UserError
 
 # The 55 games of the paper (arXiv 2010.02193, table K.1), and the two that
@@ -152,7 +152,7 @@ def _open(name):
   known = {**ROMS, **{
       game.replace('_', ''): rom for game, rom in ROMS.items()}}
   if name not in known:
-    raise names.unknown(
+    raise suggest.unknown(
         'task', f'atari_{name}', [f'atari_{game}' for game in GAMES])
   try:
     import ale_py  # Only for Atari.

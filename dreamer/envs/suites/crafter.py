@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, names, spaces
+from dreamer.envs import base, spaces, suggest
 from dreamer.envs.suites.gym import import_quietly
 from dreamer.errors import UserError
 
@@ -18,7 +18,7 @@ def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes `reward`, or `noreward` where all rewards are 0."""
   del config, mode  # It has no settings, and the same task evaluates.
   if name not in KINDS:
-    raise names.unknown(
+    raise suggest.unknown(
         'task', f'crafter_{name}', [f'crafter_{kind}' for kind in KINDS])
   return Crafter(name == 'reward')
 

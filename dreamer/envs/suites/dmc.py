@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, gl, names, spaces, wrappers
+from dreamer.envs import base, gl, spaces, suggest, wrappers
 from dreamer.errors import UserError
 
 # The 20 tasks of the paper (arXiv 1912.01603, figure 10).
@@ -92,7 +92,7 @@ def _load(name):
            for domain, task in suite.ALL_TASKS}
   known['cup_catch'] = known['ball_in_cup_catch']
   if name not in known:
-    raise names.unknown(
+    raise suggest.unknown(
         'task', f'dmc_{name}', [f'dmc_{other}' for other in known])
   domain, task = known[name]
   with _quiet_compiler():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, files
-from dreamer.envs import base, names, spaces
+from dreamer.envs import base, spaces, suggest
 from dreamer.envs.suites import dmlab_module
 from dreamer.envs.workers.tempfolder import TempFolder
 from dreamer.errors import UserError
@@ -188,7 +188,7 @@ def _opener(name, level_cache):
   """
   task = f'dmlab_{name}'
   if name not in LEVELS:
-    raise names.unknown('task', task, [f'dmlab_{other}' for other in LEVELS])
+    raise suggest.unknown('task', task, [f'dmlab_{other}' for other in LEVELS])
   if name not in READY and not shutil.which('zip'):
     raise UserError(
         f'task={task}: compiles maps with the program zip, which is not on '

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, names, spaces
+from dreamer.envs import base, spaces, suggest
 
 TARGET = np.array([0.5, -0.5])
 SPEED = 0.25
@@ -20,7 +20,7 @@ def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes one of KINDS."""
   del config, mode
   if name not in KINDS:
-    raise names.unknown(
+    raise suggest.unknown(
         'task', f'dummy_{name}', [f'dummy_{kind}' for kind in KINDS])
   points = {'pixelpoint': PixelPoint, 'pixelpoint_discrete': DiscretePoint}
   return points[name]() if name in points else Dummy(name)

@@ -12,7 +12,7 @@ import types
 import warnings
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, names
+from dreamer.envs import base, suggest
 from dreamer.envs.suites import atari, user
 from dreamer.errors import UserError
 
@@ -39,7 +39,7 @@ def make(name: str, config: Section, mode: str) -> base.Env:
     known.extend(f'gym_{key}' for key in registry)
   if not known:
     raise UserError(f'task=gym_{name}: pip install gymnasium')
-  raise names.unknown('task', f'gym_{name}', known, _of_atari(name))
+  raise suggest.unknown('task', f'gym_{name}', known, _of_atari(name))
 
 
 def _of_atari(name):

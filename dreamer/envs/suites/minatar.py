@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, names, spaces
+from dreamer.envs import base, spaces, suggest
 from dreamer.envs.suites.gym import import_quietly
 from dreamer.errors import UserError
 
@@ -23,7 +23,7 @@ def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes `<game>`; it has no settings, and the same task evaluates."""
   del config, mode
   if name not in GAMES:
-    raise names.unknown(
+    raise suggest.unknown(
         'task', f'minatar_{name}', [f'minatar_{game}' for game in GAMES])
   return MinAtar(name)
 

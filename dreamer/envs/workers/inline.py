@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from dreamer import files
+from dreamer.envs import gl
 from dreamer.envs.base import Env
-from dreamer.envs.workers.failure import WorkerError, describe
 from dreamer.envs.workers.remote import HalfCalls
 from dreamer.errors import UserError
+from dreamer.processes.failure import WorkerError, describe
 
 
 class InlineEnv(HalfCalls):
@@ -81,7 +82,8 @@ class InlineEnv(HalfCalls):
     try:
       env.close()
     except Exception as error:  # Whatever it raises: it is over.
-      files.warn(f'{self._name}: close() failed: {describe(error)[0]}')
+      text, _ = describe(error, gl.remedy)
+      files.warn(f'{self._name}: close() failed: {text}')
 
   def _open(self):
     self._env = self._guarded(self._make)
@@ -93,7 +95,7 @@ class InlineEnv(HalfCalls):
     except UserError:
       raise
     except Exception as error:
-      text, place = describe(error)
+      text, place = describe(error, gl.remedy)
       raise WorkerError(f'{self._name}: {text}', place) from error
 
   def _send(self, *call):

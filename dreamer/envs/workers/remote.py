@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import spaces
-from dreamer.envs.workers.client import Client
-from dreamer.envs.workers.failure import WorkerError
+from dreamer.envs import gl, spaces
+from dreamer.processes.client import Client
+from dreamer.processes.failure import WorkerError
 
 __all__ = ['HalfCalls', 'RemoteEnv', 'WorkerError']
 COMMAND = ('dreamer.envs.workers.worker',)
@@ -85,7 +85,8 @@ class RemoteEnv(HalfCalls, Client):
     self._index = index
     self._most_resets = 0  # of one process; 0: any
     super().__init__(
-        f'{mode} environment {index} ({factory or config.task})', COMMAND)
+        f'{mode} environment {index} ({factory or config.task})', COMMAND,
+        gl.environ())
 
   @property
   def obs_space(self) -> dict[str, spaces.Space]:

@@ -16,12 +16,12 @@ from typing import Any
 
 from dreamer import files
 from dreamer.config.schema import Section
-from dreamer.envs import make_env
-from dreamer.envs.workers import server
-from dreamer.envs.workers.failure import describe
-from dreamer.envs.workers.server import Reply
+from dreamer.envs import gl, make_env
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
+from dreamer.processes import server
+from dreamer.processes.failure import describe
+from dreamer.processes.server import Reply
 
 
 class EnvServer(server.Server):
@@ -37,7 +37,11 @@ class EnvServer(server.Server):
       if self._env:
         self._env.close()
     except Exception as error:  # Whatever it raises: it is over.
-      files.warn(f'{self._name}: close() failed: {describe(error)[0]}')
+      text, _ = describe(error, gl.remedy)
+      files.warn(f'{self._name}: close() failed: {text}')
+
+  def remedy(self, error: Exception) -> str:
+    return gl.remedy(error)
 
   def on_make(
       self, arrays: Arrays, config: dict, mode: str, index: int,

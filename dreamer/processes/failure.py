@@ -1,4 +1,4 @@
-"""What an environment's own code raised, told in one line."""
+"""What code in another process raised, told in one line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import re
 import sysconfig
 import traceback
+from collections.abc import Callable
 
 from dreamer.cli import one_line
-from dreamer.envs import gl
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 
@@ -20,7 +20,7 @@ LIBRARIES = (
 
 
 class WorkerError(UserError):
-  """An environment failed, crashed or hangs; `restart()` gives a fresh one.
+  """What a process serves failed, crashed or hangs; `restart()` it.
 
   Attributes:
     place: What was raised where, equal when the same mistake is made again;
@@ -32,8 +32,13 @@ class WorkerError(UserError):
     self.place = place
 
 
-def describe(error: Exception) -> tuple[str, str]:
-  """Returns the line for the user, and the place of a WorkerError."""
+def describe(
+    error: Exception, remedy: Callable[[Exception], str] | None = None
+) -> tuple[str, str]:
+  """Returns the line for the user, and the place of a WorkerError.
+
+  remedy: what may help, for the end of the line; or ''.
+  """
   message = one_line(error)
   kind = type(error).__name__
   text = f'{kind}: {message[:LENGTH]}' if message else kind
@@ -42,7 +47,7 @@ def describe(error: Exception) -> tuple[str, str]:
   # Addresses differ from process to process.
   place = re.sub(r'0x[0-9a-fA-F]+', '0x', f'{spot} {text}')
   where = f' ({_short(spot)} in {frame.name})' if frame else ''
-  return f'{text}{where}{gl.remedy(error)}', place
+  return f'{text}{where}{remedy(error) if remedy else ""}', place
 
 
 def _frame(error):

@@ -11,7 +11,7 @@ import dreamerv1
 from dreamer.config.schema import Section
 from dreamer.envs import make_envs
 from dreamer.log.logger import Logger
-from dreamer.run import arguments, evaluate, origin, training
+from dreamer.run import arguments, evaluate, provenance, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support import lines
 from tests.support.fakes import FakeAgent, FakeInterface
@@ -37,7 +37,7 @@ class TestRun:
       assert sum(row['returns']) / 2 == pytest.approx(same['eval/return'])
       assert row['agent_steps'] == row['step'] // 2
       assert row['updates'] == same['updates']
-      for key, value in origin.describe(config, 'fake').items():
+      for key, value in provenance.describe(config, 'fake').items():
         assert row[key] == value
       assert row['protocol']['episodes'] == 2
 
@@ -108,7 +108,7 @@ class TestDescribe:
 
   def test_control(self):
     config = dreamerv1.configure(['released'], task='dmc_cup_catch', seed=4)
-    row = origin.describe(config, 'dreamerv1')
+    row = provenance.describe(config, 'dreamerv1')
     assert {k: row[k] for k in ('agent', 'task', 'seed', 'presets')} == {
         'agent': 'dreamerv1', 'task': 'dmc_cup_catch', 'seed': 4,
         'presets': ['released']}
@@ -122,25 +122,25 @@ class TestDescribe:
 
   def test_another_suite_has_no_settings_of_control(self):
     config = dreamerv1.configure(task='gym_Pendulum-v1')
-    assert origin.protocol(config)['suite'] == {}
+    assert provenance.protocol(config)['suite'] == {}
 
   def test_presets_that_hold(self):
     configure = lambda presets=(), **keys: dreamerv1.schema().config(
         presets, keys)
-    assert origin.presets(configure()) == []
-    assert origin.presets(configure(['dmc', 'paper'])) == []
+    assert provenance.presets(configure()) == []
+    assert provenance.presets(configure(['dmc', 'paper'])) == []
     laptop = configure(['dmc', 'laptop'], steps=7, task='dmc_walker_run')
-    assert origin.presets(laptop) == ['laptop']
-    assert 'laptop' not in origin.presets(laptop.update({'horizon': 9}))
-    assert origin.presets(configure(['paper_code'])) == ['paper_code']
+    assert provenance.presets(laptop) == ['laptop']
+    assert 'laptop' not in provenance.presets(laptop.update({'horizon': 9}))
+    assert provenance.presets(configure(['paper_code'])) == ['paper_code']
 
   def test_own_environments(self):
     schema = dreamerv1.schema()
     for config in (dreamerv1.configure(),
                    schema.config(overrides={'task': 'gym_A-v0'})):
-      assert origin.presets(config) == ['own']
+      assert provenance.presets(config) == ['own']
     other = {**schema.presets['own'], 'task': 'crafter_reward'}
-    assert origin.presets(schema.config(overrides=other)) == []
+    assert provenance.presets(schema.config(overrides=other)) == []
 
   def test_joint_presets(self):
     """`released` holds although a suite takes some of its values back."""
@@ -151,11 +151,11 @@ class TestDescribe:
                   ['laptop'], ['dmc_vision', 'laptop'], ['humanoid'],
                   ['minatar', 'laptop']):
       config = schema.config(names)
-      assert set(origin.presets(config)) == set(names)
-    assert origin.presets(schema.config(['atari', 'laptop'])) == ['laptop']
+      assert set(provenance.presets(config)) == set(names)
+    assert provenance.presets(schema.config(['atari', 'laptop'])) == ['laptop']
 
   def test_hash(self):
-    hash_of = origin.config_hash
+    hash_of = provenance.config_hash
     base = dreamerv1.schema().config()
     for key, value in (('seed', 5), ('logdir', 'x'), ('steps', 9)):
       assert hash_of(base.update({key: value})) == hash_of(base)
@@ -170,7 +170,7 @@ class TestDescribe:
     config = schema.config(['laptop'])
     older = Section({key: value for key, value in config.flat.items()
                      if key not in ('jit', 'planner.elites')})
-    hash_of = origin.config_hash
+    hash_of = provenance.config_hash
     assert hash_of(older, schema) != hash_of(config)  # elites: 20 for 100
     assert hash_of(older, schema) == hash_of(
         config.update({'planner.elites': 100}))
@@ -183,8 +183,8 @@ class TestCommit:
   @pytest.fixture
   def repository(self, tmp_path, monkeypatch):
     """A repository with one commit, in which the code would lie."""
-    origin.commit.cache_clear()
-    monkeypatch.setattr(origin, 'ROOT', tmp_path)
+    provenance.commit.cache_clear()
+    monkeypatch.setattr(provenance, 'ROOT', tmp_path)
     git = functools.partial(
         subprocess.run, cwd=tmp_path, check=True, capture_output=True)
     git(['git', 'init'])
@@ -192,20 +192,20 @@ class TestCommit:
     git(['git', 'add', 'file'])
     git(['git', '-c', 'user.name=a', '-c', 'user.email=b', 'commit', '-m', 'x'])
     yield tmp_path
-    origin.commit.cache_clear()
+    provenance.commit.cache_clear()
 
   def test_clean_and_dirty(self, repository):
-    clean = origin.commit()
+    clean = provenance.commit()
     assert len(clean) == 12 and int(clean, 16) >= 0
     (repository / 'file').write_text('2')
-    origin.commit.cache_clear()
-    assert origin.commit() == f'{clean}-dirty'
+    provenance.commit.cache_clear()
+    assert provenance.commit() == f'{clean}-dirty'
 
   def test_inside_another_repository(self, repository, monkeypatch):
     (repository / 'copy').mkdir()
-    monkeypatch.setattr(origin, 'ROOT', repository / 'copy')
-    assert origin.commit() is None
+    monkeypatch.setattr(provenance, 'ROOT', repository / 'copy')
+    assert provenance.commit() is None
 
   def test_without_git(self, repository, monkeypatch):
     monkeypatch.setenv('PATH', '')
-    assert origin.commit() is None
+    assert provenance.commit() is None

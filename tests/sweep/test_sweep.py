@@ -15,7 +15,8 @@ import pytest
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.run import resume
-from scores import __main__, live, matrix, own_runs
+from dreamer.sweep import jobs, live, own_runs
+from scores import __main__, matrix
 
 RUN = 'dreamerv1 --configs debug --task dummy_continuous --threads 1'
 LONG = f'{RUN} --steps 30000 --save_every 200 --eval_every 0 --video_every 0'
@@ -95,11 +96,11 @@ class TestFiles:
     assert [x.folder for x in found] == [
         'a/dummy_continuous/seed0', 'a/dummy_continuous/seed1',
         'b/minatar_space_invaders/seed0', 'b/minatar_space_invaders/seed1']
-    configs = [matrix.config_of(x) for x in found]
+    configs = [jobs.config_of(x) for x in found]
     assert [x.seed for x in configs] == [0, 1, 0, 1]
     assert [x.steps for x in found] == [x.steps for x in configs]
     other, = own_runs.jobs(path, None, ['dummy_discrete'], ['a'])
-    assert matrix.config_of(other).task == other.task == 'dummy_discrete'
+    assert jobs.config_of(other).task == other.task == 'dummy_discrete'
 
   def test_tables_name_what_they_are_compared_with(self):
     from scores import references  # Only here.

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dreamer.config import agents
 from dreamer.config.schema import read_yaml
 from dreamer.errors import UserError
-
-from .matrix import Job
+from dreamer.sweep.jobs import Job
 
 GIVEN = ('logdir', 'seed')  # by the sweep
 EXAMPLE = 'walker: dreamerv1 --configs dmc laptop --task dmc_walker_walk'

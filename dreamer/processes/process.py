@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from dreamer.envs import gl
 from dreamer.files import ROOT
 
 SPAWNERS: dict[int, queue.SimpleQueue] = {}
@@ -73,14 +72,10 @@ def _environ():
   """One thread for each library, as the learner needs the cores.
 
   LP_NUM_THREADS is that of Mesa's software OpenGL: with one thread, small
-  frames are also drawn faster than with several. PyOpenGL has to use the
-  same platform as MuJoCo, also where it is imported first.
+  frames are also drawn faster than with several.
   """
   names = ('LP_NUM_THREADS', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
-  defaults = dict.fromkeys(names, '1')
-  if os.environ.get('MUJOCO_GL') in gl.BACKENDS:
-    defaults['PYOPENGL_PLATFORM'] = os.environ['MUJOCO_GL']
-  return {**defaults, **os.environ}
+  return {**dict.fromkeys(names, '1'), **os.environ}
 
 
 def _forward(stream, tail):

@@ -11,7 +11,7 @@ import pytest
 import dreamerv1
 import dreamerv2
 from dreamer import envs
-from dreamer.run import start
+from dreamer.run import env_probe
 from tests.support import strange_envs as strange
 from tests.support.env_tools import make_config
 from tests.support.fakes import FakeInterface
@@ -53,18 +53,18 @@ def inline(factory, **overrides):
     ('system', 'seed', False, ('place',)),
     ('none', 'system', True, ('place',))])
 def test_two_beginnings_with_one_seed(first, later, same, differs):
-  found = start.probe(inline(lambda: Walk(first, later)))
+  found = env_probe.probe(inline(lambda: Walk(first, later)))
   assert found.differs == differs
   assert (found.first is not None) == same
   assert not same or sorted(found.first) == ['image', 'place']
 
 
 def test_an_episode_that_ends_at_once():
-  assert start.probe(inline(lambda: strange.NewStyle(length=1))).first
+  assert env_probe.probe(inline(lambda: strange.NewStyle(length=1))).first
 
 
 def test_an_environment_that_fails():
-  found = start.probe(inline(strange.raises))
+  found = env_probe.probe(inline(strange.raises))
   assert found == (None, ())
 
 
@@ -140,7 +140,7 @@ def test_every_suite_tells(task):
   config = make_config(task=task)
   env = envs.make_env(config)
   agent = types.SimpleNamespace(obs_keys=('image',), learns_ends=True)
-  text = start.describe(env.about(), config, agent)
+  text = env_probe.describe(env.about(), config, agent)
   assert text.startswith(f'environment {task}, built in')
   assert 'image: 64x64x' in text and 'action_repeat 2' in text
 
@@ -148,7 +148,7 @@ def test_every_suite_tells(task):
 def test_repeats_of_the_environments_own():
   about = {**inline(strange.NewStyle).about(), 'repeats': 4}
   agent = types.SimpleNamespace(obs_keys=('image', 'speed'), learns_ends=False)
-  text = lambda amount: start.describe(
+  text = lambda amount: env_probe.describe(
       about, make_config(action_repeat=amount), agent)
   assert 'the environment repeats each 4 times itself\n' in text(1)
   assert 'repeats each 4 times itself, together 12\n' in text(3)
@@ -160,7 +160,7 @@ def test_rewards_that_are_changed():
   agent = types.SimpleNamespace(obs_keys=('image',), learns_ends=False)
   config = make_config(reward_transform='tanh')
   about = inline(strange.NewStyle).about()
-  assert 'rewards: tanh of them' in start.describe(about, config, agent)
+  assert 'rewards: tanh of them' in env_probe.describe(about, config, agent)
 
 
 @pytest.fixture(scope='module')

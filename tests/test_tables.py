@@ -1,6 +1,6 @@
 """Tables as text, Markdown and HTML."""
 
-from dreamer.log import tables
+from dreamer import tables
 
 TABLE = tables.Table(
     'A<b>', ('x', 'y'), [['a|b', '1'], ['c', '10']], ('n',))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer.config.schema import Config
-from dreamer.envs.workers.failure import WorkerError
+from dreamer.processes.failure import WorkerError
 
 SEED = 0  # of the episodes that are compared
 STEPS = 3  # at most, of each

@@ -13,10 +13,10 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamer.envs.workers import process, wire
-from dreamer.envs.workers.failure import WorkerError
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
+from dreamer.processes import process, wire
+from dreamer.processes.failure import WorkerError
 
 CLOSE_SECONDS = 2.0
 TAIL_LINES = 3

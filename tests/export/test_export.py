@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from dreamer import npz
-from dreamer.bench import export, jax_agent
 from dreamer.errors import UserError
+from dreamer.export import jax_agent, stablehlo
 from dreamer.files import ROOT
 from tests.support import agent_tools, agent_tools_v2
 
@@ -24,9 +24,9 @@ def folder(tmp_path_factory):
   out = tmp_path_factory.mktemp('exported')
   module = importlib.import_module('dreamerv1')
   config = agent_tools.make_config(task='dummy_continuous')
-  sizes = export.export(module, config, out)
+  sizes = stablehlo.export(module, config, out)
   assert set(sizes) == {'state.npz', *(
-      f'{name}.stablehlo' for name in export.STEPS)}
+      f'{name}.stablehlo' for name in stablehlo.STEPS)}
   return out
 
 
@@ -49,7 +49,7 @@ def test_programs_say_what_goes_in_and_out(folder):
 
 
 def test_programs_are_plain_stablehlo(folder):
-  for name in export.STEPS:
+  for name in stablehlo.STEPS:
     text = (folder / f'{name}.stablehlo').read_text()
     assert 'stablehlo.convolution' in text
     assert ' = mhlo.' not in text and '"mhlo.' not in text
@@ -60,14 +60,14 @@ def test_truncated_normals_are_exported(tmp_path):
   """DreamerV2's policy for continuous actions needs erf, which is CHLO's."""
   module = importlib.import_module('dreamerv2')
   config = agent_tools_v2.make_config(task='dummy_continuous')
-  export.export(module, config, tmp_path)
+  stablehlo.export(module, config, tmp_path)
   text = (tmp_path / 'train.stablehlo').read_text()
   assert 'chlo.erf ' in text and ' = mhlo.' not in text
 
 
 def test_what_no_other_compiler_reads_is_named():
   with pytest.raises(UserError, match='mhlo.unknown: no other compiler'):
-    export._portable('    %1 = "mhlo.unknown"(%0) : (tensor<?xf32>)')
+    stablehlo._portable('    %1 = "mhlo.unknown"(%0) : (tensor<?xf32>)')
 
 
 def test_state_is_that_of_a_new_agent(folder):
@@ -75,7 +75,7 @@ def test_state_is_that_of_a_new_agent(folder):
   state = npz.read(folder / 'state.npz')
   content = jax_agent.read(folder)
   module = importlib.import_module('dreamerv1')
-  agent = module.make_agent(config, *export._spaces(config))
+  agent = module.make_agent(config, *stablehlo._spaces(config))
   for key, value in agent.state().items():
     shape, dtype = content['state'][key]
     assert list(value.shape) == shape and value.dtype.name == dtype
@@ -92,12 +92,12 @@ def test_state_is_that_of_a_new_agent(folder):
 def test_mistakes_are_one_line(argv, wanted, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(UserError) as info:
-    export.main(argv)
+    stablehlo.main(argv)
   assert wanted in str(info.value) and '\n' not in str(info.value)
 
 
 def test_a_folder_without_programs(tmp_path):
-  with pytest.raises(UserError, match='no exported agent.*bench.export'):
+  with pytest.raises(UserError, match='no exported agent.*dreamer.export'):
     jax_agent.read(tmp_path)
 
 
@@ -120,7 +120,7 @@ class Compiled:
     module = importlib.import_module(content['agent'])
     config = module.schema().parse(
         [f'--{key}={value}' for key, value in content['config'].items()])
-    agent = module.make_agent(config, *export._spaces(config))
+    agent = module.make_agent(config, *stablehlo._spaces(config))
     agent.content = content
     return agent
 
@@ -128,7 +128,7 @@ class Compiled:
 def test_an_exported_agent_trains(tmp_path, monkeypatch):
   module, config = importlib.import_module('dreamerv1'), TOOLS[
       'dreamerv1'].make_config(task='dummy_continuous')
-  export.export(module, config, tmp_path / 'out')
+  stablehlo.export(module, config, tmp_path / 'out')
   if not importlib.util.find_spec('jax'):
     monkeypatch.setattr(jax_agent, 'JaxAgent', Compiled)
   argv = ['--logdir', str(tmp_path / 'run'), '--steps', '300',
@@ -168,13 +168,13 @@ def test_jax_learns_as_tensorflow(agent, tmp_path):
     pytest.skip('jax is not installed')
   module, tools = importlib.import_module(agent), TOOLS[agent]
   config = tools.make_config(task='dummy_continuous')
-  export.export(module, config, tmp_path / 'out')
-  learner = module.make_agent(config, *export._spaces(config))
-  batch = export._batch(config, export._spaces(config)[0], learner)
+  stablehlo.export(module, config, tmp_path / 'out')
+  learner = module.make_agent(config, *stablehlo._spaces(config))
+  batch = stablehlo._batch(config, stablehlo._spaces(config)[0], learner)
   losses = [float(learner.train(batch)['loss/model']) for _ in range(20)]
   code = (
       'import sys, numpy as np\n'
-      'from dreamer.bench.jax_agent import JaxAgent\n'
+      'from dreamer.export.jax_agent import JaxAgent\n'
       'agent = JaxAgent(sys.argv[1], ("train",))\n'
       'inputs = agent.content["programs"]["train"]["inputs"]\n'
       'batch = {name[6:]: np.zeros(shape, dtype) for name, shape, dtype in '

@@ -1,7 +1,7 @@
 """Train and policy steps as StableHLO, for machines without TensorFlow.
 
-    python -m dreamer.bench.export dreamerv1 --out DIR [--configs ...] [--key V]
-    python -m dreamer.bench.export dreamerv1 --out DIR --logdir runs/walker
+    python -m dreamer.export dreamerv1 --out DIR [--configs ...] [--key V]
+    python -m dreamer.export dreamerv1 --out DIR --logdir runs/walker
 
 The first form writes an agent as it is before training, the second one the
 trained agent of a run. DIR then holds
@@ -15,8 +15,8 @@ trained agent of a run. DIR then holds
 
 A program takes its inputs and then the variables that it reads; it returns its
 outputs and then the new values of the variables that it writes. So state can
-stay on the device. `dreamer.bench.jax_agent` runs such a folder with JAX, and
-`dreamer/bench/act.py` is an example that needs nothing else.
+stay on the device. `dreamer.export.jax_agent` runs such a folder with JAX, and
+`dreamer/export/act.py` is an example that needs nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import inspect
 import json
 import pathlib
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -237,7 +236,7 @@ def _trained(module, logdir, rest):
   return config, below(found[0], 'agent/')
 
 
-_PROG = 'python -m dreamer.bench.export'
+_PROG = 'python -m dreamer.export'
 
 
 def _parser():
@@ -255,6 +254,3 @@ def _parser():
 def _agent(name):
   return importlib.import_module(name)
 
-
-if __name__ == '__main__':
-  cli.guard(main, sys.argv[1:])

@@ -13,9 +13,9 @@ from PIL import Image, ImageSequence
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write
 from dreamer.log.video import encode_gif
+from dreamer.run.run_folder import RunFolder
 
 from . import page
-from .folders import Folder
 
 OURS = ROOT / 'scores' / 'ours'
 FILES = 'config.yaml', 'metrics.jsonl', 'scores.jsonl', 'eval.jsonl'
@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> None:
   if not re.fullmatch(r'[a-z0-9_]+', args.name):
     raise UserError(f'--name: {args.name!r} has to be of the letters a to z, '
                     'digits and _')
-  found = [Folder(path) for path in args.runs]
+  found = [RunFolder(path) for path in args.runs]
   for folder in found:
     if folder.seed is None or folder.config is None:
       raise UserError(f'{folder.name}: has no config.yaml with its seed')
@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> None:
     print(target)
 
 
-def keep(folder: Folder, target: pathlib.Path, logdir: str,
+def keep(folder: RunFolder, target: pathlib.Path, logdir: str,
          videos: bool) -> None:
   """Copies one run; logdir: the name that its config gets.
 

@@ -17,7 +17,7 @@ from typing import Any
 from dreamer import files
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
-from dreamer.run import start
+from dreamer.run import env_probe
 
 OWN = 'own_'  # start of the task of runs in a user's environment
 FILE = 'environment.json'
@@ -39,11 +39,11 @@ def task(env: Any, config: Config | None = None) -> str:
   return OWN + _name(env)
 
 
-def probe(env: Any, task: str) -> start.Probe:
+def probe(env: Any, task: str) -> env_probe.Probe:
   """Looks whether a user's environment follows its seed; see `start`."""
   if is_own(task) or task.startswith('gym_'):
-    return start.probe(env)
-  return start.Probe(None, ())
+    return env_probe.probe(env)
+  return env_probe.Probe(None, ())
 
 
 def is_anonymous(task: str) -> bool:
@@ -77,7 +77,7 @@ def check(
     logdir: str, env: Any, task: str, new: bool, first: dict | None) -> None:
   """Compares an environment with that of a run, or records it.
 
-  new: whether the run begins here. first: see `start.Probe`. Raises
+  new: whether the run begins here. first: see `env_probe.Probe`. Raises
   UserError where they differ.
   """
   path = pathlib.Path(logdir) / FILE
@@ -108,7 +108,7 @@ def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
   """
   seen = probe(env, task)
   if seen.differs:
-    files.warn(start.warning(task, seen.differs))
+    files.warn(env_probe.warning(task, seen.differs))
   found = describe(env, task, seen.first)
   recorded = _read(pathlib.Path(logdir) / FILE) or {**found, 'first': None}
   for problem in _other_spaces(recorded, found):
@@ -169,7 +169,7 @@ def _other_answers(old, new):
   """Yields where the same reset gives something else, as far as known."""
   for name, digest in (old['first'] or {}).items():
     if new['first'] and new['first'].get(name) != digest:
-      yield f'after a reset with seed {start.SEED}, {name} differs'
+      yield f'after a reset with seed {env_probe.SEED}, {name} differs'
 
 
 def _words(values):

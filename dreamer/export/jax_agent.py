@@ -1,9 +1,9 @@
 """Exported agents on any device that JAX knows, without TensorFlow.
 
-    python -m dreamer.bench.jax_agent time DIR [--updates 20]
-    python -m dreamer.bench.jax_agent train DIR --logdir RUN [--key value ...]
+    python -m dreamer.export.jax_agent time DIR [--updates 20]
+    python -m dreamer.export.jax_agent train DIR --logdir RUN [--key value ...]
 
-DIR is what `dreamer.bench.export` wrote. JAX is no requirement of this
+DIR is what `dreamer.export` wrote. JAX is no requirement of this
 project: install it beside it. `JaxAgent` has the interface of the agents, so
 the same loop, replay, environments, logs and checkpoints train it.
 """
@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, npz
-from dreamer.bench.export import MANIFEST, STATE, STEPS
 from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
-from dreamer.run.parts import ObsSpace
+from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
+from dreamer.run.protocols import ObsSpace
 from dreamer.scalars import Scalars
 
 PARALLEL = ('parallel: true needs TensorFlow in the process that acts, and '
@@ -174,7 +174,7 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
     return json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
   except (OSError, ValueError) as e:
     raise UserError(f'{folder}: no exported agent: {e}; write one with '
-                    'python -m dreamer.bench.export') from None
+                    'python -m dreamer.export') from None
 
 
 def _flatten(nested, prefix=''):
@@ -192,7 +192,7 @@ def _flatten(nested, prefix=''):
 
 def main(argv: list[str] | None = None) -> None:
   """Times the programs of a folder, or trains with them."""
-  parser = cli.Parser(prog='python -m dreamer.bench.jax_agent',
+  parser = cli.Parser(prog='python -m dreamer.export.jax_agent',
                       description=__doc__.split('\n')[0])
   parser.add_argument('command', choices=('time', 'train'))
   parser.add_argument('folder', metavar='DIR')

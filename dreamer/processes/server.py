@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dreamer import cli
-from dreamer.envs.workers import wire
-from dreamer.envs.workers.failure import describe
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
+from dreamer.processes import wire
+from dreamer.processes.failure import describe
 
 PR_SET_PDEATHSIG = 1
 Reply = tuple[str, dict[str, Any], dict[str, Any]]
@@ -54,13 +54,18 @@ class Server:
   def close(self) -> None:
     """Frees what it holds."""
 
+  def remedy(self, error: Exception) -> str:
+    """What may help against a failure, for the end of its line; or ''."""
+    del error
+    return ''
+
   def _execute(self, kind, arrays: Arrays, meta) -> Reply:
     try:
       return getattr(self, f'on_{kind}')(arrays, **meta)
     except UserError as error:
       return 'error', {}, {'text': str(error)}
     except Exception as error:  # The state of it is unknown now.
-      text, place = describe(error)
+      text, place = describe(error, self.remedy)
       return 'failure', {}, {'text': text, 'place': place}
 
 

@@ -12,13 +12,13 @@ from dreamer.config import agents
 from dreamer.config.schema import Schema, Section
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import read_numbered
-from dreamer.run import origin
+from dreamer.run import provenance
 
 CUT = 'its last line was cut and is left out'
 RETURNS = ('evaluation', 'training')
 
 
-class Folder:
+class RunFolder:
   """A run by the files in its folder, as far as they go.
 
   path: resolved; it is the identity of the run.
@@ -81,14 +81,14 @@ class Folder:
     """Those that hold; of runs that don't say it, by their settings."""
     names = self._said('presets')
     if names is None and self._schema and self.config:
-      return origin.presets(self.config, self._schema)
+      return provenance.presets(self.config, self._schema)
     return names or []
 
   @functools.cached_property
   def hash(self) -> str:
     """Of all settings that the seeds of one experiment share; or ''."""
     if self.config and self._schema:
-      return origin.config_hash(self.config, self._schema)
+      return provenance.config_hash(self.config, self._schema)
     return self._said('config') or ''
 
   @functools.cached_property
@@ -96,7 +96,7 @@ class Folder:
     """How its evaluations were measured; {}: not known."""
     if self._scores or not self.config:
       return dict(self._said('protocol') or {})
-    return origin.protocol(self.config)
+    return provenance.protocol(self.config)
 
   @property
   def commits(self) -> list[str]:
@@ -212,9 +212,9 @@ class Folder:
     found: dict = {}
     for number, line in self._evals:
       where, policy = f'line {number}', line.get('policy')
-      if policy not in origin.POLICIES:
+      if policy not in provenance.POLICIES:
         self._fault('run', 'eval.jsonl', f'{where}: policy {policy!r} is not '
-                    f'allowed; allowed: {", ".join(origin.POLICIES)}')
+                    f'allowed; allowed: {", ".join(provenance.POLICIES)}')
         continue
       values = self._finite('run', 'eval.jsonl', line.get('returns'), where)
       if values and policy in found:

@@ -2,17 +2,17 @@
 
 import json
 
-from scores import first
+from scores import demo
 from scores.__main__ import main
 
 
 def test_main_job(tmp_path, monkeypatch, capsys):
   """Each score stands beside random play, which `eval` then measures too."""
-  monkeypatch.setattr(first, 'OPTIONS', [
+  monkeypatch.setattr(demo, 'OPTIONS', [
       '--configs', 'debug', '--task', 'dummy_continuous', '--steps', '400',
       '--envs.worker', 'inline'])
-  monkeypatch.setattr(first, 'EPISODES', 3)
-  main(['first', '--logdir', str(tmp_path / 'run')])
+  monkeypatch.setattr(demo, 'EPISODES', 3)
+  main(['demo', '--logdir', str(tmp_path / 'run')])
   out = capsys.readouterr()
   finals = {line['policy']: line for line in map(json.loads, (
       tmp_path / 'run' / 'eval.jsonl').read_text().splitlines())}

@@ -1,0 +1,1 @@
+"""Compiled agents for machines without TensorFlow."""

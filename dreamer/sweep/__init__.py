@@ -1,0 +1,1 @@
+"""Many runs at once: planned, as scripts, on this machine or a cluster."""

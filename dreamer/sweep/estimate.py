@@ -1,0 +1,56 @@
+"""Hours, disk and updates of a run, before it starts.
+
+Estimates from two assumptions that options replace: the arithmetic of updates
+at TFLOPS, and agent steps at STEPS_PER_SECOND (acting, environment and
+rendering, while no update runs). Neither was measured.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import types
+import typing
+
+from dreamer.sweep.jobs import Job, config_of
+
+TFLOPS = 10.0  # sustained
+STEPS_PER_SECOND = 200.0
+ROW_EXTRA = 200  # bytes of an agent step beside its image: actions, names, zip
+CHECKPOINTS = 0.6  # GB: the last two of a large agent
+
+
+class Estimate(typing.NamedTuple):
+  """Of one run: hours, GB on disk, updates."""
+
+  hours: float
+  disk: float
+  updates: int
+
+
+def estimate(job: Job, rates: dict) -> Estimate:
+  """Returns the Estimate of a whole run."""
+  config = config_of(job)
+  agent_steps = config.steps / config.action_repeat
+  learning = max(0, config.steps - config.prefill)
+  updates = (config.pretrain_updates or config.train_updates) + int(
+      learning // config.train_every * config.train_updates)
+  speed = rates['updates_per_second'] or (
+      1000 * rates['tflops'] / _gflop(job, config))
+  seconds = updates / speed + agent_steps / rates['steps_per_second']
+  kept = config.flat.get('replay.capacity_agent_steps') or math.inf
+  rows = min(agent_steps, kept) * (_channels(job, config) * 4096 + ROW_EXTRA)
+  return Estimate(seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
+
+
+def _gflop(job, config):
+  """GFLOP of one update, counted from the config; six actions are taken."""
+  flops = importlib.import_module(f'{job.agent}.flops')
+  space = types.SimpleNamespace(
+      dim=6, discrete=not job.task.startswith('dmc_'))
+  return flops.update_gflop(config, _channels(job, config), space)
+
+
+def _channels(job, config):
+  gray = config.flat.get('atari.color') == 'gray'
+  return 1 if gray and job.task.startswith('atari_') else 3

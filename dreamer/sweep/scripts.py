@@ -1,0 +1,77 @@
+"""Runs of a sweep as a shell script, or as a Slurm job array."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+from dreamer.errors import UserError
+from dreamer.files import ROOT
+from dreamer.sweep.estimate import estimate
+from dreamer.sweep.jobs import Job
+from dreamer.tables import number
+
+
+def script(name: str, found: Sequence[tuple[Job, int]], root: str,
+           rates: dict, notes: Sequence[str] = ()) -> list[str]:
+  """Returns the lines of a shell script.
+
+  found: [(Job, environment steps it has already)]; finished ones are left
+  out. rates: tflops, updates_per_second, steps_per_second. notes: for the
+  reader.
+  """
+  missing = [(job, steps) for job, steps in found if steps < job.steps]
+  estimates = [estimate(job, rates) for job, _ in missing]
+  lines = [
+      f'# {name}: {len(missing)} runs'
+      + (f' of {len(found)}; the others are finished in {root}'
+         if len(missing) < len(found) else ''),
+      f'# about {number(sum(x.hours for x in estimates), 0)} hours on one '
+      f'device and {number(sum(x.disk for x in estimates), 0)} GB of disk',
+      f'# assumed, not measured: {_assumed(rates)}']
+  lines += [f'# {note}' for note in notes]
+  before = None
+  for (job, steps), cost in zip(missing, estimates, strict=True):
+    if (job.method, job.task) != before:
+      before = job.method, job.task
+      lines.append(
+          f'# {job.method} {job.task}: {cost.hours:,.1f} hours, '
+          f'{cost.updates:,} updates, {cost.disk:,.1f} GB each')
+    if steps:
+      lines.append(f'# seed {job.seed} goes on at {steps:,} of {job.steps:,}')
+    lines.append(job.command(root))
+  return lines
+
+
+def slurm(name: str, lines: Sequence[str], root: str) -> list[str]:
+  """Returns a job array of the commands in `script`'s lines.
+
+  Submitted again, it goes on: runs continue from their checkpoints, and those
+  that are finished end at once. Two minutes before its limit a run is asked
+  to stop, which it does after a checkpoint.
+  """
+  commands = [line for line in lines if not line.startswith('#')]
+  if not commands:
+    raise UserError(f'{name}: no run is missing, there is nothing to submit')
+  logs = pathlib.Path(root).resolve() / 'slurm'
+  return [
+      '#!/usr/bin/env bash', *lines[:3],
+      f'# mkdir -p {shlex.quote(str(logs))} && sbatch this file; again to go '
+      'on with what is unfinished',
+      f'#SBATCH --job-name={name}', f'#SBATCH --array=0-{len(commands) - 1}',
+      '#SBATCH --cpus-per-task=4', '#SBATCH --gpus=1',
+      '#SBATCH --time=24:00:00', '#SBATCH --signal=B:INT@120',
+      f'#SBATCH --output={str(logs)}/%a.log', 'commands=(',
+      *(f'  {shlex.quote(command)}' for command in commands), ')',
+      f'cd {shlex.quote(str(ROOT))} || exit',
+      # exec: the signal reaches the run itself.
+      'eval "exec ${commands[SLURM_ARRAY_TASK_ID]}"']
+
+
+def _assumed(rates):
+  speed = (f'{rates["updates_per_second"]:g} updates per second'
+           if rates['updates_per_second'] else
+           f'updates at {rates["tflops"]:g} TFLOP/s')
+  return (f'{speed}, {rates["steps_per_second"]:g} agent steps per second; '
+          'see --help')
