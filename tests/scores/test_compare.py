@@ -17,7 +17,7 @@ from scores import (
     atari,
     collect,
     compare,
-    form,
+    csv_rows,
     intervals,
     references,
     runs,
@@ -87,7 +87,7 @@ class TestReferences:
 
   def test_unbiased_spread_of_curves(self):
     """The curves' std divides by n."""
-    row, = (x for x in form.published('dreamerv2_dmc_vision_curves')
+    row, = (x for x in csv_rows.published('dreamerv2_dmc_vision_curves')
             if (x.task, x.env_steps) == (TASK, 30_000))
     sample = references.load('dreamerv2/dmc_vision').scores[TASK][30_000]
     assert sample.std == pytest.approx(row.std * math.sqrt(5 / 4))
@@ -110,16 +110,16 @@ class TestReferences:
 
   def test_csv(self, tmp_path):
     path = tmp_path / 'x.csv'
-    form.write(path, [
-        form.Row(TASK, 'mine', str(seed), 100_000, seed + 1.0)
+    csv_rows.write(path, [
+        csv_rows.Row(TASK, 'mine', str(seed), 100_000, seed + 1.0)
         for seed in range(3)])
     reference = references.load(str(path))
     assert reference.scores[TASK][100_000].values == (1, 2, 3)
-    form.write(path, [form.Row(TASK, 'a', '0', 1, 1.0),
-                      form.Row(TASK, 'b', '0', 1, 1.0)])
+    csv_rows.write(path, [csv_rows.Row(TASK, 'a', '0', 1, 1.0),
+                      csv_rows.Row(TASK, 'b', '0', 1, 1.0)])
     with pytest.raises(UserError, match='choose one of .*: a, b'):
       references.load(str(path))
-    form.write(path, [form.Row(TASK, 'a', '0', 1, 1.0)] * 2)
+    csv_rows.write(path, [csv_rows.Row(TASK, 'a', '0', 1, 1.0)] * 2)
     with pytest.raises(UserError, match='has a seed twice at 1 steps'):
       references.load(str(path))
 
