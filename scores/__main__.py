@@ -39,7 +39,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   commands = parser.add_subparsers(dest='command', required=True)
   for name, add in ARGUMENTS.items():
     add(commands.add_parser(name, help=HELP[name], description=HELP[name]))
-  return parser.parse_args(argv)
+  args = parser.parse_args(argv)
+  if getattr(args, 'returns', '') is None:
+    from . import references
+    args.returns = references.kind_of_returns(getattr(args, 'to', None))
+  return args
 
 
 def _demo(parser):
@@ -49,7 +53,7 @@ def _demo(parser):
 def _tables(parser):
   parser.add_argument('names', nargs='*', metavar='NAME',
                       help='table_g, table_k1, table_1, table_2, '
-                      'section_3_2, figures; default: all')
+                      'section_3_2, figures, dreamerv3; default: all')
   parser.add_argument('--markdown', action='store_true')
 
 
@@ -74,8 +78,9 @@ def _reference(parser, required=True):
       help='dreamerv1/table_g, dreamerv1/released, dreamerv1/fig9, fig10, '
       'fig11, fig12, dreamerv1/pixelpoint, dreamerv2/table_k1, '
       'dreamerv2/released, dreamerv2/pixelpoint, dreamerv2/dmc_vision, '
-      'dreamerv2/humanoid, dreamerv2/montezuma, or a file: of `collect`, or '
-      'CSV of the published form')
+      'dreamerv2/humanoid, dreamerv2/montezuma, dreamerv3/atari, atari100k, '
+      'dmc_vision, dmc_proprio, dmlab, procgen, minecraft, or a file: of '
+      '`collect`, or CSV of the published form')
   parser.add_argument(
       '--method', help="of those the reference has; default: the paper's agent")
   parser.add_argument(
@@ -195,8 +200,9 @@ def _runs(parser, nargs='+'):
   parser.add_argument(
       'runs', nargs=nargs, metavar='RUN', help='logdir, or file of `collect`')
   parser.add_argument(
-      '--returns', choices=['evaluation', 'training'], default='evaluation',
-      help='training: of the episodes that the agent learned from')
+      '--returns', choices=['evaluation', 'training'],
+      help='training: of the episodes that the agent learned from; default: '
+      'as the reference has them, evaluation without one')
 
 
 ARGUMENTS: dict[str, Callable] = {

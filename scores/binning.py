@@ -45,7 +45,15 @@ RULES = {rule.name: rule for rule in (
     Rule('pixelpoint_discrete', 500, 250),
     Rule('pixelpoint_discrete_training', 500),
     Rule('atari', 1_000_000),
-    Rule('dmc_vision', 30_000))}
+    Rule('dmc_vision', 30_000),
+    # DreamerV3: a twentieth of each budget.
+    Rule('dreamerv3_atari', 10_000_000),
+    Rule('dreamerv3_atari100k', 20_000),
+    Rule('dreamerv3_dmc_vision', 50_000),
+    Rule('dreamerv3_dmc_proprio', 25_000),
+    Rule('dreamerv3_dmlab', 5_000_000),
+    Rule('dreamerv3_procgen', 2_500_000),
+    Rule('dreamerv3_minecraft', 5_000_000))}
 
 
 class Point(typing.NamedTuple):

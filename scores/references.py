@@ -93,6 +93,9 @@ DISCRETE = {
     'life_loss': 'end'}
 NOT_SAID = ('That the scores are evaluations of 10 episodes a bin is read off '
             'their digits (multiples of 0.1); the release does not say it.')
+ARXIV_V2 = ('The released runs are those of arXiv v2 (April 2024), not of the '
+            'paper in Nature: preset paper_2024. Their returns are those of '
+            'training episodes, means over a twentieth of the budget.')
 DIGITISED = 'Read off the figure: errors up to 0.1 return.'
 
 
@@ -124,6 +127,14 @@ def _pixelpoint(agent, method, rule, **protocol):
           f'v{agent[-1]}_pixelpoint; runs count as having learned from half of '
           f'the highest return on.',), True,
       {'margin': '10', 'learned': 50.0, 'curve': True})
+
+
+def _dreamerv3(suite, **protocol):
+  """Training returns; of a reset no more is said than of other steps."""
+  return _Source(
+      'dreamerv3_released_seeds', 'dreamerv3', f'dreamerv3_{suite}',
+      {'returns': 'training', **protocol}, 'dreamerv3', (suite, 'paper_2024'),
+      f'v3_{suite}', (ARXIV_V2,))
 
 
 TRAINING = {f'{agent}/pixelpoint': f'{agent}/pixelpoint_training'
@@ -175,7 +186,20 @@ SOURCES = {
         ("The width of the release's bins is not known: 1e6 is taken.",)),
     'dreamerv2/montezuma': _Source(
         'dreamerv2_humanoid_montezuma', 'montezuma', 'atari', ATARI,
-        'dreamerv2', ('montezuma',), '', (NOT_SAID,))}
+        'dreamerv2', ('montezuma',), '', (NOT_SAID,)),
+    'dreamerv3/atari': _dreamerv3(
+        'atari', action_repeat=4, time_limit=108_000, sticky=0.25,
+        actions='full'),
+    'dreamerv3/atari100k': _dreamerv3(
+        'atari100k', action_repeat=4, time_limit=108_000, sticky=0.0,
+        actions='minimal'),
+    'dreamerv3/dmc_vision': _dreamerv3(
+        'dmc_vision', action_repeat=2, time_limit=1000),
+    'dreamerv3/dmc_proprio': _dreamerv3(
+        'dmc_proprio', action_repeat=2, time_limit=1000),
+    'dreamerv3/dmlab': _dreamerv3('dmlab', action_repeat=4),
+    'dreamerv3/procgen': _dreamerv3('procgen', action_repeat=1),
+    'dreamerv3/minecraft': _dreamerv3('minecraft', action_repeat=1)}
 
 
 # What the paper says of a run: by its agent, the start of its task, and a
@@ -188,7 +212,12 @@ PAPERS = (
     ('dreamerv2', 'dmc_', 'dmc_proprio', None, None),  # from vectors
     ('dreamerv2', 'dmc_humanoid_walk', None, 'dreamerv2/humanoid', None),
     ('dreamerv2', 'dmc_', None, 'dreamerv2/dmc_vision', None),
-    ('dreamerv2', 'atari_', None, 'dreamerv2/table_k1', None))
+    ('dreamerv2', 'atari_', None, 'dreamerv2/table_k1', None),
+    ('dreamerv3', 'dmc_', 'dmc_proprio', 'dreamerv3/dmc_proprio', None),
+    ('dreamerv3', 'dmc_', None, 'dreamerv3/dmc_vision', None),
+    ('dreamerv3', 'atari_', 'atari100k', 'dreamerv3/atari100k', None),
+    ('dreamerv3', 'atari_', None, 'dreamerv3/atari', None),
+    ('dreamerv3', 'dmlab_', None, 'dreamerv3/dmlab', None))
 
 
 def paper(run: runs.Run) -> Paper | None:
@@ -241,6 +270,12 @@ def load(name: str, method: str | None = None,
       name, method, _scores(name, _binned(rows, rule) if source.episodes else (
           rows)), rule, protocol, source.presets, source.agent, source.remarks,
       **source.more)
+
+
+def kind_of_returns(name: str | None) -> str:
+  """Returns which returns of runs a reference is to be compared with."""
+  source = SOURCES.get(name or '')
+  return source.protocol['returns'] if source else 'evaluation'
 
 
 def check_tasks(reference: Reference, tasks: Iterable[str]) -> None:

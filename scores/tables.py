@@ -10,7 +10,7 @@ import numpy as np
 from dreamer.errors import UserError
 from dreamer.tables import Table, number, to_markdown, to_text
 
-from . import atari, csv_rows
+from . import atari, benchmarks, csv_rows
 
 AGENTS = {  # of Table 1
     'dreamerv2': 'DreamerV2', 'schedules': 'DreamerV2 (schedules)',
@@ -53,7 +53,7 @@ def tables() -> dict[str, Callable[[], Table]]:
   """Returns {name: function that makes a Table}."""
   return {'table_g': _show_g, 'table_k1': _show_k1, 'table_1': _show_1,
           'table_2': _show_2, 'section_3_2': _show_counts,
-          'figures': _show_figures}
+          'figures': _show_figures, 'dreamerv3': benchmarks.table}
 
 
 def main(args: argparse.Namespace) -> None:

@@ -59,7 +59,8 @@ class TestReferences:
     reference = references.load(name)
     assert reference.scores and reference.rule
     for task, budgets in reference.scores.items():
-      assert task.startswith(('dmc_', 'atari_', 'dmlab_', 'dummy_'))
+      assert task.startswith((
+          'dmc_', 'atari_', 'dmlab_', 'dummy_', 'procgen_', 'minecraft_'))
       assert budgets and all(isinstance(x, int) for x in budgets)
 
   def test_table_g(self):

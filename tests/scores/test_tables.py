@@ -56,7 +56,7 @@ class TestForm:
         'dreamerv3_released_seeds': 5 * (3238 - 2) - 7,  # two runs are empty
         'dreamerv3_released_curves': 20 * (78 + 171 + 108 + 100 + 90 + 5 + 48)
                                      - 592,
-        'dreamerv3_baselines': 2 * (57 + 30 + 16)}
+        'dreamerv3_baselines': 2 * (57 + 30 + 16), 'dreamerv3_ed_1': 8}
 
   def test_every_key_is_used(self):
     rows = list(itertools.chain(*map(csv_rows.published, FILES)))
