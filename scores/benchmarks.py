@@ -59,7 +59,8 @@ def baselines() -> dict[str, tuple[float, float]]:
   """Returns {task: (random play, reference)}, as the release has them."""
   rows = csv_rows.published('dreamerv3_baselines')
   column = lambda method: {
-      x.task: x.value for x in rows if x.method == method}
+      x.task: x.value for x in rows
+      if x.method == method and x.value is not None}
   low, high = column('random'), column('reference')
   return {task: (low[task], high[task]) for task in low}
 
