@@ -24,20 +24,16 @@ def of(tasks: Sequence[str]) -> list[Metric]:
 
 def _control():
   """Returns run from 0 to 1000 in all tasks: no normalisation."""
-  from rliable import metrics  # a second
   mean, median, middle, gap = CONTROL
   return [
-      Metric(mean, metrics.aggregate_mean, lambda x: x.mean((-2, -1)), True),
-      Metric(median, metrics.aggregate_median,
-             lambda x: np.median(x.mean(-2), -1), True),
-      Metric(middle, metrics.aggregate_iqm, iqm),
-      Metric(gap, lambda x: metrics.aggregate_optimality_gap(x, 1000),
-             lambda x: optimality_gap(x, 1000))]
+      Metric(mean, lambda x: x.mean((-2, -1)), True),
+      Metric(median, lambda x: np.median(x.mean(-2), -1), True),
+      Metric(middle, iqm),
+      Metric(gap, lambda x: optimality_gap(x, 1000))]
 
 
 def _atari(tasks):
-  """Table 1's four, then rliable's, normalised by the human gamer."""
-  from rliable import metrics  # a second
+  """Table 1's four, then two of arXiv 2108.13264, by the human gamer."""
 
   def table_1(index):
     return lambda x: atari.aggregates(x.mean(-2), tasks)[..., index]
@@ -46,10 +42,8 @@ def _atari(tasks):
     return atari.normalize(x, tasks)
 
   return [
-      *(Metric(name, table_1(i), table_1(i), True)
+      *(Metric(name, table_1(i), True)
         for i, name in enumerate(atari.METRICS.values())),
-      Metric('Gamer IQM', lambda x: metrics.aggregate_iqm(gamer(x)),
-             lambda x: iqm(gamer(x))),
+      Metric('Gamer IQM', lambda x: iqm(gamer(x))),
       Metric('Gamer optimality gap to 1',
-             lambda x: metrics.aggregate_optimality_gap(gamer(x)),
              lambda x: optimality_gap(gamer(x), 1))]

@@ -7,13 +7,13 @@ interval. So 3 to 5 seeds against 5 to 8 contain the true difference in 95 to
 97 % of cases, also where of the reference only mean and spread, or only the
 mean, are known.
 
-Aggregates over tasks are rliable's (arXiv 2108.13264): a bootstrap over seeds,
+Aggregates over tasks are those of arXiv 2108.13264: a bootstrap over seeds,
 stratified by task. The spread of n resampled values is too small by
 (n - 1) / n, and 3 seeds know theirs badly, so that errors of the draws are
 multiplied by sqrt(n / (n - 1)) and by t / z, the ratio of Student's quantile to
-the normal one. rliable's own resampling draws from NumPy's global state and
-takes milliseconds per draw; it is written out here, and the tests compare
-both. (All shares: tests/scores/test_intervals.py.)
+the normal one. Tests compare all of it with rliable, the paper's own code, whose
+resampling draws from NumPy's global state and takes milliseconds per draw. (All
+shares: tests/scores/test_intervals.py.)
 """
 
 from __future__ import annotations
@@ -128,10 +128,8 @@ def shares_differ(a: int, n: int, b: int, m: int) -> float:
 
   If both had the same share: Fisher's exact test, two-sided.
   """
-  total = a + b
-  ways = {x: math.comb(n, x) * math.comb(m, total - x)
-          for x in range(max(0, total - m), min(n, total) + 1)}
-  return sum(w for w in ways.values() if w <= ways[a]) / sum(ways.values())
+  from scipy import stats  # half a second
+  return float(stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue)
 
 
 # Aggregates over tasks
@@ -160,21 +158,19 @@ class Aggregates(typing.NamedTuple):
 class Metric(typing.NamedTuple):
   """A number over all tasks.
 
-  estimate: function of scores [seeds, tasks], rliable's where it has one.
-  resampled: the same for scores [reps, seeds, tasks] -> [reps].
+  of: function of scores [..., seeds, tasks] -> [...].
   of_means: whether means over seeds are all it needs.
   """
 
   name: str
-  estimate: typing.Callable
-  resampled: typing.Callable
+  of: typing.Callable
   of_means: bool = False
 
 
 def iqm(scores: np.ndarray) -> np.ndarray:
   """Returns the mean of the middle half of all runs, over all tasks.
 
-  scores: [..., seeds, tasks]. As rliable.metrics.aggregate_iqm.
+  scores: [..., seeds, tasks].
   """
   flat = np.sort(scores.reshape(*scores.shape[:-2], -1), -1)
   cut = flat.shape[-1] // 4
@@ -184,7 +180,7 @@ def iqm(scores: np.ndarray) -> np.ndarray:
 def optimality_gap(scores: np.ndarray, target: float) -> np.ndarray:
   """Returns how far below the target the runs are in the mean.
 
-  scores: [..., seeds, tasks]. As rliable.metrics.aggregate_optimality_gap.
+  scores: [..., seeds, tasks].
   """
   return target - np.minimum(scores, target).mean((-2, -1))
 
@@ -193,21 +189,17 @@ def aggregate(
     matrix: np.ndarray, metrics: Sequence[Metric], level: float,
     rng: np.random.Generator, reps: int = REPS) -> Aggregates:
   """Returns the Aggregates of scores [seeds, tasks]: one per Metric."""
-  estimate = np.array([metric.estimate(matrix) for metric in metrics], float)
+  estimate = np.array([metric.of(matrix) for metric in metrics], float)
   if len(matrix) < 2:
     return Aggregates(estimate)
   drawn = resample(matrix, rng, reps)
-  draws = np.stack([metric.resampled(drawn) for metric in metrics], -1)
+  draws = np.stack([metric.of(drawn) for metric in metrics], -1)
   return Aggregates(estimate, draws, _factor(matrix, level))
 
 
 def resample(
     matrix: np.ndarray, rng: np.random.Generator, reps: int) -> np.ndarray:
-  """Returns scores [reps, seeds, tasks], drawn within each task.
-
-  As rliable.library.StratifiedBootstrap, which draws from NumPy's global
-  state.
-  """
+  """Returns scores [reps, seeds, tasks], drawn within each task."""
   index = rng.integers(len(matrix), size=(reps, *matrix.shape))
   return np.take_along_axis(np.asarray(matrix)[None], index, 1)
 
@@ -234,15 +226,14 @@ def aggregate_improvement(
 
   ours, reference: scores [seeds, tasks].
   """
-  from rliable import metrics  # a second
   pairs = zip(resample(ours, rng, reps), resample(reference, rng, reps),
               strict=True)
   low, high = np.quantile([_wins(*pair) for pair in pairs], _tails(level))
-  return Interval(float(metrics.probability_of_improvement(
-      ours, reference)), float(low), float(high))
+  return Interval(float(_wins(ours, reference)), float(low), float(high))
 
 
 def _wins(a, b):
+  """The mean over tasks of P(a > b), ties are halves: [n, T], [m, T]."""
   a, b = a[:, None], b[None]
   return ((a > b) + 0.5 * (a == b)).mean()
 

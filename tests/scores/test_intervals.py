@@ -227,7 +227,7 @@ class TestAssumptions:
 
 
 def metric(function):
-  return [intervals.Metric('', function, function)]
+  return [intervals.Metric('', function)]
 
 
 MEAN = metric(lambda x: x.mean((-2, -1)))
@@ -247,28 +247,37 @@ class TestAggregates:
   @pytest.mark.parametrize('tasks', [
       ['dmc_a_b', 'dmc_c_d', 'dmc_e_f'],
       ['atari_pong', 'atari_boxing', 'atari_alien']])
-  def test_both_ways_agree(self, tasks):
-    """One matrix by rliable, many at once by our own."""
+  def test_many_matrices_at_once(self, tasks):
     x = rng().uniform(0, 1500, size=[6, 4, 3])
     for metric in aggregates.of(tasks):
-      assert metric.resampled(x) == pytest.approx(
-          [float(metric.estimate(y)) for y in x]), metric.name
+      assert metric.of(x) == pytest.approx(
+          [float(metric.of(y)) for y in x]), metric.name
       means = np.repeat(x.mean(1, keepdims=True), 4, 1)
       if metric.of_means:
-        assert metric.resampled(means) == pytest.approx(metric.resampled(x))
+        assert metric.of(means) == pytest.approx(metric.of(x))
     assert [x.of_means for x in aggregates.of(tasks)][-2:] == [False, False]
+
+  def test_control_is_rliables(self):
+    from rliable import metrics  # Slow to import, for this test.
+    x = rng().uniform(0, 1500, size=[5, 7])
+    found = [y.of(x) for y in aggregates.of([f'dmc_{i}' for i in range(7)])]
+    assert found == pytest.approx([
+        metrics.aggregate_mean(x), metrics.aggregate_median(x),
+        metrics.aggregate_iqm(x), metrics.aggregate_optimality_gap(x, 1000)])
 
   def test_no_common_scale(self):
     assert aggregates.of(['dmc_a_b', 'atari_pong']) == []
     assert aggregates.of(['crafter_reward', 'gym_x']) == []
 
   def test_improvement_is_that_of_rliable(self):
+    from rliable import metrics  # Slow to import, for this test.
     a, b = rng().integers(5, size=[4, 6]), rng(1).integers(5, size=[7, 6])
     interval = intervals.aggregate_improvement(a, b, 0.95, rng(), 200)
     single = [intervals.improvement(Sample.of(x), Sample.of(y))
               for x, y in zip(a.T, b.T)]
     assert np.mean(single) == pytest.approx(interval.mean)
-    assert intervals._wins(a, b) == pytest.approx(interval.mean)
+    assert metrics.probability_of_improvement(a, b) == pytest.approx(
+        interval.mean)
     assert interval.low < interval.mean < interval.high
 
   def test_intervals_are_rliables_but_for_the_correction(self):
@@ -331,7 +340,7 @@ class TestAggregates:
     generator = rng(n)
     centers, covered = generator.uniform(0.1, 0.9, tasks), 0
     many = centers + 0.1 * generator.normal(size=[20000, tasks])
-    truth = [x.estimate(many) for x in metrics]
+    truth = [x.of(many) for x in metrics]
     for _ in range(200):
       x = centers + 0.1 * generator.normal(size=[n, tasks])
       found = intervals.aggregate(x, metrics, 0.95, generator, 200)
