@@ -24,6 +24,16 @@ def expand(path: Path) -> str:
   return os.path.expanduser(os.fspath(path))
 
 
+def here() -> str:
+  """Returns the working folder. Raises UserError where it was deleted."""
+  try:
+    return os.getcwd()
+  except FileNotFoundError:
+    raise UserError(
+        'the folder you are in was deleted; cd to another one (also if one '
+        'of its name is there again)') from None
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: str = 'wb') -> Iterator[IO[Any]]:
   """A file to write; it becomes `path` when the block ends without an error.

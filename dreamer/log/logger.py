@@ -92,6 +92,7 @@ class Logger:
         'agent_steps': agent_steps, 'updates': updates, **scalars})
     self._write_videos(step)
     self._board.flush()
+    self._terminal.logged()
 
   def score(self, step: int, agent_steps: int, updates: int,
             returns: Sequence[float], **more: Any) -> None:

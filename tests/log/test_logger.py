@@ -317,19 +317,81 @@ class TestVideo:
 
 class TestTerminal:
 
-  def test_plain_lines_are_rare(self, tmp_path, capsys, monkeypatch):
+  @pytest.fixture
+  def clock(self, monkeypatch):
+    """Sets the seconds that the terminal's clock shows, at first 0."""
     now = [0.0]
     monkeypatch.setattr(terminal.time, 'monotonic', lambda: now[0])
+    return lambda seconds: now.__setitem__(0, seconds)
+
+  def test_plain_lines_are_those_of_the_log(self, tmp_path, capsys, clock):
     with Logger(tmp_path, 1000) as logger:
       for step in range(0, 500, 2):
-        now[0] = step / 10
+        clock(step / 10)
         logger.progress(step, step // 2, step // 10, 12.25, 80)
+        if step % 100 == 0 and step:
+          logger.write(step, step // 2, step // 10)
     shown = capsys.readouterr().err.splitlines()
-    assert len(shown) == 6  # at 0, 10, 20, 30, 40 s and at the end
+    assert len(shown) == 6  # at 0, 100, 200, 300, 400 and at the end
     assert shown[2] == (
         ' 20% | 200/1,000 steps, ETA 0:01:20, 10.0 fps, return 12.2, '
         'agent steps 100, updates 20')
     assert shown[-1].startswith(' 50% | 498/1,000 steps')
+
+  def test_the_last_line_comes_once(self, tmp_path, capsys):
+    with Logger(tmp_path, 10) as logger:
+      for step in (5, 10):
+        logger.progress(step, step, 1)
+        logger.write(step, step, 1)
+    shown = capsys.readouterr().err.splitlines()
+    assert [x[:4] for x in shown].count('100%') == 1
+
+  @pytest.mark.parametrize('resumed', [0, 40])
+  def test_the_first_updates(self, tmp_path, capsys, clock, resumed):
+    """No step is made beside them: updates per second, a line a minute."""
+    with Logger(tmp_path, 1000, 100 * bool(resumed)) as logger:
+      logger.progress(100, 50, resumed)
+      for update in range(1, 101):
+        clock(2.0 * update)
+        logger.progress(100, 50, resumed + update)
+      before = len(capsys.readouterr().err.splitlines())
+      logger.write(100, 50, resumed + 100)
+      clock(210)
+      logger.progress(150, 75, resumed + 100)
+      logger.write(150, 75, resumed + 100)
+    during, after = capsys.readouterr().err.splitlines()
+    assert before == 4  # at 0, 60, 120 and 180 s
+    assert '0.5 updates/s' in during and 'fps' not in during
+    assert '0.2 fps' in after and 'updates/s' not in after
+
+  def test_nobody_reads_the_lines(self, tmp_path, monkeypatch):
+    """Told where the loop expects it, and not while it writes a line."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = open(writer, 'w')
+    with Logger(tmp_path, 1000) as logger:
+      logger.progress(2, 1, 0)
+      monkeypatch.setattr(sys, 'stderr', closed)
+      logger.write(2, 1, 0)
+      with pytest.raises(BrokenPipeError):
+        logger.progress(4, 2, 0)
+      monkeypatch.undo()
+    with pytest.raises(BrokenPipeError):
+      closed.close()
+
+  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
+  def test_a_full_disk_for_lines_ends_nothing(self, tmp_path, monkeypatch):
+    full = open('/dev/full', 'w')
+    with Logger(tmp_path, 1000) as logger:
+      monkeypatch.setattr(sys, 'stderr', full)
+      logger.progress(2, 1, 0)
+      logger.info('hello')
+      logger.write(2, 1, 0)
+      logger.progress(4, 2, 0)
+      monkeypatch.undo()
+    with pytest.raises(OSError):
+      full.close()
+    assert [x['step'] for x in lines(tmp_path)] == [2]
 
   def test_info(self, tmp_path, capsys):
     with Logger(tmp_path, 10) as logger:
@@ -363,11 +425,14 @@ class TestTerminal:
     assert 'hello' in above and text.rstrip().endswith('updates 10')
 
   @pytest.mark.skipif(not hasattr(os, 'openpty'), reason='no terminals')
-  def test_terminal_without_size(self, tmp_path):
-    assert '100% | 100/100 steps' in in_terminal(tmp_path, columns=0)
+  @pytest.mark.parametrize('columns, kind', [(0, 'xterm'), (80, 'dumb')])
+  def test_terminal_that_writes_no_line_anew(self, tmp_path, columns, kind):
+    text = in_terminal(tmp_path, columns, kind)
+    assert '100% | 100/100 steps' in text
+    assert '\r' not in text.replace('\r\n', '')
 
 
-def in_terminal(folder, columns):
+def in_terminal(folder, columns, kind='xterm'):
   """Runs a logger in a process whose stderr is a terminal; returns its text."""
   import fcntl  # For this test only.
   import termios  # For this test only.
@@ -383,7 +448,7 @@ with Logger({str(folder)!r}, 100) as logger:
   ours, theirs = os.openpty()
   size = struct.pack('HHHH', 30 if columns else 0, columns, 0, 0)
   fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
-  env = {**os.environ, 'PYTHONIOENCODING': 'utf-8'}
+  env = {**os.environ, 'PYTHONIOENCODING': 'utf-8', 'TERM': kind}
   process = subprocess.Popen(
       [sys.executable, '-c', code], cwd=ROOT, stderr=theirs, env=env)
   os.close(theirs)
