@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from dreamer import cpus
 from dreamer.errors import UserError
 
 # Lines about what a CPU does not have, printed before any log level counts.
@@ -33,7 +34,7 @@ def setup(config: Any) -> None:
   with _without(NOISE), without_gc():
     tf, _ = _libraries()
     gpus = tf.config.list_physical_devices('GPU')
-    _set_threads(tf.config.threading, config.threads)
+    _set_threads(tf.config.threading, config.threads or _quota())
     for gpu in gpus:
       with contextlib.suppress(RuntimeError):  # Its user has set it up.
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -67,7 +68,7 @@ def describe(config: Any, compiled: bool, parameters: int) -> str:
   gpus = tf.config.list_physical_devices('GPU')
   names = [tf.config.experimental.get_device_details(gpu).get(
       'device_name', gpu.name) for gpu in gpus]
-  amount = config.threads or os.cpu_count()
+  amount = config.threads or cpus.allowed()
   where = ', '.join(names[:config.devices]) if gpus else (
       f'CPU, {amount} thread{"s" * (amount != 1)}')
   if config.devices > 1:
@@ -109,6 +110,14 @@ def _warn_if_emulated(precision, cpuinfo='/proc/cpuinfo'):
     warnings.warn(
         f'precision: {precision} is emulated on this CPU and slower than '
         'float32', stacklevel=3)
+
+
+def _quota():
+  """Threads where a quota allows fewer than TensorFlow would make; else 0.
+
+  It counts the processors of the affinity mask itself.
+  """
+  return cpus.allowed() if cpus.quota() < os.cpu_count() else 0
 
 
 def _set_threads(threading, amount):

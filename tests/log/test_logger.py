@@ -49,6 +49,26 @@ def events(folder):
   return found
 
 
+def shown(folder):
+  """{tag: steps} that TensorBoard shows, as it does without TensorFlow.
+
+  A start of a session ends what was logged from its step on, and so does,
+  for its own tags, an event with a lower step than the one before it.
+  """
+  found, last = {}, -1
+  for event in events(folder):
+    tags = [x.tag for x in event.summary.value]
+    if event.HasField('session_log'):
+      assert event.session_log.status == event.session_log.START
+    if event.HasField('session_log') or tags and event.step < last:
+      for tag in tags or found:
+        found[tag] = [x for x in found.get(tag, []) if x < event.step]
+    for tag in tags:
+      found.setdefault(tag, []).append(event.step)
+    last = event.step if tags else last
+  return found
+
+
 class Float:
   """Like an eager tensor: a number only where float() asks for it."""
 
@@ -209,14 +229,57 @@ class TestTensorBoard:
   def test_resume_drops_orphans(self, tmp_path):
     run(tmp_path, 10, 50)
     run(tmp_path, 40, 60, initial=30)
-    steps = []
-    for event in events(tmp_path):
-      if event.HasField('session_log'):
-        assert event.session_log.status == event.session_log.START
-        steps = [x for x in steps if x < event.step]
-      elif event.HasField('summary'):
-        steps.append(event.step)
-    assert steps == list(range(10, 61, 10))
+    assert shown(tmp_path)['train/return'] == list(range(10, 61, 10))
+
+  def test_a_clock_that_is_set_back(self, tmp_path, monkeypatch):
+    """TensorBoard reads files by name: later ones have later names."""
+    for first, now in enumerate([1.7e9, 1.6e9, 1.5e9, 1.5e9 + 1]):
+      monkeypatch.setattr(loggerlib.time, 'time', lambda now=now: now)
+      run(tmp_path, 40 * first + 10, 40 * first + 40, initial=40 * first)
+    found = shown(tmp_path)
+    assert found['train/return'] == found['fps'] == list(range(10, 161, 10))
+    assert len(list(tmp_path.glob('events*'))) == 4
+
+  @pytest.mark.parametrize('name', [
+      'events.out.tfevents.9999999999.machine.7.0', 'events.out.tfevents.x'])
+  def test_a_file_of_another_program(self, tmp_path, name):
+    (tmp_path / name).touch()
+    run(tmp_path, 10, 20)
+    assert max(x.name for x in tmp_path.glob('events*')) > name
+
+  def test_what_a_killed_run_wrote_before_its_first_checkpoint(self, tmp_path):
+    for _ in range(2):
+      run(tmp_path, 10, 20)
+      (tmp_path / 'metrics.jsonl').unlink()
+    assert shown(tmp_path)['fps'] == [10, 20]
+
+  def test_killed_at_the_step_of_the_checkpoint(self, tmp_path):
+    """Whatever had been written at that step by then, it is there once."""
+    frames = np.zeros([2, 16, 16, 3], np.uint8)
+    run(tmp_path, 10, 20)
+    for name in ('one', 'two', 'three'):
+      with Logger(tmp_path, 1000, 30) as logger:
+        logger.scalar(f'a/{name}', 1)
+        logger.video(name, frames)
+        logger.score(30, 15, 3, [1.0])
+        logger.write(30, 15, 3)
+    with Logger(tmp_path, 1000, 30):
+      pass
+    found = shown(tmp_path)
+    assert found.pop('fps') == [10, 20, 30]
+    assert {x: found[x] for x in found if x[:2] == 'a/'} == {
+        'a/one': [30], 'a/two': [30], 'a/three': [30]}
+    assert all(found[x] == [30] for x in ('one', 'two', 'three'))
+    assert [x['step'] for x in lines(tmp_path)] == [10, 20, 30]
+    assert [x['step'] for x in read_lines(
+        tmp_path / 'scores.jsonl')[0]] == [30]
+
+  def test_killed_between_a_line_and_its_events(self, tmp_path):
+    run(tmp_path, 10, 20)
+    for path in tmp_path.glob('events*'):
+      path.unlink()
+    run(tmp_path, 30, 30, initial=20)
+    assert shown(tmp_path)['train/return'] == [20, 30]
 
   def test_without_tensorflow(self, tmp_path):
     code = f'''

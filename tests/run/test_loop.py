@@ -24,6 +24,7 @@ from dreamer.config import agents
 from dreamer.envs import make_envs
 from dreamer.envs.workers.remote import RemoteEnv
 from dreamer.errors import UserError
+from dreamer.log.jsonlines import read_lines
 from dreamer.log.logger import Logger
 from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
@@ -644,6 +645,38 @@ class TestClosing:
     assert saved(config)[1]['env_steps'] == 40
     if worker == 'inline':
       assert any('display is gone' in str(x.message) for x in told)
+
+
+class Killed(BaseException):
+  """Nothing is saved after it."""
+
+
+@pytest.mark.parametrize('after', [False, True])
+@pytest.mark.parametrize('number', [1, 3, 4, 5])
+def test_killed_beside_a_checkpoint(debug_config, monkeypatch, number, after):
+  """Right before or after one is written: each line is there once."""
+  config = debug_config(
+      steps=440, save_every=100, log_every=50, eval_every=110, prefill=200)
+  real, count = checkpoint.Checkpoints.save, iter(range(1, 100))
+
+  def save(self, *args):
+    if next(count) != number:
+      return real(self, *args)
+    if after:
+      real(self, *args)
+    raise Killed
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint.Checkpoints, 'save', save)
+    with pytest.raises(Killed):
+      run(config)
+  run(config)
+  folder = pathlib.Path(config.logdir)
+  assert [x['step'] for x in metrics(config)][-1] == 440
+  for name in ('metrics', 'scores'):
+    rows, _ = read_lines(folder / f'{name}.jsonl')
+    found = [x['step'] for x in rows]
+    assert found == sorted(set(found)), name
 
 
 class TestPipe:
