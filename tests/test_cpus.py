@@ -2,6 +2,7 @@
 """
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -104,8 +105,13 @@ def in_process(before):
 def test_affinity():
   mask = sorted(os.sched_getaffinity(0))
   for amount in {1, len(mask)}:
-    found = in_process(lambda: os.sched_setaffinity(0, mask[:amount]))
+    found = in_process(functools.partial(
+        os.sched_setaffinity, 0, mask[:amount]))
     assert found == math.ceil(min(amount, cpus.quota()))
+
+
+def join(group):
+  (group / 'cgroup.procs').write_text(str(os.getpid()))
 
 
 def test_a_group_of_the_kernel():
@@ -121,8 +127,7 @@ def test_a_group_of_the_kernel():
           (group / 'cpu.cfs_quota_us').write_text('70000')
         else:
           (group / 'cpu.max').write_text('70000 100000')
-        assert in_process(lambda: (group / 'cgroup.procs').write_text(
-            str(os.getpid()))) == 1
+        assert in_process(functools.partial(join, group)) == 1
         return
       finally:
         group.rmdir()
