@@ -34,7 +34,7 @@ def setup(config: Any) -> None:
   with _without(NOISE), without_gc():
     tf, _ = _libraries()
     gpus = tf.config.list_physical_devices('GPU')
-    _set_threads(tf.config.threading, config.threads or _quota())
+    _set_threads(tf.config.threading, config.threads)
     for gpu in gpus:
       with contextlib.suppress(RuntimeError):  # Its user has set it up.
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -112,23 +112,21 @@ def _warn_if_emulated(precision, cpuinfo='/proc/cpuinfo'):
         'float32', stacklevel=3)
 
 
-def _quota():
-  """Threads where a quota allows fewer than TensorFlow would make; else 0.
-
-  It counts the processors of the affinity mask itself.
-  """
-  return cpus.allowed() if cpus.quota() < os.cpu_count() else 0
-
-
-def _set_threads(threading, amount):
-  if amount == threading.get_intra_op_parallelism_threads():
+def _set_threads(threading, wanted):
+  """wanted: 0: as many as there may be; TensorFlow itself knows no quotas."""
+  before = threading.get_intra_op_parallelism_threads()
+  limited = cpus.quota() < (os.cpu_count() or 1)
+  amount = wanted or limited * cpus.allowed()
+  if amount == before:
     return
   try:
     threading.set_intra_op_parallelism_threads(amount)
     threading.set_inter_op_parallelism_threads(amount)
   except RuntimeError:
+    if not wanted and not before:
+      return  # Its user has started it.
     raise UserError(
-        f'threads: TensorFlow runs already, not with {amount} threads; set '
+        f'threads: TensorFlow runs already, not with {wanted} threads; set '
         'threads before anything else uses TensorFlow') from None
 
 
