@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 import warnings
@@ -24,32 +25,45 @@ def guard(function: Callable[..., Any], *args: Any) -> None:
   pandas with that): TensorFlow Probability brings the older Keras anyway.
   """
   os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+  _open_closed()
   try:
     try:
       _answered(function, *args)
     finally:
       sys.stdout.flush()  # Here it can be caught, at the exit it can't.
   except BrokenPipeError:
-    _print_to_nowhere()
+    _print_to_nowhere(sys.stdout, sys.stderr)
     sys.exit(PIPE)
+
+
+def _open_closed():
+  """Else the first files would get the numbers of closed streams.
+
+  And what is meant for standard error would go into them.
+  """
+  handle = os.open(os.devnull, os.O_RDWR)
+  while handle <= 2:
+    handle = os.dup(handle)
+  os.close(handle)
 
 
 def _answered(function, *args):
   try:
-    with warnings_to(lambda text: print(text, file=sys.stderr)):
+    with warnings_to(tell):
+      files.here()
       function(*args)
   except UserError as e:
-    print(f'error: {one_line(e)}', file=sys.stderr)
+    tell(f'error: {one_line(e)}')
     sys.exit(2)
   except KeyboardInterrupt:
-    print('interrupted', file=sys.stderr)
+    tell('interrupted')
     sys.exit(130)
 
 
-def _print_to_nowhere():
+def _print_to_nowhere(*streams):
   """Python flushes both streams once more when it exits."""
   with open(os.devnull, 'w') as nowhere:
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
       with contextlib.suppress(OSError, ValueError):
         os.dup2(nowhere.fileno(), stream.fileno())
 
@@ -61,6 +75,24 @@ def warnings_to(show: Callable[[str], Any]) -> Iterator[None]:
     warnings.showwarning = (
         lambda message, *_, **__: show(f'warning: {one_line(message)}'))
     yield
+
+
+def tell(text: str, write: Callable[..., Any] = print) -> None:
+  """Writes a line to standard error.
+
+  It may be lost: where the terminal has gone or a disk is full, that must
+  not end what goes on. A closed pipe is told by BrokenPipeError.
+  """
+  if sys.stderr is None:  # It was closed when Python started.
+    return
+  try:
+    write(text, file=sys.stderr)
+    sys.stderr.flush()
+  except BrokenPipeError:
+    raise
+  except OSError as error:
+    if error.errno == errno.EIO:  # The terminal has gone, for ever.
+      _print_to_nowhere(sys.stderr)
 
 
 def one_line(message: object) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Iterator
 from typing import IO, Any
@@ -22,6 +23,16 @@ Path = str | os.PathLike[str]
 def expand(path: Path) -> str:
   """Returns a path as text, with the home folder for `~` as shells do it."""
   return os.path.expanduser(os.fspath(path))
+
+
+def here() -> str:
+  """Returns the working folder. Raises UserError where it was deleted."""
+  try:
+    return os.getcwd()
+  except FileNotFoundError:
+    raise UserError(
+        'the folder you are in was deleted; cd to another one (also if one '
+        'of its name is there again)') from None
 
 
 @contextlib.contextmanager
@@ -82,11 +93,21 @@ def _sync_folder(folder):
       os.close(handle)
 
 
-def remove_leftovers(folder: Path) -> None:
-  """Removes temporary files that an interrupted `atomic_write` left behind."""
+def whole_name(path: Path) -> str | None:
+  """The name that a temporary file of `atomic_write` would get; or None."""
+  found = re.fullmatch(r'\.(.+)\.\d+\.tmp', os.path.basename(path))
+  return found and found[1]
+
+
+def remove_leftovers(folder: Path, suffix: str) -> None:
+  """Removes temporary files that an interrupted `atomic_write` left behind.
+
+  suffix: of the files that are written into this folder.
+  """
   for path in pathlib.Path(folder).glob('.*.tmp'):
-    with contextlib.suppress(OSError):
-      path.unlink()
+    if (whole_name(path) or '').endswith(suffix):
+      with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def move_aside(path: Path, folder: str) -> pathlib.Path | None:

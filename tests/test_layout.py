@@ -21,7 +21,8 @@ SOURCES = sorted(
 
 # Rooms of the core by floors: a room imports only from floors below its own.
 FLOORS = [
-    {'errors', 'rng', 'scalars', 'stats', 'tables'}, {'files'}, {'cli', 'npz'},
+    {'cpus', 'errors', 'rng', 'scalars', 'stats', 'tables'}, {'files'},
+    {'cli', 'npz'},
     {'config', 'log', 'processes', 'replay'}, {'audit', 'envs', 'nn'}, {'run'},
     {'bench', 'export', 'sweep'}]
 # Where modules are imported by a name: agents, suites, a user's environment.

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import math
 import pathlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from dreamer.log.terminal import Terminal
 
 METRICS = 'metrics'
 SCORES = 'scores'
+EVENTS = 'events.out.tfevents'  # TensorBoard finds files by this
 
 
 class Logger:
@@ -50,7 +52,8 @@ class Logger:
       if file.repaired:
         self.info(f'warning: {name}.jsonl: {file.repaired} damaged line(s) '
                   'left out')
-    self._board = _TensorBoard(self._logdir, initial)
+    self._board = _TensorBoard(
+        self._logdir, initial, self._jsonl.row(initial))
     self._start = time.monotonic() - self._jsonl.seconds
     self._last = (time.monotonic(), initial)
 
@@ -87,17 +90,21 @@ class Logger:
     scalars = {name: self._finite(name, value, step)
                for name, value in scalars.items()}
     self._values.clear()
-    self._jsonl.complete({**row, **scalars})
-    self._board.scalars(step, {
-        'agent_steps': agent_steps, 'updates': updates, **scalars})
+    before = self._jsonl.row(step)
+    row = self._jsonl.complete({**row, **scalars})
+    if before:
+      self._board.forget(step)
+      self._board.images(step)
+    self._board.scalars(row)
     self._write_videos(step)
     self._board.flush()
+    self._terminal.logged()
 
   def score(self, step: int, agent_steps: int, updates: int,
             returns: Sequence[float], **more: Any) -> None:
     """Writes the returns of an evaluation, and how they were measured."""
     finite = [x if math.isfinite(x) else None for x in returns]
-    self._scores.write({
+    self._scores.complete({
         'step': int(step), 'agent_steps': int(agent_steps),
         'updates': int(updates), 'returns': finite, **more})
 
@@ -193,21 +200,28 @@ class _JsonLines:
       raise UserError(_refused(self._path, e)) from None
     self._last = row
 
+  def row(self, step):
+    """The last row, where it is that of a step; else None."""
+    return self._last if self._last.get('step') == step else None
+
   def complete(self, row):
     """Adds a row, or puts it into the last one if that has its step.
 
-    So it is where a run continues at a step that it had ended at.
+    So it is where a run continues at a step that it had ended at. Returns
+    the row as it is now.
     """
-    if self._last.get('step') != row['step']:
+    before = self.row(row['step'])
+    if before is None:
       self.write(row)
-      return
-    row = {**self._last, **row}
-    before = read_lines(self._path)[0][:-1]
+      return row
+    row = {**before, **row}
+    rows = read_lines(self._path)[0][:-1]
     self._file.close()
     with atomic_write(self._path, 'w') as file:
-      file.writelines(map(to_line, [*before, row]))
+      file.writelines(map(to_line, [*rows, row]))
     self._file = open(self._path, 'a', encoding='utf-8')
     self._last = row
+    return row
 
   def close(self):
     with contextlib.suppress(OSError):  # Told by `write`, which flushes.
@@ -218,28 +232,50 @@ class _TensorBoard:
   """Writes an event file with TensorBoard's own records; no TensorFlow.
 
   A session log tells TensorBoard to forget what an interrupted run had
-  logged after the checkpoint.
+  logged after the checkpoint. What it had logged at that step is written
+  again: metrics.jsonl tells whether all of it had come so far.
+
+  row: that of the step `initial` in metrics.jsonl, or None.
   """
 
-  def __init__(self, logdir, initial):
+  def __init__(self, logdir, initial, row):
     self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-    self._initial = initial
-    name = f'events.out.tfevents.{int(time.time()):010d}.{initial:012d}'
+    self._initial, self._logdir = initial, logdir
+    earlier = [x.name for x in logdir.glob(f'{EVENTS}.*')]
+    path = logdir / _name_behind(earlier, initial)
     try:
-      self._file = open(logdir / name, 'ab')
+      self._file = open(path, 'ab')
     except OSError as e:
-      raise UserError(_refused(logdir / name, e)) from None
+      raise UserError(_refused(path, e)) from None
     self._records = RecordWriter(self._file)
     self._write(file_version='brain.Event:2')
-    if initial:
-      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-      self._write(step=initial + 1, session_log=start)
+    if earlier:
+      self.forget(initial if row else initial + 1)
+    if row:
+      self.images(initial)
+      self.scalars(row)
+      self.flush()
 
-  def scalars(self, step, scalars):
-    """Writes a dict of name -> number; None is left out."""
-    self._write(step=step, summary=self._summary(value=[
+  def forget(self, step):
+    """What was logged from a step on is out of date."""
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write(step=step, session_log=start)
+
+  def scalars(self, row):
+    """Writes the numbers of a row of metrics.jsonl; None is left out."""
+    self._write(step=row['step'], summary=self._summary(value=[
         self._summary.Value(tag=name, simple_value=value)
-        for name, value in scalars.items() if value is not None]))
+        for name, value in row.items()
+        if value is not None and name not in ('step', 'time')]))
+
+  def images(self, step):
+    """Writes the videos again that were logged at a step."""
+    start = f'{step:012d}_'
+    for path in sorted((self._logdir / 'videos').glob(f'{start}*.gif')):
+      with contextlib.suppress(OSError, ValueError):
+        data = path.read_bytes()
+        name = path.stem.removeprefix(start)
+        self.image(step, name, data, *video.size(data))
 
   def text(self, name, text):
     """Writes Markdown that shows lines of plain text as they are."""
@@ -273,6 +309,20 @@ class _TensorBoard:
       function(*args)
     except OSError as e:
       raise UserError(_refused(self._file.name, e)) from None
+
+
+def _name_behind(names, initial):
+  """Of an event file: TensorBoard reads them in the order of their names.
+
+  It takes what comes in a later file for newer, also where the clock was set
+  back between them.
+  """
+  last = max(names, default='')
+  stamp = int(time.time())
+  if found := re.match(rf'{re.escape(EVENTS)}\.(\d{{10}})\.', last):
+    stamp = max(stamp, int(found[1]) + 1)
+  name = f'{EVENTS}.{stamp:010d}.{initial:012d}'
+  return name if name > last else f'{last}.{initial:012d}'
 
 
 def _refused(path, error):

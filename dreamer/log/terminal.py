@@ -11,18 +11,29 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dreamer import cli
+
+SILENCE = 60.0  # s between two plain lines while no step is made
+
 
 class Terminal:
-  """A live progress bar on a terminal, a plain line now and then elsewhere."""
+  """A live progress bar on a terminal, a plain line now and then elsewhere.
+
+  Plain lines: one at the start, one at each `logged`, one at the end; and one
+  a minute through the first updates, beside which no step is made.
+  """
 
   def __init__(self, total: int, initial: int):
     self._total = total
     self._rate = _Rate(initial)
+    self._updates = _Rate(0)
     self._learns = False
     self._bar: tqdm | None = None
     self._shown = -math.inf
     self._state: tuple[Any, ...] | None = None
-    self._interval = 10.0  # seconds
+    self._told: tuple[Any, ...] | None = None  # the state of the last line
+    self._closed: BrokenPipeError | None = None
+    self._interval = SILENCE
     if _is_terminal(sys.stderr):
       self._interval = 0.2
       self._bar = tqdm(
@@ -31,50 +42,79 @@ class Terminal:
 
   def progress(self, step: int, agent_steps: int, updates: int,
                last_return: float | None, left: float | None) -> None:
-    """Shows a state of the run, if the last one was not shown just now."""
+    """Takes the state of the run; shows it where that is due.
+
+    Raises BrokenPipeError where nobody reads any more.
+    """
+    if self._closed:
+      raise self._closed
     now = time.monotonic()
     if updates and not self._learns:  # The prefill is many times faster.
       self._learns, self._rate = True, _Rate(step)
+    if not updates:
+      self._updates = _Rate(0)  # The first update counts from here.
+    elif not self._state:
+      self._updates = _Rate(updates)
     self._rate.add(now, step)
+    self._updates.add(now, updates)
+    first = self._state is None
     self._state = (step, agent_steps, updates, last_return, left)
-    if now - self._shown >= self._interval:
-      self._shown = now
-      self._show(*self._state)
+    due = now - self._shown >= self._interval
+    if first or due and (self._bar is not None or self._stands):
+      self._show(now)
+
+  def logged(self) -> None:
+    """A log interval has ended."""
+    if self._bar is None and self._state:
+      try:
+        self._show(time.monotonic())
+      except BrokenPipeError as error:  # Told by the next `progress`.
+        self._closed = error
 
   def print(self, text: str) -> None:
-    if self._bar is not None:
-      self._bar.write(text, file=sys.stderr)
-    else:
-      print(text, file=sys.stderr, flush=True)
+    write = tqdm.write if self._bar is not None else print
+    cli.tell(text, write)
 
   def close(self) -> None:
-    if self._state:
-      self._show(*self._state)
+    if self._state and (self._bar is not None or self._state != self._told):
+      self._show(time.monotonic())
     if self._bar is not None:
       self._bar.close()
     self._bar = self._state = None
 
-  def _show(self, step, *state):
+  @property
+  def _stands(self):
+    """Whether no step was made since the first update began."""
+    return self._learns and not self._rate.value
+
+  def _show(self, now):
+    assert self._state
+    self._shown, self._told = now, self._state
+    text, step = self._describe(*self._state), self._state[0]
     if self._bar is not None:
       self._bar.n = step
-      self._bar.set_description_str(self._describe(step, *state))
+      self._bar.set_description_str(text)
     else:
-      percent = 100 * step / max(self._total, 1)
-      self.print(f'{percent:3.0f}% | {self._describe(step, *state)}')
+      self.print(f'{100 * step / max(self._total, 1):3.0f}% | {text}')
 
   def _describe(self, step, agent_steps, updates, last_return, left):
     parts = [
         f'{step:,}/{self._total:,} steps',
         f'ETA {_duration(left)}' if updates else 'prefill: no ETA yet',
-        f'{self._rate.value:.1f} fps']
+        self._speed()]
     if last_return is not None:
       parts.append(f'return {float(last_return):.1f}')
     parts += [f'agent steps {agent_steps:,}', f'updates {updates:,}']
     return ', '.join(parts)
 
+  def _speed(self):
+    if self._learns and self._rate.value < 0.05:  # 0.0 would tell nothing.
+      return f'{self._updates.value:.2g} updates/s'
+    return f'{self._rate.value:.1f} fps'
+
 
 class _Rate:
-  """Steps per second over the last minutes: samples a second apart.
+  """Steps or updates per second over the last minutes: samples a second apart.
 
   A shorter window would swing between collecting and training.
   """
@@ -96,6 +136,8 @@ class _Rate:
 
 def _is_terminal(stream):
   try:
+    if os.environ.get('TERM') == 'dumb':  # No line can be written anew.
+      return False
     # Some pseudo-terminals have no size; tqdm would draw nothing there.
     return stream.isatty() and min(os.get_terminal_size(stream.fileno())) > 0
   except (OSError, ValueError, AttributeError):

@@ -53,6 +53,12 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   return buffer.getvalue()
 
 
+def size(gif: bytes) -> tuple[int, int]:
+  """Returns height and width. Raises OSError for what is no picture."""
+  with Image.open(io.BytesIO(gif)) as image:
+    return image.height, image.width
+
+
 def label(frames: np.ndarray, labels: Sequence[str]) -> np.ndarray:
   """Adds a strip on the left, labels from top to bottom, to [T, H, W, C]."""
   length, height, _, channels = frames.shape

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from dreamer import cpus
 from dreamer.errors import UserError
 
 # Lines about what a CPU does not have, printed before any log level counts.
@@ -67,7 +68,7 @@ def describe(config: Any, compiled: bool, parameters: int) -> str:
   gpus = tf.config.list_physical_devices('GPU')
   names = [tf.config.experimental.get_device_details(gpu).get(
       'device_name', gpu.name) for gpu in gpus]
-  amount = config.threads or os.cpu_count()
+  amount = config.threads or cpus.allowed()
   where = ', '.join(names[:config.devices]) if gpus else (
       f'CPU, {amount} thread{"s" * (amount != 1)}')
   if config.devices > 1:
@@ -111,15 +112,21 @@ def _warn_if_emulated(precision, cpuinfo='/proc/cpuinfo'):
         'float32', stacklevel=3)
 
 
-def _set_threads(threading, amount):
-  if amount == threading.get_intra_op_parallelism_threads():
+def _set_threads(threading, wanted):
+  """wanted: 0: as many as there may be; TensorFlow itself knows no quotas."""
+  before = threading.get_intra_op_parallelism_threads()
+  limited = cpus.quota() < (os.cpu_count() or 1)
+  amount = wanted or limited * cpus.allowed()
+  if amount == before:
     return
   try:
     threading.set_intra_op_parallelism_threads(amount)
     threading.set_inter_op_parallelism_threads(amount)
   except RuntimeError:
+    if not wanted and not before:
+      return  # Its user has started it.
     raise UserError(
-        f'threads: TensorFlow runs already, not with {amount} threads; set '
+        f'threads: TensorFlow runs already, not with {wanted} threads; set '
         'threads before anything else uses TensorFlow') from None
 
 

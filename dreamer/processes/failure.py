@@ -60,5 +60,7 @@ def _frame(error):
 
 
 def _short(path):
-  folder = os.getcwd() + os.sep
-  return path.removeprefix(folder)
+  try:
+    return path.removeprefix(os.getcwd() + os.sep)
+  except FileNotFoundError:  # The folder was deleted meanwhile.
+    return path

@@ -79,7 +79,7 @@ def run(
   _end_with_parent(sock, int(argv[1]))
   code = 1
   try:
-    with cli.warnings_to(lambda text: print(text, file=sys.stderr)):
+    with cli.warnings_to(cli.tell):
       make(sock).serve()
     code = 0
   except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -47,7 +47,7 @@ class Folder:
     """
     if self.owner:
       self._create()
-      files.remove_leftovers(self.path)
+      files.remove_leftovers(self.path, '.npz')
     found = []
     for name, size in self._sizes():
       episode = self._by_size(name, size) or self.open(self.path / name)

@@ -47,7 +47,7 @@ class Checkpoints:
     path = self.directory / f'{int(meta["env_steps"]):012d}.npz'
     text = json.dumps({'meta': meta, 'arrays': _manifest(arrays)})
     npz.write(path, {_META: np.array(text), **arrays})
-    files.remove_leftovers(self.directory)
+    files.remove_leftovers(self.directory, '.npz')
     for old in self._paths()[self.keep:]:
       if old != path:
         old.unlink(missing_ok=True)

@@ -85,7 +85,7 @@ class Interface:
     self.validate(config)
     config = config.update({'task': env_identity.task(env, config)})
     try:
-      with cli.warnings_to(_print), Stop() as stop:
+      with cli.warnings_to(cli.tell), Stop() as stop:
         training.train(
             config, self.name, self.make_agent, _environments(env), stop,
             self.module)
@@ -155,10 +155,6 @@ def _no_command(name: str, given: str | None) -> str:
   what = 'the command is missing' if given is None or given[:1] == '-' else (
       f'unknown command {given!r}{nearest(given, _COMMANDS)}')
   return f'{what}; write python -m {name} COMMAND ..., one of: {allowed}'
-
-
-def _print(text: str) -> None:
-  print(text, file=sys.stderr)
 
 
 def _environments(env: Any) -> MakeEnvs:

@@ -7,6 +7,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
+from dreamer import files
 from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError, UserError
 from dreamer.run import env_identity
@@ -46,6 +47,8 @@ def open_logdir(
   else:
     config = env_identity.same_task(config, saved[1]['config']['task'])
     check_meta(saved[1], config, agent)
+  for name in OWN:
+    files.remove_leftovers(logdir, name)
   config.save(logdir / 'config.yaml')
   return config, saved
 
@@ -157,7 +160,8 @@ def _check_new(logdir):
   if not logdir.exists():
     return
   foreign = sorted(x.name for x in logdir.iterdir() if x.name not in OWN
-                   and not x.name.startswith('events.out.tfevents'))
+                   and not x.name.startswith('events.out.tfevents')
+                   and files.whole_name(x) not in OWN)
   if foreign:
     raise UserError(
         f'logdir: {logdir} holds {foreign[0]}, which is of no run; name a '

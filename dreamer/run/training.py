@@ -31,8 +31,8 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str],
       train(config, agent.name, agent.make_agent, make_envs, stop,
             agent.module, beside)
   except Stopped as e:
-    print(f'Stopped, with a checkpoint; to continue: {prog} '
-          f'{shlex.join(argv)}', file=sys.stderr)
+    cli.tell(f'Stopped, with a checkpoint; to continue: {prog} '
+             f'{shlex.join(argv)}')
     sys.exit(e.code)
 
 
@@ -54,8 +54,8 @@ def train(
     arrays, meta = saved or (None, {'env_steps': 0})
     if arrays is not None and arrays['done/run'] >= config.steps:
       steps = 'steps' if env_identity.is_own(config.task) else '--steps'
-      print(f'{config.logdir} has its {meta["env_steps"]} steps already; '
-            f'raise {steps} to continue', file=sys.stderr)
+      cli.tell(f'{config.logdir} has its {meta["env_steps"]} steps already; '
+               f'raise {steps} to continue')
       return
     envs, eval_envs = _open_envs(stack, config, make_envs)
     _check_cuts(config, envs[0])

@@ -49,6 +49,26 @@ def events(folder):
   return found
 
 
+def shown(folder):
+  """{tag: steps} that TensorBoard shows, as it does without TensorFlow.
+
+  A start of a session ends what was logged from its step on, and so does,
+  for its own tags, an event with a lower step than the one before it.
+  """
+  found, last = {}, -1
+  for event in events(folder):
+    tags = [x.tag for x in event.summary.value]
+    if event.HasField('session_log'):
+      assert event.session_log.status == event.session_log.START
+    if event.HasField('session_log') or tags and event.step < last:
+      for tag in tags or found:
+        found[tag] = [x for x in found.get(tag, []) if x < event.step]
+    for tag in tags:
+      found.setdefault(tag, []).append(event.step)
+    last = event.step if tags else last
+  return found
+
+
 class Float:
   """Like an eager tensor: a number only where float() asks for it."""
 
@@ -209,14 +229,57 @@ class TestTensorBoard:
   def test_resume_drops_orphans(self, tmp_path):
     run(tmp_path, 10, 50)
     run(tmp_path, 40, 60, initial=30)
-    steps = []
-    for event in events(tmp_path):
-      if event.HasField('session_log'):
-        assert event.session_log.status == event.session_log.START
-        steps = [x for x in steps if x < event.step]
-      elif event.HasField('summary'):
-        steps.append(event.step)
-    assert steps == list(range(10, 61, 10))
+    assert shown(tmp_path)['train/return'] == list(range(10, 61, 10))
+
+  def test_a_clock_that_is_set_back(self, tmp_path, monkeypatch):
+    """TensorBoard reads files by name: later ones have later names."""
+    for first, now in enumerate([1.7e9, 1.6e9, 1.5e9, 1.5e9 + 1]):
+      monkeypatch.setattr(loggerlib.time, 'time', lambda now=now: now)
+      run(tmp_path, 40 * first + 10, 40 * first + 40, initial=40 * first)
+    found = shown(tmp_path)
+    assert found['train/return'] == found['fps'] == list(range(10, 161, 10))
+    assert len(list(tmp_path.glob('events*'))) == 4
+
+  @pytest.mark.parametrize('name', [
+      'events.out.tfevents.9999999999.machine.7.0', 'events.out.tfevents.x'])
+  def test_a_file_of_another_program(self, tmp_path, name):
+    (tmp_path / name).touch()
+    run(tmp_path, 10, 20)
+    assert max(x.name for x in tmp_path.glob('events*')) > name
+
+  def test_what_a_killed_run_wrote_before_its_first_checkpoint(self, tmp_path):
+    for _ in range(2):
+      run(tmp_path, 10, 20)
+      (tmp_path / 'metrics.jsonl').unlink()
+    assert shown(tmp_path)['fps'] == [10, 20]
+
+  def test_killed_at_the_step_of_the_checkpoint(self, tmp_path):
+    """Whatever had been written at that step by then, it is there once."""
+    frames = np.zeros([2, 16, 16, 3], np.uint8)
+    run(tmp_path, 10, 20)
+    for name in ('one', 'two', 'three'):
+      with Logger(tmp_path, 1000, 30) as logger:
+        logger.scalar(f'a/{name}', 1)
+        logger.video(name, frames)
+        logger.score(30, 15, 3, [1.0])
+        logger.write(30, 15, 3)
+    with Logger(tmp_path, 1000, 30):
+      pass
+    found = shown(tmp_path)
+    assert found.pop('fps') == [10, 20, 30]
+    assert {x: found[x] for x in found if x[:2] == 'a/'} == {
+        'a/one': [30], 'a/two': [30], 'a/three': [30]}
+    assert all(found[x] == [30] for x in ('one', 'two', 'three'))
+    assert [x['step'] for x in lines(tmp_path)] == [10, 20, 30]
+    assert [x['step'] for x in read_lines(
+        tmp_path / 'scores.jsonl')[0]] == [30]
+
+  def test_killed_between_a_line_and_its_events(self, tmp_path):
+    run(tmp_path, 10, 20)
+    for path in tmp_path.glob('events*'):
+      path.unlink()
+    run(tmp_path, 30, 30, initial=20)
+    assert shown(tmp_path)['train/return'] == [20, 30]
 
   def test_without_tensorflow(self, tmp_path):
     code = f'''
@@ -317,19 +380,81 @@ class TestVideo:
 
 class TestTerminal:
 
-  def test_plain_lines_are_rare(self, tmp_path, capsys, monkeypatch):
+  @pytest.fixture
+  def clock(self, monkeypatch):
+    """Sets the seconds that the terminal's clock shows, at first 0."""
     now = [0.0]
     monkeypatch.setattr(terminal.time, 'monotonic', lambda: now[0])
+    return lambda seconds: now.__setitem__(0, seconds)
+
+  def test_plain_lines_are_those_of_the_log(self, tmp_path, capsys, clock):
     with Logger(tmp_path, 1000) as logger:
       for step in range(0, 500, 2):
-        now[0] = step / 10
+        clock(step / 10)
         logger.progress(step, step // 2, step // 10, 12.25, 80)
+        if step % 100 == 0 and step:
+          logger.write(step, step // 2, step // 10)
     shown = capsys.readouterr().err.splitlines()
-    assert len(shown) == 6  # at 0, 10, 20, 30, 40 s and at the end
+    assert len(shown) == 6  # at 0, 100, 200, 300, 400 and at the end
     assert shown[2] == (
         ' 20% | 200/1,000 steps, ETA 0:01:20, 10.0 fps, return 12.2, '
         'agent steps 100, updates 20')
     assert shown[-1].startswith(' 50% | 498/1,000 steps')
+
+  def test_the_last_line_comes_once(self, tmp_path, capsys):
+    with Logger(tmp_path, 10) as logger:
+      for step in (5, 10):
+        logger.progress(step, step, 1)
+        logger.write(step, step, 1)
+    shown = capsys.readouterr().err.splitlines()
+    assert [x[:4] for x in shown].count('100%') == 1
+
+  @pytest.mark.parametrize('resumed', [0, 40])
+  def test_the_first_updates(self, tmp_path, capsys, clock, resumed):
+    """No step is made beside them: updates per second, a line a minute."""
+    with Logger(tmp_path, 1000, 100 * bool(resumed)) as logger:
+      logger.progress(100, 50, resumed)
+      for update in range(1, 101):
+        clock(2.0 * update)
+        logger.progress(100, 50, resumed + update)
+      before = len(capsys.readouterr().err.splitlines())
+      logger.write(100, 50, resumed + 100)
+      clock(210)
+      logger.progress(150, 75, resumed + 100)
+      logger.write(150, 75, resumed + 100)
+    during, after = capsys.readouterr().err.splitlines()
+    assert before == 4  # at 0, 60, 120 and 180 s
+    assert '0.5 updates/s' in during and 'fps' not in during
+    assert '0.2 fps' in after and 'updates/s' not in after
+
+  def test_nobody_reads_the_lines(self, tmp_path, monkeypatch):
+    """Told where the loop expects it, and not while it writes a line."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    closed = open(writer, 'w')
+    with Logger(tmp_path, 1000) as logger:
+      logger.progress(2, 1, 0)
+      monkeypatch.setattr(sys, 'stderr', closed)
+      logger.write(2, 1, 0)
+      with pytest.raises(BrokenPipeError):
+        logger.progress(4, 2, 0)
+      monkeypatch.undo()
+    with pytest.raises(BrokenPipeError):
+      closed.close()
+
+  @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
+  def test_a_full_disk_for_lines_ends_nothing(self, tmp_path, monkeypatch):
+    full = open('/dev/full', 'w')
+    with Logger(tmp_path, 1000) as logger:
+      monkeypatch.setattr(sys, 'stderr', full)
+      logger.progress(2, 1, 0)
+      logger.info('hello')
+      logger.write(2, 1, 0)
+      logger.progress(4, 2, 0)
+      monkeypatch.undo()
+    with pytest.raises(OSError):
+      full.close()
+    assert [x['step'] for x in lines(tmp_path)] == [2]
 
   def test_info(self, tmp_path, capsys):
     with Logger(tmp_path, 10) as logger:
@@ -363,11 +488,14 @@ class TestTerminal:
     assert 'hello' in above and text.rstrip().endswith('updates 10')
 
   @pytest.mark.skipif(not hasattr(os, 'openpty'), reason='no terminals')
-  def test_terminal_without_size(self, tmp_path):
-    assert '100% | 100/100 steps' in in_terminal(tmp_path, columns=0)
+  @pytest.mark.parametrize('columns, kind', [(0, 'xterm'), (80, 'dumb')])
+  def test_terminal_that_writes_no_line_anew(self, tmp_path, columns, kind):
+    text = in_terminal(tmp_path, columns, kind)
+    assert '100% | 100/100 steps' in text
+    assert '\r' not in text.replace('\r\n', '')
 
 
-def in_terminal(folder, columns):
+def in_terminal(folder, columns, kind='xterm'):
   """Runs a logger in a process whose stderr is a terminal; returns its text."""
   import fcntl  # For this test only.
   import termios  # For this test only.
@@ -383,7 +511,7 @@ with Logger({str(folder)!r}, 100) as logger:
   ours, theirs = os.openpty()
   size = struct.pack('HHHH', 30 if columns else 0, columns, 0, 0)
   fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
-  env = {**os.environ, 'PYTHONIOENCODING': 'utf-8'}
+  env = {**os.environ, 'PYTHONIOENCODING': 'utf-8', 'TERM': kind}
   process = subprocess.Popen(
       [sys.executable, '-c', code], cwd=ROOT, stderr=theirs, env=env)
   os.close(theirs)

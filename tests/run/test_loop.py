@@ -1,6 +1,7 @@
 """The schedule, resuming and stopping, with an agent of a few numbers."""
 
 import contextlib
+import fcntl
 import functools
 import math
 import os
@@ -8,6 +9,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import termios
 import time
 import types
 import warnings
@@ -22,6 +24,7 @@ from dreamer.config import agents
 from dreamer.envs import make_envs
 from dreamer.envs.workers.remote import RemoteEnv
 from dreamer.errors import UserError
+from dreamer.log.jsonlines import read_lines
 from dreamer.log.logger import Logger
 from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
@@ -30,6 +33,8 @@ from tests.support.fakes import FakeAgent
 from tests.support.run_tools import metrics, saved
 from tests.support.run_tools import run_fake as run
 from tests.support.strange_envs import NewStyle
+
+LONG = 250  # s: below the limit of a test, and far above what is needed
 
 
 class StopAt(Stop):
@@ -642,6 +647,38 @@ class TestClosing:
       assert any('display is gone' in str(x.message) for x in told)
 
 
+class Killed(BaseException):
+  """Nothing is saved after it."""
+
+
+@pytest.mark.parametrize('after', [False, True])
+@pytest.mark.parametrize('number', [1, 3, 4, 5])
+def test_killed_beside_a_checkpoint(debug_config, monkeypatch, number, after):
+  """Right before or after one is written: each line is there once."""
+  config = debug_config(
+      steps=440, save_every=100, log_every=50, eval_every=110, prefill=200)
+  real, count = checkpoint.Checkpoints.save, iter(range(1, 100))
+
+  def save(self, *args):
+    if next(count) != number:
+      return real(self, *args)
+    if after:
+      real(self, *args)
+    raise Killed
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint.Checkpoints, 'save', save)
+    with pytest.raises(Killed):
+      run(config)
+  run(config)
+  folder = pathlib.Path(config.logdir)
+  assert [x['step'] for x in metrics(config)][-1] == 440
+  for name in ('metrics', 'scores'):
+    rows, _ = read_lines(folder / f'{name}.jsonl')
+    found = [x['step'] for x in rows]
+    assert found == sorted(set(found)), name
+
+
 class TestPipe:
 
   def test_a_pipe_that_closes_stops_with_a_checkpoint(
@@ -669,13 +706,13 @@ class TestPipe:
 class TestSignals:
 
   @pytest.mark.parametrize('signum, code', [
-      (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+      (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
   def test_the_first_signal_saves(self, tmp_path, signum, code):
     argv = self.command(tmp_path)
     process = self.start(argv)
     self.wait_for_updates(tmp_path)
     process.send_signal(signum)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=LONG)
     assert process.returncode == code
     assert 'Traceback' not in err
     assert err.splitlines()[-1].startswith(
@@ -694,13 +731,51 @@ class TestSignals:
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     os.kill(process.pid, signal.SIGCONT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=LONG)
     assert process.returncode in (130, 143)
     assert 'Traceback' not in err
     end = time.monotonic() + 10
     while any(map(alive, workers)) and time.monotonic() < end:
       time.sleep(0.05)
     assert not any(map(alive, workers))
+
+  def test_a_lost_terminal(self, tmp_path):
+    """Its SIGHUPs come from the shell and the kernel; it can't be written to.
+    """
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        self.command(tmp_path), cwd=ROOT, stdin=theirs, stdout=theirs,
+        stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(theirs)
+    self.wait_for_updates(tmp_path)
+    os.close(ours)  # The kernel sends the first one.
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(LONG) == 129
+    assert resume.checkpoints(tmp_path / 'run').load()[1]['updates'] > 0
+
+  def test_nohup(self, tmp_path):
+    """Who has said that a hang-up is to be ignored is obeyed."""
+    process = self.start(['nohup', *self.command(tmp_path)])
+    self.wait_for_updates(tmp_path)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LONG)
+    assert process.returncode == 143
+
+  def test_a_deleted_folder(self, tmp_path):
+    (tmp_path / 'gone').mkdir()
+    code = (
+        'import os, runpy, sys; os.rmdir(os.getcwd()); '
+        f'sys.path.insert(0, {str(ROOT)!r}); '
+        "sys.argv = ['x', 'train', '--configs', 'debug', '--task', "
+        f"'dummy_continuous', '--logdir', {str(tmp_path / 'run')!r}]; "
+        "runpy.run_module('dreamerv1', run_name='__main__')")
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=tmp_path / 'gone', text=True,
+        capture_output=True)
+    assert done.returncode == 2 and done.stderr.count('\n') == 1
+    assert 'error: the folder you are in was deleted' in done.stderr
 
   def command(self, tmp_path, *more):
     return [
@@ -716,7 +791,7 @@ class TestSignals:
 
   def wait_for_updates(self, tmp_path):
     """Until prefill has ended: its 200 steps are two episodes."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + LONG
     while len(list(tmp_path.glob('run/episodes/*.npz'))) < 2:
       assert time.monotonic() < end
       time.sleep(0.05)

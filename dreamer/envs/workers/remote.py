@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer import files
 from dreamer.config.schema import Section
 from dreamer.envs import gl, spaces
 from dreamer.processes.client import Client
@@ -137,10 +138,11 @@ class RemoteEnv(HalfCalls, Client):
   def _greet(self):
     self._resets = 0
     self._is_ready = False
+    folder = files.here()
     self._write(
         'make', config=_plain(self._config), mode=self._mode,
         index=self._index, factory=self._factory, path=_search_path(),
-        folder=os.getcwd())
+        folder=folder)
 
   def _ready(self):
     if not self._is_ready:
