@@ -11,9 +11,9 @@ Aggregates over tasks are those of arXiv 2108.13264: a bootstrap over seeds,
 stratified by task. The spread of n resampled values is too small by
 (n - 1) / n, and 3 seeds know theirs badly, so that errors of the draws are
 multiplied by sqrt(n / (n - 1)) and by t / z, the ratio of Student's quantile to
-the normal one. Tests compare all of it with rliable, the paper's own code, whose
-resampling draws from NumPy's global state and takes milliseconds per draw. (All
-shares: tests/scores/test_intervals.py.)
+the normal one. Tests compare all of it with rliable, the paper's own code,
+whose resampling draws from NumPy's global state and takes milliseconds per
+draw. (All shares: tests/scores/test_intervals.py.)
 """
 
 from __future__ import annotations

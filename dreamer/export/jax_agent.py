@@ -10,6 +10,7 @@ the same loop, replay, environments, logs and checkpoints train it.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -28,22 +29,31 @@ from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
 from dreamer.run.protocols import ObsSpace
 from dreamer.scalars import Scalars
 
+STABLEHLO = '1.9.0'  # the version that programs are handed over in
 PARALLEL = ('parallel: true needs TensorFlow in the process that acts, and '
             'exported programs run without; use false')
 
 
 class Program:
-  """One compiled function; variables go in and come out as device arrays."""
+  """One compiled function; variables go in and come out as device arrays.
 
-  def __init__(self, device: Any, code: bytes,
-               spec: Mapping[str, Any]) -> None:
+  code: StableHLO, as text. spec: its entry in program.json. shapes: of all
+  variables, name to shape and dtype.
+  """
+
+  def __init__(self, device: Any, code: str, spec: Mapping[str, Any],
+               shapes: Mapping[str, Any]) -> None:
     import jax  # Optional; only this class needs it.
-    from jax._src.lib import xla_client  # As above.
     self.device, self.spec = device, spec
     self._put = lambda x: jax.device_put(x, device)
-    devices = xla_client.DeviceList((device,))
-    self._run = device.client.compile_and_load(
-        code, devices, xla_client.CompileOptions())
+    values = lambda items, names: [
+        *(rest for _, *rest in items), *(shapes[name] for name in names)]
+    kept = len(spec['inputs'])  # Variables that are written give way.
+    self._run = jax.jit(
+        _function(code, values(spec['inputs'], spec['reads']),
+                  values(spec['outputs'], spec['writes'])),
+        donate_argnums=[kept + spec['reads'].index(name)
+                        for name in spec['writes']])
 
   def __call__(self, inputs: Mapping[str, np.ndarray],
                state: dict[str, Any]) -> dict[str, Any]:
@@ -51,18 +61,32 @@ class Program:
     args = [self._input(inputs[name], shape, dtype)
             for name, shape, dtype in self.spec['inputs']]
     args += [state[name] for name in self.spec['reads']]
-    results = self._run.execute_sharded(args)
-    results = [x[0] for x in results.disassemble_into_single_device_arrays()]
-    outputs = self.spec['outputs']
+    results, outputs = self._run(*args), self.spec['outputs']
     state.update(zip(self.spec['writes'], results[len(outputs):], strict=True))
     return {name: x for (name, *_), x in zip(
-        outputs, results[:len(outputs)], strict=False)}
-
+        outputs, results[:len(outputs)], strict=True)}
 
   def _input(self, value, shape, dtype):
     if not hasattr(value, 'devices'):  # Of NumPy; others are on the device.
       value = np.asarray(value, dtype).reshape(shape)
     return self._put(value)
+
+
+def _function(code, inputs, outputs):
+  """StableHLO as a function of JAX, by what it takes and gives.
+
+  inputs, outputs: [(shape, dtype)]. An exported function of the same
+  interface, whose program is exchanged, is the public way in.
+  """
+  import jax.numpy as jnp  # As above.
+  from jax import export, jit
+  from jax.extend import mlir
+  zeros = lambda *args: [jnp.zeros(*x) for x in outputs]
+  like = export.export(jit(zeros, keep_unused=True))(
+      *(jnp.zeros(*x) for x in inputs))
+  return dataclasses.replace(
+      like, mlir_module_serialized=mlir.serialize_portable_artifact(
+          code, STABLEHLO)).call
 
 
 class JaxAgent:
@@ -90,8 +114,10 @@ class JaxAgent:
     self._state: dict[str, Any] = {}
     self.restore(self._first_state(None if random else folder / STATE))
     self.programs = {
-        name: Program(self.device, (folder / f'{name}.stablehlo').read_bytes(),
-                      self.content['programs'][name]) for name in programs}
+        name: Program(
+            self.device, (folder / f'{name}.stablehlo').read_text('utf-8'),
+            self.content['programs'][name], self.content['state'])
+        for name in programs}
 
   def _first_state(self, path):
     """The exported state, or random weights of the same shapes."""
