@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, replicas
+from dreamer.nn import dists, layers, recurrent, replicas
 
 State = dict[str, tf.Tensor]
 
@@ -35,7 +35,7 @@ class RSSM(layers.Module):
     deter, hidden, act = config.deter, config.hidden, config.act
     self.img_in = layers.SplitDense(
         f'{name}/img_in', self.stoch_size, action, hidden, init, act)
-    self.gru = layers.GRUS[config.gru](f'{name}/gru', hidden, deter, init)
+    self.gru = recurrent.GRUS[config.gru](f'{name}/gru', hidden, deter, init)
     self.img_out = layers.Dense(f'{name}/img_out', deter, hidden, init, act)
     self.img_dist = self._make_dist(f'{name}/img_dist', init)
     self.obs_out = layers.SplitDense(

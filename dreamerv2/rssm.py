@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, replicas
+from dreamer.nn import dists, layers, recurrent, replicas
 
 State = dict[str, tf.Tensor]
 STD_ACTS = {'sigmoid2': lambda x: 2 * tf.sigmoid(x / 2),
@@ -44,7 +44,7 @@ class RSSM(layers.Module):
     self.img_in = layers.SplitDense(
         f'{name}/img_in', self.stoch_size, action, hidden, init, act,
         config.norm)
-    self.gru = layers.NormGRU(
+    self.gru = recurrent.NormGRU(
         f'{name}/gru', hidden, deter, init, config.gru_norm)
     self.img_out = layers.Dense(
         f'{name}/img_out', deter, hidden, init, act, config.norm)

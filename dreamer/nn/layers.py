@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from dreamer.nn import convolutions
+
 M = TypeVar('M', bound='Module')
 ACTS = {
     'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
@@ -245,28 +247,9 @@ class Conv(Layer):
         tf.convert_to_tensor(self.w[key]) for key in ('kernel', 'bias'))
     x = tf.cast(x, kernel.dtype)
     if self.stride == 2 and kernel.shape[0] % 2 == 0:
-      return self._finish(convolve(x, kernel, bias))
+      return self._finish(convolutions.strided(x, kernel, bias))
     x = tf.nn.conv2d(x, kernel, self.stride, 'VALID')
     return self._finish(tf.nn.bias_add(x, bias))
-
-
-@tf.custom_gradient
-def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
-  """conv2d(x, kernel, stride 2, VALID) + bias for an even kernel.
-
-  To x its gradient goes by `to_blocks`, which is up to three times as fast
-  where the channels are few.
-  """
-  def backward(upstream):
-    grad = from_blocks(to_blocks(upstream, kernel))
-    if x.shape[1] % 2:  # The last row and column have no part in anything.
-      grad = tf.pad(grad, [[0, 0], [0, 1], [0, 1], [0, 0]])
-    return grad, tf.raw_ops.Conv2DBackpropFilter(
-        input=x, filter_sizes=kernel.shape, out_backprop=upstream,
-        strides=[1, 2, 2, 1], padding='VALID'), tf.raw_ops.BiasAddGrad(
-            out_backprop=upstream)  # joined with it
-
-  return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 2, 'VALID'), bias), backward
 
 
 class ConvTranspose(Layer):
@@ -290,7 +273,7 @@ class ConvTranspose(Layer):
     if x.shape[1] == x.shape[2] == 1:
       return self._finish(tf.nn.bias_add(self._from_point(x), bias))
     if self.stride == 2 and kernel.shape[0] % 2 == 0:
-      return self._finish(convolve_transposed(x, kernel, bias))
+      return self._finish(convolutions.transposed(x, kernel, bias))
     return self._finish(tf.nn.bias_add(self._transpose(x), bias))
 
   def _transpose(self, x):
@@ -306,146 +289,6 @@ class ConvTranspose(Layer):
     flat = tf.reshape(kernel, [size * size * size_out, size_in])
     x = tf.matmul(tf.reshape(x, [-1, size_in]), flat, transpose_b=True)
     return tf.reshape(x, [-1, size, size, size_out])
-
-
-@tf.custom_gradient
-def convolve_transposed(
-    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
-  """conv2d_transpose(x, kernel, stride 2, VALID) + bias for an even kernel.
-
-  Several times faster than TensorFlow's op where the outputs are few.
-  Backward, that op is the faster one.
-  """
-  blocks = to_blocks(x, kernel)
-  blocks = tf.nn.bias_add(blocks, tf.tile(bias, [4]))  # joined with the product
-
-  def backward(upstream):
-    return (tf.nn.conv2d(upstream, kernel, 2, 'VALID'),
-            tf.raw_ops.Conv2DBackpropFilter(
-                input=upstream, filter_sizes=kernel.shape, out_backprop=x,
-                strides=[1, 2, 2, 1], padding='VALID'),
-            _bias_gradient(upstream))
-
-  return from_blocks(blocks), backward
-
-
-def to_blocks(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-  """conv2d_transpose(x, kernel, stride 2, VALID), 2x2 pixels as channels.
-
-  Output pixel 2 q + r takes input q - j through kernel row 2 j + r. That is a
-  stride 1 convolution over j to 4 channels per output, one for each parity r
-  of row and column: [N, h, w, 4 Out]. The kernel is even: [kh, kw, Out, In].
-  """
-  half = kernel.shape[0] // 2
-  size_out, size_in = kernel.shape[2:]
-  taps = tf.reshape(kernel, [half, 2, half, 2, size_out, size_in])
-  taps = tf.transpose(tf.reverse(taps, [0, 2]), [0, 2, 5, 1, 3, 4])
-  taps = tf.reshape(taps, [half, half, size_in, 4 * size_out])
-  pad = [half - 1, half - 1]
-  return tf.nn.conv2d(x, taps, 1, [[0, 0], pad, pad, [0, 0]])
-
-
-def from_blocks(x: tf.Tensor) -> tf.Tensor:
-  """Channels [N, h, w, 4 C] to pixels [N, 2 h, 2 w, C].
-
-  On CPU three times faster than depth_to_space.
-  """
-  _, height, width, size = x.shape
-  x = tf.reshape(x, [-1, height, width, 2, size // 2])
-  x = tf.transpose(x, [0, 1, 3, 2, 4])  # rows of pixels
-  return tf.reshape(x, [-1, 2 * height, 2 * width, size // 4])
-
-
-def _bias_gradient(upstream):
-  """Sum of [N, h, w, C] over all but channels: first over the images' rows.
-
-  Several times faster than at once where the channels are few.
-  """
-  _, _, width, size = upstream.shape
-  rows = tf.raw_ops.BiasAddGrad(
-      out_backprop=tf.reshape(upstream, [-1, width * size]))
-  rows = tf.cast(tf.reshape(rows, [width, size]), tf.float32)
-  return tf.cast(tf.reduce_sum(rows, 0), upstream.dtype)
-
-
-class GRU(Module):
-  """Gated recurrent unit with the reset after the matmul (Keras).
-
-  Bias [2, 3U]: input and recurrent; gate order z, r, h;
-  h = z * h_prev + (1 - z) * tanh(x_h + r * (h_prev @ U_h + b_h)).
-  """
-
-  def __init__(self, name: str, size_in: int, units: int, init: Init):
-    super().__init__(name)
-    self.units = units
-    shapes = (size_in, 3 * units), (units, 3 * units)
-    self.add('kernel', init.glorot(f'{name}/kernel', shapes[0]))
-    self.add('recurrent_kernel', init.orthogonal(
-        f'{name}/recurrent_kernel', shapes[1]))
-    self.add('bias', np.zeros((2, 3 * units)))
-
-  def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
-    """x [B, In] and state [B, U] float32 to the next state [B, U]."""
-    w = self.w
-    x = tf.nn.bias_add(matmul(x, w['kernel']), w['bias'][0])
-    h = tf.nn.bias_add(matmul(state, w['recurrent_kernel']), w['bias'][1])
-    sizes = [self.units] * 3  # The gradient of a split is cheap, of slices not.
-    x_update, x_reset, x_cand = tf.split(tf.cast(x, tf.float32), sizes, -1)
-    h_update, h_reset, h_cand = tf.split(tf.cast(h, tf.float32), sizes, -1)
-    update = tf.sigmoid(x_update + h_update)
-    reset = tf.sigmoid(x_reset + h_reset)
-    cand = tf.tanh(x_cand + reset * h_cand)
-    return cand + update * (state - cand)
-
-
-class BlockGRU(Module):
-  """Gated recurrent unit with the reset before the matmul (TF1).
-
-  r, u = sigmoid([x, h] W_ru + b_ru); c = tanh([x, r h] W_c + b_c);
-  h = (1 - u) c + u h_prev. Gate biases start at 1.
-  """
-
-  def __init__(self, name: str, size_in: int, units: int, init: Init):
-    super().__init__(name)
-    self.gates = Dense(f'{name}/gates', size_in + units, 2 * units, init)
-    self.gates.w['bias'].assign(tf.ones(2 * units))
-    self.candidate = Dense(f'{name}/candidate', size_in + units, units, init)
-
-  def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
-    """x [B, In] and state [B, U] float32 to the next state [B, U]."""
-    x = tf.cast(x, tf.float32)
-    gates = self.gates(tf.concat([x, state], -1))
-    reset, update = tf.split(tf.sigmoid(tf.cast(gates, tf.float32)), 2, -1)
-    cand = self.candidate(tf.concat([x, reset * state], -1))
-    cand = tf.tanh(tf.cast(cand, tf.float32))
-    return cand + update * (state - cand)
-
-
-class NormGRU(Module):
-  """Gated recurrent unit with a layer norm over all gates (2010.02193).
-
-  r, c, u = norm([x, h] W + b); h = g tanh(sigmoid(r) c) + (1 - g) h_prev
-  with g = sigmoid(u - 1): the reset comes after the matmul.
-  """
-
-  def __init__(self, name: str, size_in: int, units: int, init: Init,
-               norm: bool = True):
-    super().__init__(name)
-    self.dense = Dense(f'{name}/dense', size_in + units, 3 * units, init)
-    self.norm = LayerNorm(f'{name}/norm', 3 * units) if norm else None
-
-  def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
-    """x [B, In] and state [B, U] float32 to the next state [B, U]."""
-    x = tf.concat([x, tf.cast(state, x.dtype)], -1)
-    parts = tf.cast(self.dense(x), tf.float32)
-    parts = self.norm(parts) if self.norm else parts
-    reset, cand, update = tf.split(parts, 3, -1)
-    cand = tf.tanh(tf.sigmoid(reset) * cand)
-    return state + tf.sigmoid(update - 1) * (cand - state)
-
-
-GRUS: dict[str, Callable[..., Any]] = {
-    'reset_after': GRU, 'reset_before': BlockGRU}
 
 
 def scan(step: Callable, inputs: Any, initial: Any,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dreamer.envs.spaces import ActionSpace, Space
-from dreamer.nn import layers
+from dreamer.nn import layers, recurrent
 from dreamerv1.agent import Agent
 from tests.support import agent_running, agent_tools
 from tests.support.agent_noise import FixedNoise
@@ -65,7 +65,7 @@ class TestInitialValues:
         assert 0.6 * limit < np.abs(value).max() <= limit, name
 
   def test_gates_of_the_block_cell_start_open(self):
-    gru = layers.BlockGRU('gru', 3, 4, layers.Init(0))
+    gru = recurrent.TF1GRU('gru', 3, 4, layers.Init(0))
     bias = gru.variables['gru/gates/bias'].numpy()
     assert np.all(bias == 1) and bias.shape == (8,)
     assert not gru.variables['gru/candidate/bias'].numpy().any()
