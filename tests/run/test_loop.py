@@ -178,8 +178,9 @@ class TestSchedule:
 
     loops = []
     before = training.Loop.__init__
-    monkeypatch.setattr(training.Loop, '__init__', lambda self, *args: (
-        loops.append(self), before(self, *args))[0])
+    monkeypatch.setattr(
+        training.Loop, '__init__', lambda self, *args, **options: (
+            loops.append(self), before(self, *args, **options))[0])
     config = debug_config(
         steps=310, train_every=2, train_updates=1, pretrain_updates=1,
         eval_every=0)

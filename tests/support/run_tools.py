@@ -35,8 +35,9 @@ def saved(config):
   return arrays, meta
 
 
-# What depends on the clock, and on which episodes were read from disk.
-VARYING = ('time', 'fps', 'replay/disk_reads', 'replay/memory_gb')
+# What depends on the clock, on what was read from disk, and on checkpoints.
+VARYING = ('time', 'fps', 'replay/disk_reads', 'replay/memory_gb',
+           'replay/stored_gb')
 
 
 def metrics(config):
