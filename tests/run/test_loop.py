@@ -27,22 +27,9 @@ from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support import ROOT, strange_envs
 from tests.support.fakes import FakeAgent
-from tests.support.run_tools import metrics, saved
+from tests.support.run_tools import StopAt, metrics, saved
 from tests.support.run_tools import run_fake as run
 from tests.support.strange_envs import NewStyle
-
-
-class StopAt(Stop):
-  """Somebody asks to stop at a certain check."""
-
-  def __init__(self, checks):
-    super().__init__()
-    self.checks = checks
-
-  def check(self):
-    self.checks -= 1
-    if self.checks == 0:
-      raise Stopped(signal.SIGINT)
 
 
 def assert_same(a, b):
