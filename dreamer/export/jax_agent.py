@@ -26,6 +26,7 @@ from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
+from dreamer.run import replays
 from dreamer.run.protocols import ObsSpace
 from dreamer.scalars import Scalars
 
@@ -94,6 +95,7 @@ class JaxAgent:
 
   compiled = True
   acted = ()
+  stored: Mapping[str, Any] = {}
 
   @property
   def computes(self) -> str:
@@ -140,6 +142,9 @@ class JaxAgent:
     out = self._call('train', {'batch': batch, 'env_steps': env_steps})
     self._updates += 1
     return Scalars(self.content['metrics'], out['output'], jnp.stack)
+
+  def refreshed(self) -> dict[str, Any]:
+    return {}
 
   def policy(self, obs: Mapping[str, np.ndarray],
              state: dict[str, np.ndarray] | None = None, mode: str = 'train',
@@ -252,6 +257,7 @@ class _Exported:
     self.folder = folder
     self.name = self.module = name
     self._agent = importlib.import_module(name)
+    self.replay = getattr(self._agent, 'replay', replays.episodes)
 
   def schema(self) -> Schema:
     return self._agent.schema()

@@ -12,6 +12,7 @@ import tensorflow as tf
 from dreamer.errors import UserError
 from dreamer.nn import device, noise, openloop, optim
 from dreamer.nn.layers import M, Module
+from dreamer.replay.stored import Stored
 from dreamer.scalars import Scalars
 
 DTYPES = {'float32': tf.float32, 'float16': tf.float16,
@@ -76,6 +77,7 @@ class Agent:
   optimizers: dict[str, optim.Optimizer]
   explorer: Any = None  # a behaviour of its own, for collecting only
   metrics: tuple[str, ...] = ()  # names of what `train` returns, once it has
+  stored: Mapping[str, Stored] = {}  # what a replay keeps of acting states
   signals: tuple[str, ...] = ()  # replayed arrays beside obs and action
   acted = 'counter/acts_train',  # of the state: what collecting changes
 
@@ -191,6 +193,10 @@ class Agent:
       post = {key: tf.identity(value) for key, value in post.items()}
     rows = lambda x: tf.reshape(x, [-1, *x.shape[2:]])
     return {key: tf.stop_gradient(rows(x)) for key, x in post.items()}
+
+  def refreshed(self) -> Tensors:
+    """Of the last update: new `stored` arrays, [B, T, ...] by name."""
+    return {}
 
   # Acting
 

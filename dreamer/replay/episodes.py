@@ -128,6 +128,15 @@ class Episode:
           f'{key} of {self.path} is {own[0]} {list(own[1])}, of another '
           f'episode {dtype} {list(shape)}; a folder is for one task only')
 
+  def check_like(self, arrays: Arrays) -> None:
+    """Raises UserError if another, complete episode is not like this one."""
+    for key in self.keys:
+      if key not in arrays:
+        raise UserError(
+            f'an episode has no {key}, others in {self._folder} do; a '
+            'folder is for one task only')
+      self.check_spec(key, arrays[key].dtype, arrays[key].shape[1:])
+
   def verify(self) -> None:
     """Reads the headers, unless that was done; they decide on the kind."""
     if self._offsets is None:

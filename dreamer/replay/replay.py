@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from dreamer import files, npz
+from dreamer import files
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
 from dreamer.replay import episodes as eps
-from dreamer.replay.folder import Folder
-from dreamer.replay.memory import Memory
+from dreamer.replay.base import Base
 from dreamer.replay.sampling import Sampler
+from dreamer.replay.shelf import DAMAGE, Shelf
 
 _FEW = 10  # episodes before which a share of short ones says little
 
 
-class Replay:
+class Replay(Base):
   """The episodes so far, one file each, and a sampler of sequences.
 
   Files are `<time>-<id>-<length>.npz` as in danijar/dreamer and
@@ -35,23 +35,13 @@ class Replay:
   the next, in the same batch or the one after. `is_first` in a batch tells
   where pieces begin, whatever was recorded.
 
-  Files are written uncompressed. Deflate makes DMC frames 5 to 8 times
-  smaller (12.3 kB stored), but any 50 rows of it cost inflating the episode,
-  10 to 20 ms; stored rows are read where they lie, in a fraction of one.
-  Episodes are held in memory up to `memory_gb`. Once it is full, misses do
-  not change what it holds: draws are uniform, so exchanging episodes would
-  cost time and win nothing. Only new episodes push out the least recently
-  used. A miss reads just the rows of its sequence, without checksums;
-  episodes that are loaded as a whole are verified. Compressed recordings are
-  always loaded as a whole.
-
   directory: created if need be. Files whose name and size fit the others' are
     opened when they are first used, so that a start costs few microseconds
     per episode.
   episodes, starts, min_length, max_length: how pieces are drawn, see Sampler.
     Episodes of less than min_length agent steps are not stored. None for
     min_length stands for 0, and says that the agent does not offer it.
-  memory_gb: bound on the episodes held in memory, 10^9 bytes.
+  memory_gb: bound on the episodes held in memory, 10^9 bytes; see Shelf.
   capacity_agent_steps: the oldest episodes leave when there are more agent
     steps, but never the last one, and pieces of them end; 0: no limit. Their
     files are deleted when no kept checkpoint needs them any more
@@ -79,14 +69,12 @@ class Replay:
     self._offers_pieces = min_length is not None
     self._sampler = Sampler(
         seed, episodes, starts, min_length or 0, max_length, batch_length)
-    self._memory = Memory(memory_gb * 1e9)
-    self._folder = Folder(self.directory, owner)
+    self._shelf = Shelf(self.directory, owner, memory_gb)
     self._rest: _Piece | None = None  # of the last piece drawn
     self._refused = 0  # episodes that were too short to be stored
     self._told_short = 0.0  # the share that a warning stands for
-    self._disk_reads = 0
     self._numbering = 0  # how often the episodes were numbered anew
-    self._set_index(self._folder.scan())
+    self._set_index(self._shelf.folder.scan())
     self._counter = len(self._index)  # number of the next episode
     self._saved: int | None = None  # the counter in the newest checkpoint
 
@@ -99,7 +87,8 @@ class Replay:
     """Agent steps: resets do not count."""
     return self._steps
 
-  def add(self, episode: Mapping[str, np.ndarray]) -> pathlib.Path | None:
+  def add(self, episode: Mapping[str, np.ndarray],
+          stream: int = 0) -> pathlib.Path | None:
     """Stores a finished episode; returns its path, None if it is too short.
 
     episode: dict of arrays of equal length, the reset row first; floats are
@@ -118,22 +107,18 @@ class Replay:
     return path
 
   def _store(self, arrays, length):
-    path = self.directory / self._folder.next_name(
-        self._seed, self._counter, length)
-    self._check_like_others(arrays)
-    npz.write(path, arrays)
+    if self._index:
+      self._oldest.check_like(arrays)
+    path, episode = self._shelf.write(arrays, self._seed, self._counter)
     self._counter += 1
-    episode = self._folder.open(path)
     if episode:  # as it always should be, right after it was written
-      self._folder.name_behind([episode])
       self._index[self._sampler.first + len(self._index)] = episode
       self._sampler.append(length)
       self._steps += length - 1
-      self._memory.put(path.name, arrays)
     return path
 
-  def sample(self, batch: int, length: int,
-             keys: Sequence[str] | None = None) -> Arrays:
+  def draw(self, batch: int, length: int,
+           keys: Sequence[str] | None = None) -> Arrays:
     """A batch of sequences, drawn independently but for pieces that go on.
 
     keys: arrays to return, by their recorded names; by default image (where
@@ -172,9 +157,9 @@ class Replay:
     """
     return {
         'steps': self.steps, 'episodes': self.episodes,
-        'short': self._short, 'damaged': self._folder.damaged,
-        'disk_reads': self._disk_reads,
-        'memory_gb': self._memory.bytes / 1e9}
+        'short': self._short, 'damaged': self._shelf.folder.damaged,
+        'disk_reads': self._shelf.disk_reads,
+        'memory_gb': self._shelf.memory.bytes / 1e9}
 
   def state(self) -> Arrays:
     """All that sampling and naming depend on, but for the files."""
@@ -188,7 +173,8 @@ class Replay:
         'refused': np.array(self._refused),
         'rest': np.array(rest, np.int64)}
 
-  def restore(self, state: Mapping[str, np.ndarray]) -> None:
+  def restore(self, state: Mapping[str, np.ndarray],
+              unfinished: Mapping[int, Arrays] | None = None) -> None:
     """Continues as from `state()`: the same batches, bit for bit.
 
     Episodes that were added later are left out, those that have left since
@@ -231,7 +217,7 @@ class Replay:
     """
     if self._counter != self._saved:
       self._saved = self._counter
-      self._folder.expire()
+      self._shelf.folder.expire()
 
   # Short episodes
 
@@ -294,44 +280,17 @@ class Replay:
     episode = self._index[piece.number]
     recorded = {k: v for k, v in out.items() if k != 'is_first'}
     try:
-      data = self._lookup(episode)
-      for key, array in out.items():
-        episode.check_spec(key, array.dtype, array.shape[1:])
-      if data is None:
-        episode.read(recorded, piece.start)
-    except (OSError, *npz.DAMAGE) as error:
-      self._folder.set_aside(episode.path, error)
-      self._memory.remove(episode.name)
+      self._shelf.read(episode, recorded, piece.start)
+    except DAMAGE as error:
+      self._shelf.set_aside(episode, error)
       self._set_index([x for x in self._index.values() if x is not episode])
       return False
-    if data is not None:
-      for key, array in recorded.items():
-        array[:] = data[key][piece.start: piece.start + len(array)]
     if 'is_first' in out:
       out['is_first'][:] = False
       out['is_first'][0] = is_new
     return True
 
-  def _lookup(self, episode):
-    """The whole episode if it is, or should be, in memory."""
-    data = self._memory.get(episode.name)
-    if data is None:
-      self._disk_reads += 1
-      episode.verify()
-      if not episode.stored or self._memory.has_room(episode.bytes):
-        data = episode.load()
-        self._memory.put(episode.name, data)
-    return data
-
   # Coming and going
-
-  def _check_like_others(self, arrays):
-    for key in self._oldest.keys if self._index else ():
-      if key not in arrays:
-        raise UserError(
-            f'an episode has no {key}, others in {self.directory} do; a '
-            'folder is for one task only')
-      self._oldest.check_spec(key, arrays[key].dtype, arrays[key].shape[1:])
 
   def _evict(self):
     """Lets the oldest episodes go, down to the capacity."""
@@ -339,8 +298,7 @@ class Replay:
         len(self._index) > 1):
       number = self._sampler.first
       episode = self._index.pop(number)
-      self._folder.evict(episode)
-      self._memory.remove(episode.name)
+      self._shelf.evict(episode)
       if self._rest and self._rest.number == number:
         self._rest = None
       self._steps -= episode.length - 1
@@ -348,18 +306,9 @@ class Replay:
 
   def _restore_index(self, names):
     """Brings back the episodes of these names, in this order."""
-    found = {x.name: x for x in self._index.values()}
-    later = [found.pop(x) for x in found.keys() - set(names)]
-    for episode in later:
-      self._memory.remove(episode.name)
-    self._folder.leave_out(later)
-    for name in names:
-      if name not in found:
-        back = self._folder.take_back(name)
-        if back:
-          found[name] = back
-    self._set_index([found[x] for x in names if x in found])
-    self._folder.name_behind(self._index.values())
+    found = self._shelf.only(
+        names, {x.name: x for x in self._index.values()})
+    self._set_index(found.values())
 
   def _set_index(self, index: Iterable[eps.Episode]) -> None:
     """Other episodes; they are numbered as the sampler does it, from 0 on."""

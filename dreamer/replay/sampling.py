@@ -9,6 +9,7 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
+from dreamer.replay.numbers import Numbers
 from dreamer.rng import pack_rng, unpack_rng
 
 EPISODES = ('uniform', 'permutation')
@@ -54,7 +55,7 @@ class Sampler:
   def set_lengths(self, lengths: Iterable[int]) -> None:
     """Other episodes, by their rows, with the numbers from 0 on."""
     self.first = 0
-    self._lengths = _Numbers(lengths)
+    self._lengths = Numbers(lengths)
     self._forget_list()
     self._find()
 
@@ -101,7 +102,7 @@ class Sampler:
     return number, self._draw_start(total, rows, low), rows
 
   def _find(self):
-    self._eligible = _Numbers(
+    self._eligible = Numbers(
         self.first + np.flatnonzero(self._lengths.array >= self.least))
 
   def _forget_list(self):
@@ -159,29 +160,6 @@ class Sampler:
     if len(state['list']):
       self._list = (state['list'] + self.first, state['order'] + self.first)
       self._drawn, self._list_length = (int(x) for x in state['drawn'])
-
-
-class _Numbers:
-  """Whole numbers in a row; one more, or the first one less, in O(1)."""
-
-  def __init__(self, values):
-    self._data = np.array(list(values), np.int64)
-    self._begin, self._end = 0, len(self._data)
-
-  @property
-  def array(self):
-    return self._data[self._begin: self._end]
-
-  def append(self, value):
-    if self._end == len(self._data):  # Twice as much room, without the gone.
-      array = self.array
-      self._data = np.concatenate([array, np.zeros(len(array) + 16, np.int64)])
-      self._begin, self._end = 0, len(array)
-    self._data[self._end] = value
-    self._end += 1
-
-  def drop(self):
-    self._begin += 1
 
 
 def least_rows(length: int, starts: str, min_length: int) -> int:

@@ -34,6 +34,10 @@ class Driver:
     at the reset, which is row 0. Floats are float32.
   envs: objects with send_reset(seed), send_step(action), send_replay(seed,
     actions), receive() -> obs, restart().
+  on_step: function (env index, row, action, state), called for each row that
+    was acted on: the observation and, as `action`, what led to it; what the
+    policy did there, and its state, of all environments.
+  on_lost: function (env index), called when an episode with rows breaks off.
   seed, name: episode k of environment i is reset with a seed made of these
     four, so that 'train' and 'eval' differ. With amounts, the n environments
     share one row of episodes: i plays i, i + n, i + 2n and so on, and the
@@ -46,6 +50,9 @@ class Driver:
     None: without end. An environment that has finished its last one rests:
     it is neither reset nor stepped, the policy sees the beginning of that
     episode in its row, and what it decides there is ignored.
+  count_resets: whether each reset but the first takes a step, in which the
+    other environments go on, as in danijar/dreamerv3. The policy then sees
+    the end of the episode, and what it decides there is ignored.
 
   Episodes begin when the policy needs them, in `send`, so that none begins
   that nobody wants.
@@ -60,8 +67,12 @@ class Driver:
       self, envs: Sequence[Any], act_space: ActionSpace, seed: int,
       name: str = 'train',
       on_episode: Callable[[Arrays, int], object] | None = None,
-      restarts: int = 10, amounts: Sequence[int] | None = None) -> None:
+      restarts: int = 10, amounts: Sequence[int] | None = None,
+      count_resets: bool = False) -> None:
     self.on_episode = on_episode
+    self.on_step: Callable[
+        [int, Arrays, np.ndarray, Arrays], object] | None = None
+    self.on_lost: Callable[[int], object] | None = None
     self.steps = 0
     self.episodes = 0
     self.dropped = 0
@@ -70,7 +81,7 @@ class Driver:
     limits = [math.inf] * len(envs) if amounts is None else amounts
     self._slots = [
         _Slot(env, i, act_space.dim, (seed, zlib.crc32(name.encode())),
-              restarts, amount, row)
+              restarts, amount, row, count_resets)
         for i, (env, amount) in enumerate(zip(envs, limits, strict=True))]
     self._state: Any = None  # of the policy
     self._sent = False
@@ -106,7 +117,7 @@ class Driver:
     Starts a new episode first where there is none.
     """
     assert not self._sent and not self.finished
-    self._begin([x for x in self._active() if not x.rows])
+    self._begin([x for x in self._active() if not x.rows and not x.resets])
     rows = [x.shown for x in self._slots]
     keys = [key for key in rows[0] if key != 'action']
     obs = {key: np.stack([row[key] for row in rows]) for key in keys}
@@ -114,8 +125,16 @@ class Driver:
     actions = np.array(actions, np.float32)
     assert actions.shape == self._act_shape, (actions.shape, self._act_shape)
     for slot in self._active():
-      slot.send_step(actions[slot.index])
+      self._send_to(slot, actions[slot.index])
     self._sent = True
+
+  def _send_to(self, slot, action):
+    if slot.resets:
+      slot.send_reset()
+      return
+    if self.on_step:
+      self.on_step(slot.index, slot.rows[-1], action, self._state or {})
+    slot.send_step(action)
 
   def receive(self) -> None:
     """Completes the step; hands over the episodes that have ended."""
@@ -123,7 +142,9 @@ class Driver:
     self._sent = False
     active = self._active()
     self.steps += len(active)
-    self.dropped += sum(not x.receive_step() for x in active)
+    for slot in active:
+      going = bool(slot.rows)
+      self._note(slot, slot.receive_step() or not going)
     for slot in active:
       if slot.rows and slot.rows[-1]['is_last']:
         self.episodes += 1
@@ -166,7 +187,16 @@ class Driver:
     live = [x for x in self._slots if x.rows]
     for slot in live:
       slot.send_replay()
-    self.dropped += sum(not x.receive_replay() for x in live)
+    for slot in live:
+      self._note(slot, slot.receive_replay())
+
+  def _note(self, slot, well):
+    """Whether an episode went on."""
+    if well:
+      return
+    self.dropped += 1
+    if self.on_lost:
+      self.on_lost(slot.index)
 
   def _active(self):
     return [x for x in self._slots if x.finished < x.amount]
@@ -179,7 +209,8 @@ class Driver:
 
   def _hand_over(self, slot):
     episode = slot.episode()
-    slot.rest = slot.rows[0]
+    slot.rest = slot.rows[-1 if slot.counts else 0]
+    slot.resets = slot.counts
     slot.rows = []
     slot.failures = 0
     slot.failed_at = None
@@ -196,12 +227,15 @@ class _Slot:
   """
 
   def __init__(
-      self, env, index, act_dim, entropy, restarts, amount, row) -> None:
+      self, env, index, act_dim, entropy, restarts, amount, row,
+      counts) -> None:
     self.index = index
     self.amount = amount  # of episodes to finish
     self.finished = 0
     self.rows: list[Arrays] = []  # empty: no episode has been started
     self.rest: Arrays = {}  # the first row of the last finished episode
+    self.counts = counts  # whether resets are steps; `rest` is the last row
+    self.resets = False  # whether the next step is one
     self.failures = 0  # since an episode was finished
     self.failed_at: tuple | None = None  # the last of them: its row and place
     self.failed = 0  # over the whole run
@@ -233,7 +267,7 @@ class _Slot:
     sequence = np.random.SeedSequence([*self._entropy, *key])
     self._seed = int(sequence.generate_state(1)[0]) % 2 ** 31
     self._number += 1
-    self.rows = []
+    self.rows, self.resets = [], False
     self._action = np.zeros(self._act_dim, np.float32)
     self._send(self._env.send_reset, self._seed)
 
@@ -284,13 +318,17 @@ class _Slot:
         'failures': np.array(self.failures),
         'failed': np.array(self.failed)}
     rows = self.episode() if self.rows else {}
-    return {**state, **{f'rows/{k}': v for k, v in rows.items()}}
+    rest = self.rest if self.resets else {}
+    return {**state, **{f'rows/{k}': v for k, v in rows.items()},
+            **{f'rest/{k}': np.asarray(v) for k, v in rest.items()}}
 
   def restore(self, state):
     self._number = int(state['number'])
     self._seed = int(state['seed'])
     self.failures = int(state['failures'])
     self.failed = int(state.get('failed', self.failures))  # older ones lack it
+    self.rest = below(state, 'rest/')
+    self.resets = bool(self.rest)
     rows = below(state, 'rows/')
     length = len(rows['action']) if rows else 0
     self.rows = [{k: v[t] for k, v in rows.items()} for t in range(length)]
@@ -335,6 +373,17 @@ class _Slot:
           f'{error}; the same at {what} of two episodes in a row, so it is '
           'not restarted again') from error
     self.failed_at = place
+
+
+def unfinished(state: Arrays) -> dict[int, Arrays]:
+  """The episodes in a `Driver.state()` by environment, the last row included.
+  """
+  found: dict[int, Arrays] = {}
+  for name, value in below(state, 'env').items():
+    index, _, key = name.partition('/')
+    if key.startswith('rows/'):
+      found.setdefault(int(index), {})[key.removeprefix('rows/')] = value
+  return found
 
 
 class Glue:

@@ -15,8 +15,15 @@ from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
-from dreamer.run import actor, arguments, env_identity, evaluate, training
-from dreamer.run.protocols import Agent, MakeEnvs, ObsSpace
+from dreamer.run import (
+  actor,
+  arguments,
+  env_identity,
+  evaluate,
+  replays,
+  training,
+)
+from dreamer.run.protocols import Agent, MakeEnvs, MakeReplay, ObsSpace
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -29,12 +36,15 @@ class Interface:
   name: of the agent, of its schema, and of the module of its command line.
   load: imports TensorFlow and returns the class Agent.
   validate: raises UserError, see `dreamer.run.checks`.
+  replay: makes what the agent learns from, see `dreamer.run.replays`.
   """
 
   def __init__(self, name: str, load: Callable[[], Callable],
-               validate: Callable[..., None]) -> None:
+               validate: Callable[..., None],
+               replay: MakeReplay = replays.episodes) -> None:
     self.name = self.module = name
     self.validate = validate
+    self.replay = replay
     self._load = load
 
   def schema(self) -> Schema:
@@ -88,7 +98,7 @@ class Interface:
       with cli.warnings_to(cli.tell), Stop() as stop:
         training.train(
             config, self.name, self.make_agent, _environments(env), stop,
-            self.module)
+            self.module, make_replay=self.replay)
     except Stopped as e:
       raise KeyboardInterrupt(f'{e}, after a checkpoint') from None
 

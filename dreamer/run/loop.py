@@ -6,6 +6,9 @@
   updates                 block         block         block           (none)
   evaluation              yes (0 = never), then every eval_every      yes
 
+So it is with blocks of updates; by a `train_ratio` the agent acts from the
+first step on, see `pace`.
+
 The first block comes between prefill and the first policy step, as in the
 paper's Algorithm 1; `pretrain_updates`, where it isn't 0, replaces its size,
 as in the TF2 release. Later blocks are due every `train_every` steps. What
@@ -17,9 +20,9 @@ While the last update of a block runs, the environments make one step:
   environments  |..idle..| step t -> t+1       |..idle..| step ...
   this process  update ... send(a_t) update receive(o_t+1) ...
 
-The update sees episodes up to step t only, whichever of the two is faster,
-and a_t comes from the weights before it. So a run is a function of its
-config, and nothing is in flight where it can stop.
+The update sees what was acted on up to step t only, whichever of the two is
+faster, and a_t comes from the weights before it. So a run is a function of
+its config, and nothing is in flight where it can stop.
 """
 
 from __future__ import annotations
@@ -38,16 +41,15 @@ from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.replay.prefetch import Prefetch
-from dreamer.replay.replay import Replay
-from dreamer.run import provenance, resume
+from dreamer.run import pace, provenance, replays, resume
 from dreamer.run.checkpoint import below
-from dreamer.run.driver import Driver, Glue, RandomPolicy
+from dreamer.run.driver import Driver, Glue, RandomPolicy, unfinished
 from dreamer.run.eta import Eta
 from dreamer.run.evaluate import evaluate, told
 from dreamer.run.means import Means
-from dreamer.run.protocols import Agent, Arrays, Env
+from dreamer.run.protocols import Agent, Arrays, Env, MakeReplay
 from dreamer.run.stop import Stop, Stopped
-from dreamer.run.when import Every, Once
+from dreamer.run.when import Every
 
 NONFINITE = 10  # updates in a row that end a run
 
@@ -55,6 +57,7 @@ NONFINITE = 10  # updates in a row that end a run
 class Loop:
   """One run. All of its state is in `state()`; see the module's diagram.
 
+  make_replay: of the agent's paper, see `dreamer.run.replays`.
   note: what each score is shown with, such as the score of random play.
   """
 
@@ -62,25 +65,25 @@ class Loop:
 
   def __init__(
       self, config: Config, name: str, agent: Agent, envs: Sequence[Env],
-      eval_envs: Sequence[Env], logger: Logger, stop: Stop) -> None:
+      eval_envs: Sequence[Env], logger: Logger, stop: Stop,
+      make_replay: MakeReplay = replays.episodes) -> None:
     self.config, self.name, self.agent = config, name, agent
     self.eval_envs, self.logger, self.stop = eval_envs, logger, stop
     self.act_space = envs[0].act_space
-    self.replay = Prefetch(Replay(
-        pathlib.Path(config.logdir) / 'episodes', config.seed,
-        batch_length=config.batch_length, owner=True, **config.replay),
-        agent.put)
-    self.driver = Driver(
-        envs, self.act_space, config.seed, 'train', self._on_episode,
-        config.envs.restarts)
+    self.replay = Prefetch(make_replay(
+        config, pathlib.Path(config.logdir) / 'episodes', agent,
+        (envs[0].obs_space, self.act_space)), agent.put)
+    self.stored = tuple(agent.stored)
+    self.driver = self._make_driver(envs)
+    self.pace = pace.make(config)
     self.random = RandomPolicy(self.act_space, config.seed)
     self.glue = Glue()
     self.checkpoints = resume.checkpoints(config.logdir)
     self.origin = provenance.describe(config, name)  # of scores
     self.when: dict[str, Any] = {
-        'train': Every(config.train_every), 'eval': Every(config.eval_every),
+        **self.pace.when, 'eval': Every(config.eval_every),
         'video': Every(config.video_every), 'log': Every(config.log_every),
-        'save': Every(config.save_every), 'first': Once()}
+        'save': Every(config.save_every)}
     # What is due and not done yet; where the last ones were done.
     self.todo = {'first': 0, 'updates': 0, 'eval': 0, 'video': 0}
     self.done = {'eval': -1, 'video': -1, 'run': -1}
@@ -91,6 +94,14 @@ class Loop:
     # Of the last updates, unread, with the step they were made at.
     self._metrics: list[tuple[int, Mapping[str, Any]]] = []
     self._return: float | None = None  # of the last episode
+
+  def _make_driver(self, envs):
+    driver = Driver(
+        envs, self.act_space, self.config.seed, 'train', self._on_episode,
+        self.config.envs.restarts, count_resets=self.replay.count_resets)
+    if self.replay.streams:
+      driver.on_step, driver.on_lost = self._on_step, self.replay.cut
+    return driver
 
   @property
   def agent_steps(self) -> int:
@@ -106,12 +117,13 @@ class Loop:
 
   @property
   def prefilling(self) -> bool:
-    return self.env_steps < self.config.prefill or not self.replay.episodes
+    """Whether it is too early for updates."""
+    return self.pace.early(self.env_steps, self.replay.ready)
 
   @property
   def idle(self) -> bool:
-    """Whether the prefill goes on only for want of an episode."""
-    return self.prefilling and self.env_steps >= self.config.prefill
+    """Whether it is so only for want of something to learn from."""
+    return self.pace.idle(self.env_steps, self.replay.ready)
 
   @property
   def ended(self) -> bool:
@@ -131,7 +143,7 @@ class Loop:
       raise
     finally:
       self.replay.close()
-    if self.idle and self._first_block:
+    if self.idle and self.pace.first(1):
       raise UserError(
           f'steps: {self.config.steps} were not enough for one update, '
           f'nothing was learned: {self._why_prefilling()}')
@@ -148,28 +160,24 @@ class Loop:
     if not self.prefilling:
       self._schedule()
       self._updates('first')
-    elif self.idle and self.env_steps:
+    elif self.idle and self.env_steps and self.pace.random:
       self._warn_of_idling()
     wrote = self._evaluations()
     if self._is_due('log') and self.env_steps and not wrote:
       self._write()
-    if self._is_due('save'):
+    if self._is_due('save') or self.replay.wants_save:
       self.save()
 
   def _schedule(self):
     """Notes what has become due."""
-    blocks = self._is_due('train')
+    updates = self.pace.due(self.env_steps, self.agent_steps)
     if self.when['first']():
       self._end_prefill()
-      self.todo['first'] = self._first_block
+      self.todo['first'] = self.pace.first(updates)
     else:
-      self.todo['updates'] += blocks * self.config.train_updates
+      self.todo['updates'] += updates
     for key in ('eval', 'video'):
       self.todo[key] = int(self._is_due(key) or self.todo[key])
-
-  @property
-  def _first_block(self):
-    return self.config.pretrain_updates or self.config.train_updates
 
   def _warn_of_idling(self):
     """Once, when the prefill could end and there is nothing to learn from."""
@@ -180,6 +188,8 @@ class Loop:
           f'{self._why_prefilling()}')
 
   def _why_prefilling(self):
+    if self.replay.missing():
+      return self.replay.missing()
     if self.driver.episodes:
       return (f'none of {self.driver.episodes} finished episode(s) is as long '
               'as replay.min_length; lower it')
@@ -189,23 +199,21 @@ class Loop:
             f'{amount} environment(s))')
 
   def _end_prefill(self):
-    if self.config.prefill_end == 'continue':
+    if not self.pace.random or self.config.prefill_end == 'continue':
       return
-    unfinished = self.driver.reset()
+    left = self.driver.reset()
+    for index in left:
+      self.replay.cut(index)
     if self.config.prefill_end == 'glue':
-      self.glue.keep(unfinished)
+      self.glue.keep(left)
 
   def _is_due(self, key):
-    """How many periods have passed: several, where they are short."""
-    amount = 0
-    while self.when[key](self.env_steps):
-      amount += 1
-    return amount
+    return pace.periods(self.when[key], self.env_steps)
 
   def _step(self):
     """One step of all environments, beside the last update of a block."""
     if self.prefilling:
-      self.driver.send(self.random)
+      self.driver.send(self.random if self.pace.random else self._policy)
     else:
       self._updates('updates', leave=1)
       self.driver.send(self._policy)
@@ -217,8 +225,13 @@ class Loop:
   def _policy(self, obs, state):
     return self.agent.policy(obs, state, 'train', self.env_steps)
 
+  def _on_step(self, index, row, action, state):
+    self.replay.grow(
+        index, row, action, {key: state[key][index] for key in self.stored
+                             if key in state})
+
   def _on_episode(self, episode, index):
-    self.replay.add(self.glue(episode, index))
+    self.replay.add(self.glue(episode, index), index)
     self._return = float(episode['reward'].astype(np.float64).sum())
     length = (len(episode['reward']) - 1) * self.config.action_repeat
     self.means.add({'train/return': self._return, 'train/length': length})
@@ -233,10 +246,14 @@ class Loop:
       self.stop.check()
 
   def _update(self, key):
+    # Rows come at each step, so that a batch drawn ahead may be in vain.
+    ahead = not self.replay.streams or self.todo[key] > 2
     batch = self.replay.sample(
         self.config.batch_size, self.config.batch_length,
-        self.agent.batch_keys)
+        self.agent.batch_keys, ahead)
     metrics = self.agent.train(batch, self.env_steps)
+    if self.stored:
+      self.replay.refresh(self.agent.refreshed())
     self.todo[key] -= 1
     # Reading waits for an update; as many as end a run are read at once, but
     # for the one that has only begun.
@@ -376,9 +393,8 @@ class Loop:
 
   def _updates_left(self, rest):
     """Those of the rest of the environment steps, and those due."""
-    blocks = rest // self.config.train_every
     return (self.todo['first'] + self.todo['updates']
-            + blocks * self.config.train_updates)
+            + self.pace.left(rest))
 
   def _write(self):
     """One line of means since the last one."""
@@ -413,7 +429,11 @@ class Loop:
   def restore(self, state: Arrays) -> None:
     """Continues from `state()`, bit for bit."""
     for name, part in self._parts.items():
-      part.restore(below(state, f'{name}/'))
+      inside = below(state, f'{name}/')
+      if name == 'replay':
+        part.restore(inside, unfinished(below(state, 'driver/')))
+      else:
+        part.restore(inside)
     for name in ('todo', 'done'):
       for key, value in below(state, f'{name}/').items():
         getattr(self, name)[key] = int(value)

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer.config.schema import Config
+from dreamer.run import pace
 from dreamer.run.actor import Actor
 from dreamer.run.driver import Driver
 from dreamer.run.loop import Loop
@@ -46,6 +47,21 @@ class Episode(NamedTuple):
 
   arrays: Arrays
   slot: int  # number of its environment
+
+
+class Row(NamedTuple):
+  """A row was acted on, see Driver."""
+
+  slot: int
+  row: Arrays
+  action: np.ndarray
+  state: Arrays
+
+
+class Lost(NamedTuple):
+  """The unfinished episode of an environment will not go on."""
+
+  slot: int
 
 
 class InFlight(NamedTuple):
@@ -113,7 +129,7 @@ class Acting:
     with contextlib.suppress(queue.Empty):
       message = self._queue.get(wait > 0, wait or None)
       while True:
-        if isinstance(message, Episode):
+        if isinstance(message, (Row, Episode)):
           with self._changed:
             self._unread -= _size(message)
             self._changed.notify()
@@ -123,8 +139,12 @@ class Acting:
       raise self._error
 
   def __enter__(self) -> Acting:
-    self._before = self._driver.on_episode
-    self._driver.on_episode = self._on_episode
+    driver = self._driver
+    self._before = driver.on_episode, driver.on_step, driver.on_lost
+    driver.on_episode = lambda *args: self._put(Episode(*args))
+    if driver.on_step:
+      driver.on_step = lambda *args: self._put(Row(*args))
+      driver.on_lost = lambda index: self._queue.put(Lost(index))
     self._thread.start()
     return self
 
@@ -133,7 +153,8 @@ class Acting:
       self._ending = True
       self._changed.notify()
     self._thread.join()
-    self._driver.on_episode = self._before
+    driver = self._driver
+    driver.on_episode, driver.on_step, driver.on_lost = self._before
 
   def _run(self):
     try:
@@ -172,8 +193,7 @@ class Acting:
   def _policy(self, obs, state):
     return self._actor(obs, state, self._steps)
 
-  def _on_episode(self, arrays, index):
-    message = Episode(arrays, index)
+  def _put(self, message):
     with self._changed:
       self._unread += _size(message)
     self._queue.put(message)
@@ -189,8 +209,8 @@ class ParallelLoop(Loop):
   actor: the process that acts.
   """
 
-  def __init__(self, *args: Any, actor: Actor) -> None:
-    super().__init__(*args)
+  def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
+    super().__init__(*args, **kwargs)
     self._actor = actor
     self._ratio = Ratio(self.config)
     self._acting: Acting | None = None
@@ -276,6 +296,10 @@ class ParallelLoop(Loop):
   def _take(self, message):
     if isinstance(message, Step):
       self._seen = message.steps
+    elif isinstance(message, Row):
+      self._on_step(*message)
+    elif isinstance(message, Lost):
+      self.replay.cut(message.slot)
     elif isinstance(message, Episode):
       self._on_episode(*message)
     else:
@@ -296,16 +320,17 @@ class ParallelLoop(Loop):
 def describe(config: Config) -> str:
   """What a run says at its start about acting beside learning."""
   ratio = config.update_ratio
-  lockstep = config.train_updates / config.train_every
+  lockstep = pace.make(config).per_step
   bounds = [f'{name} {value:g}' for name, value in (
       ('at least', ratio.least), ('at most', ratio.most)) if value]
   return (
       f'parallel: acting in a process of its own, with new weights every '
       f'{config.sync_updates} updates; updates per environment step: '
-      f'{" and ".join(bounds) or "as they come"} (train_updates / train_every '
-      f'would be {lockstep:g}); two such runs of one seed differ, and a '
-      'resumed one is not the same to the bit')
+      f'{" and ".join(bounds) or "as they come"} (if '
+      f'both waited it would be {lockstep:g}); two such runs of one seed '
+      'differ, and a resumed one is not the same to the bit')
 
 
-def _size(episode):
-  return sum(np.asarray(x).nbytes for x in episode.arrays.values())
+def _size(message):
+  arrays = message.arrays if isinstance(message, Episode) else message.row
+  return sum(np.asarray(x).nbytes for x in arrays.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace, Space
+from dreamer.replay.base import Base
+from dreamer.replay.stored import Stored
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 ObsSpace: TypeAlias = Mapping[str, Space]
@@ -54,7 +57,10 @@ class Agent(Protocol):
   far. put: moves a batch to where `train` takes it, called beside an update.
   acting_state: the part of the state that `policy` reads in training; acted:
   the names in it that `policy` itself changes; take: takes back a part of a
-  state; only_act: of a copy that will never learn. compiled: whether XLA
+  state; only_act: of a copy that will never learn. stored: the arrays of the
+  state that `policy` returned which the replay keeps with each row; after each
+  update it replaces them by those of `refreshed`, [B, T, ...] by name, for the
+  last T rows of the batch's sequences. compiled: whether XLA
   compiles it at its first calls; computes: what it computes on, for people.
   """
 
@@ -87,6 +93,11 @@ class Agent(Protocol):
       self, obs: Arrays, state: Any = None, mode: str = 'train',
       env_steps: int = 0) -> tuple[Any, Any]: ...
 
+  @property
+  def stored(self) -> Mapping[str, Stored]: ...
+
+  def refreshed(self) -> Mapping[str, Any]: ...
+
   def report(self, batch: Arrays) -> Mapping[str, np.ndarray]: ...
 
   def state(self) -> Arrays: ...
@@ -101,6 +112,9 @@ class Agent(Protocol):
 
 
 MakeAgent: TypeAlias = Callable[[Config, ObsSpace, ActionSpace], Agent]
+# Given config, folder, agent, and the spaces of observations and actions.
+MakeReplay: TypeAlias = Callable[
+    [Config, pathlib.Path, Agent, tuple[ObsSpace, ActionSpace]], Base]
 # Given config, mode (train or eval) and how many.
 MakeEnvs: TypeAlias = Callable[[Config, str, int], Sequence[Env]]
 
@@ -110,6 +124,9 @@ class Named(Protocol):
 
   name: str
   module: str  # what `python -m` runs
+
+  @property
+  def replay(self) -> MakeReplay: ...
 
   @property
   def validate(self) -> Callable[..., None]: ...

@@ -12,11 +12,11 @@ from dreamer import cli, files
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
-from dreamer.run import env_identity, env_probe, parallel, resume
+from dreamer.run import env_identity, env_probe, pace, parallel, replays, resume
 from dreamer.run.actor import Actor
 from dreamer.run.loop import Loop
 from dreamer.run.parallel import ParallelLoop
-from dreamer.run.protocols import MakeAgent, MakeEnvs, Named
+from dreamer.run.protocols import MakeAgent, MakeEnvs, MakeReplay, Named
 from dreamer.run.stop import Stop, Stopped
 
 
@@ -29,7 +29,7 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str],
   try:
     with Stop() as stop:
       train(config, agent.name, agent.make_agent, make_envs, stop,
-            agent.module, beside)
+            agent.module, beside, agent.replay)
   except Stopped as e:
     cli.tell(f'Stopped, with a checkpoint; to continue: {prog} '
              f'{shlex.join(argv)}')
@@ -38,13 +38,15 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str],
 
 def train(
     config: Config, name: str, make_agent: MakeAgent, make_envs: MakeEnvs,
-    stop: Stop, module: str | None = None, beside: str = '') -> None:
+    stop: Stop, module: str | None = None, beside: str = '',
+    make_replay: MakeReplay = replays.episodes) -> None:
   """Starts the run of a config in its logdir, or continues it.
 
   name: the agent's, kept in checkpoints. make_agent(config, obs_space,
   act_space) and make_envs(config, mode, amount) make its parts. stop: a
   dreamer.run.stop.Stop. module: what `python -m` runs for the acting process
   of a parallel run, by default the name. beside: what each score is shown with.
+  make_replay: of the agent's paper.
   Raises UserError, or Stopped after a checkpoint.
   """
   config = config.update({'logdir': files.expand(config.logdir)})
@@ -74,8 +76,13 @@ def train(
         Logger(config.logdir, config.steps, meta['env_steps']))
     stack.enter_context(cli.warnings_to(logger.info))
     _tell(config, envs[0].about(), agent, logger, seen.differs)
-    loop = make_loop(config, name, agent, envs, eval_envs, logger, stop)
+    loop = make_loop(config, name, agent, envs, eval_envs, logger, stop,
+                     make_replay=make_replay)
     loop.note = beside
+    for line in (pace.describe(config), loop.replay.describe(
+        config.steps // config.action_repeat)):
+      if line:
+        logger.info(line)
     if arrays is not None:
       loop.restore(arrays)
     loop.run()

@@ -6,6 +6,7 @@ Those that remember have `state()`, a dict of small arrays, and its inverse
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -72,3 +73,31 @@ class Until:
 
   def __call__(self, count: int) -> bool:
     return not self.until or count < self.until
+
+
+class Ratio:
+  """How often something is due: once at first, then `ratio` times per count.
+
+  What is left of a whole number is kept for the next call. Below 0 it is due
+  once at each call, whatever the count; 0: never.
+  """
+
+  def __init__(self, ratio: float) -> None:
+    self.ratio = ratio
+    self._done = math.nan  # the count that it was done for
+
+  def __call__(self, count: int) -> int:
+    if self.ratio <= 0:
+      return int(self.ratio < 0)
+    if math.isnan(self._done):
+      self._done = count
+      return 1
+    times = int((count - self._done) * self.ratio)
+    self._done += times / self.ratio
+    return times
+
+  def state(self) -> dict[str, np.ndarray]:
+    return {'last': np.array(self._done, np.float64)}
+
+  def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    self._done = float(state['last'])

@@ -281,7 +281,7 @@ def test_an_episode_costs_the_store_the_same_in_any_store(
 
   def cost(episodes):
     replay = Replay(tmp_path / 'none', 0, capacity_agent_steps=19 * episodes)
-    monkeypatch.setattr(replay._folder, 'open', lambda path: example)
+    monkeypatch.setattr(replay._shelf.folder, 'open', lambda path: example)
     replay._set_index([example] * episodes)
     arrays = episode(20)
     found = seconds(lambda: replay.add(arrays))

@@ -30,24 +30,11 @@ from dreamer.run import checkpoint, evaluate, resume, training
 from dreamer.run.stop import Stop, Stopped
 from tests.support import ROOT, strange_envs
 from tests.support.fakes import FakeAgent
-from tests.support.run_tools import metrics, saved
+from tests.support.run_tools import StopAt, metrics, saved
 from tests.support.run_tools import run_fake as run
 from tests.support.strange_envs import NewStyle
 
 LONG = 250  # s: below the limit of a test, and far above what is needed
-
-
-class StopAt(Stop):
-  """Somebody asks to stop at a certain check."""
-
-  def __init__(self, checks):
-    super().__init__()
-    self.checks = checks
-
-  def check(self):
-    self.checks -= 1
-    if self.checks == 0:
-      raise Stopped(signal.SIGINT)
 
 
 def assert_same(a, b):
@@ -183,8 +170,9 @@ class TestSchedule:
 
     loops = []
     before = training.Loop.__init__
-    monkeypatch.setattr(training.Loop, '__init__', lambda self, *args: (
-        loops.append(self), before(self, *args))[0])
+    monkeypatch.setattr(
+        training.Loop, '__init__', lambda self, *args, **options: (
+            loops.append(self), before(self, *args, **options))[0])
     config = debug_config(
         steps=310, train_every=2, train_updates=1, pretrain_updates=1,
         eval_every=0)

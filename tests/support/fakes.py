@@ -28,6 +28,7 @@ class FakeAgent:
   obs_keys = 'image',
   acted = 'acts',
   learns_ends = True
+  stored: dict = {}
   compiled = False
   computes = 'computes nothing'
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import signal
 
 import numpy as np
 
@@ -10,13 +11,26 @@ import dreamerv1
 from dreamer.envs import make_envs
 from dreamer.run import training
 from dreamer.run.resume import checkpoints
-from dreamer.run.stop import Stop
+from dreamer.run.stop import Stop, Stopped
 from tests.support.fakes import MODULE, FakeAgent
 
 # Mid-episode saves (100 steps an episode), 3 updates for 20 env steps.
 SETTINGS = {
     'steps': 480, 'prefill': 200, 'train_every': 20, 'train_updates': 3,
     'save_every': 130, 'log_every': 50, 'eval_every': 150, 'video_every': 0}
+
+
+class StopAt(Stop):
+  """Somebody asks to stop at a certain check."""
+
+  def __init__(self, checks):
+    super().__init__()
+    self.checks = checks
+
+  def check(self):
+    self.checks -= 1
+    if self.checks == 0:
+      raise Stopped(signal.SIGINT)
 
 
 def run_fake(config, stop=None, make=make_envs, name='fake', **agent):
@@ -35,8 +49,9 @@ def saved(config):
   return arrays, meta
 
 
-# What depends on the clock, and on which episodes were read from disk.
-VARYING = ('time', 'fps', 'replay/disk_reads', 'replay/memory_gb')
+# What depends on the clock, on what was read from disk, and on checkpoints.
+VARYING = ('time', 'fps', 'replay/disk_reads', 'replay/memory_gb',
+           'replay/stored_gb')
 
 
 def metrics(config):
