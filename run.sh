@@ -28,6 +28,8 @@ usage: ./run.sh [COMMAND ...]
   bench ...        speed and memory of updates, environments and replay
   export AGENT ... the compiled train and policy steps, for machines without
                    TensorFlow: ./run.sh export --help
+  conform CASE [ARRAYS.npz]  another program's arrays beside the released code's;
+                   NumPy is enough: ./run.sh conform --help
   parity ...       compare with the golden numbers of the released code
   test [--all] ... pytest; --all also runs what takes minutes
   help             this text
@@ -179,6 +181,17 @@ run_module() {
   exec "$python" -m "$@"
 }
 
+run_conform() {  # with what there is: it needs no more than NumPy
+  local name
+  for name in "$python" $PYTHONS; do
+    if usable "$name" && "$name" -c 'import numpy' 2>/dev/null; then
+      exec "$name" -m dreamer.conform "$@"
+    fi
+  done
+  fail 'conform needs NumPy: pip install numpy (or ./run.sh setup, for all' \
+    'that is here)'
+}
+
 command=${1:-main}
 shift || true
 case $command in
@@ -188,11 +201,12 @@ case $command in
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
   export) run_module dreamer.export "$@" ;;
+  conform) run_conform "$@" ;;
   parity) run_module tests.parity "$@" ;;
   scores) run_module scores "$@" ;;
   sweep) run_module scores sweep "$@" ;;
   test) run_tests "$@" ;;
   help | -h | --help) usage ;;
   *) fail "unknown command '$command'; commands: setup train eval report" \
-    'scores sweep audit bench export parity test help (none: the laptop run)' ;;
+    'scores sweep audit bench export conform parity test help (none: the laptop run)' ;;
 esac

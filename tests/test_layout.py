@@ -23,10 +23,12 @@ SOURCES = sorted(
 FLOORS = [
     {'cpus', 'errors', 'rng', 'scalars', 'stats', 'tables'}, {'files'},
     {'cli', 'npz'},
-    {'config', 'log', 'processes', 'replay'}, {'audit', 'envs', 'nn'}, {'run'},
-    {'bench', 'export', 'sweep'}]
-# Where modules are imported by a name: agents, suites, a user's environment.
-BY_NAME = ('dreamer.bench', 'dreamer.envs', 'dreamer.export', 'dreamer.sweep')
+    {'config', 'conform', 'log', 'processes', 'replay'},
+    {'audit', 'envs', 'nn'}, {'run'}, {'bench', 'export', 'sweep'}]
+# Where modules are imported by a name: agents, what runs them on a case,
+# suites, a user's environment.
+BY_NAME = ('dreamer.bench', 'dreamer.conform', 'dreamer.envs',
+           'dreamer.export', 'dreamer.sweep')
 # Folders whose lazy imports all say why.
 EXPLAINED = (
     *AGENTS, 'scores', 'dreamer', 'tests')

@@ -33,13 +33,6 @@ HEADS = 'expl_heads'
 RESERVED = ('action', 'reward', 'discount', 'is_first', 'is_last',
             'is_terminal')
 
-# An argmax closer than this to its rival may fall either way, and all that
-# is imagined after it differs: cases that have such, and fail, are compared
-# again, loosely from there on.
-MARGIN, LOOSE = 4e-5, 0.05
-IMAGINED = ('imag_', 'returns', 'weight', 'critic', 'policy_', 'reward_',
-            'actor')
-
 
 def run(path, case, reference, eager=False):
   """Trains on the case's batch; returns the Comparison."""
@@ -55,26 +48,8 @@ def run(path, case, reference, eager=False):
   lrs.update({name: agent.config.critic_opt.lr for name in parameters(agent)
               if 'target_critic/' in name})  # moves with the critic
   comparison = parity_cases.Comparison(expected, arrays, case['steps'], lrs)
-  margin = case.get('argmax_margin_min')  # null without an argmax
-  if not comparison.ok and margin is not None and margin < MARGIN:
-    _loosen(comparison, margin)
+  comparison.loosen(case.get('argmax_margin_min'))  # null without one
   return comparison
-
-
-def _loosen(comparison, margin):
-  rows = []
-  for row in comparison.rows:
-    name = row.name.removeprefix('step0/')
-    name = name.split('/', 1)[-1]
-    if name.endswith('.head') and name.startswith(IMAGINED):
-      continue  # single elements say nothing after a flip
-    loose = name.startswith(IMAGINED) or row.kind in ('grad', 'param') and (
-        name.startswith(('actor/', 'critic/', 'target_critic/')))
-    rows.append(row._replace(allowed=LOOSE) if loose else row)
-  comparison.rows = rows
-  comparison.notes.append(
-      f'an argmax is {margin:.0e} from its rival: numbers after imagination '
-      f'are compared to {LOOSE:.0%} of their statistics')
 
 
 def make_agent(case, batch, noise=None):

@@ -1,0 +1,182 @@
+"""How arrays are compared with a release's, and what may be off by how much.
+
+The one home of these rules: the runners of our own agents use them (`./run.sh
+parity`) and the checker of other programs (`./run.sh conform`).
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+# Worst relative error that a correct float32 implementation meets.
+TOLERANCE = {'loss': 1e-4, 'metric': 1e-4, 'tensor': 1e-4, 'norm': 1e-4,
+             'grad': 1e-3, 'slot': 1e-3, 'param': 0.02, 'function': 1e-5,
+             'half': 5e-4, 'extra': 1e-6}  # half: kept as float16
+
+KINDS = {'grad_norm': 'norm', 'objective': 'loss'}
+
+# An argmax closer than this to its rival may fall either way, and all that
+# is imagined after it differs: cases that have such, and fail, are compared
+# again, loosely from there on.
+MARGIN, LOOSE = 4e-5, 0.05
+IMAGINED = ('imag_', 'returns', 'weight', 'critic', 'policy_', 'reward_',
+            'actor')
+
+
+class Row(typing.NamedTuple):
+  """One expected array and how far ours is from it."""
+
+  kind: str
+  error: float
+  name: str
+  allowed: float
+  note: str
+
+
+class Comparison:
+  """Collects one Row for each expected array.
+
+  Args are expected and own arrays by name, the number of train steps N and
+  the learning rate of each parameter: errors of parameters are shares of
+  N * lr. Without arguments it is empty, and rows are added by the caller.
+  `notes` are remarks for the reader.
+  """
+
+  def __init__(self, expected: Mapping[str, typing.Any] | Iterable = (),
+               arrays: Mapping[str, typing.Any] | Iterable = (),
+               steps: int = 1, lrs: Mapping[str, float] | Iterable = ()
+               ) -> None:
+    self.expected, self.arrays = dict(expected), dict(arrays)
+    self.steps, self.lrs = steps, dict(lrs)
+    self.rows: list[Row] = []
+    self.missing: list[str] = []
+    self.notes: list[str] = []
+    for name in self.expected:
+      self._compare(name)
+
+  @property
+  def problems(self) -> list[str]:
+    """One line for each array that is off or that nothing was compared to."""
+    lines = [f'over: {row.name} {row.error:.2e} > {row.allowed:.0e}{row.note}'
+             for row in self.rows if not row.error <= row.allowed]
+    lines += [f'not compared: {name}' for name in self.missing]
+    return lines if self.rows else lines + ['nothing to compare']
+
+  @property
+  def ok(self) -> bool:
+    return not self.problems
+
+  def add(self, kind: str, name: str, error: float, note: str = '') -> None:
+    self.rows.append(Row(kind, float(error), name, TOLERANCE[kind], note))
+
+  def loosen(self, margin: float | None) -> None:
+    """Compares loosely what follows an argmax that may fall either way.
+
+    margin: how far the closest argmax of the case is from its rival; None:
+    it has none. Nothing changes where all is well, or no argmax is close.
+    """
+    if self.ok or margin is None or margin >= MARGIN:
+      return
+    self.rows = [_looser(row) for row in self.rows if not _head_of_flip(row)]
+    self.notes.append(
+        f'an argmax is {margin:.0e} from its rival: numbers after imagination '
+        f'are compared to {LOOSE:.0%} of their statistics')
+
+  def _compare(self, name):
+    base, form = split(name)
+    kind = kind_of(base)
+    if base not in self.arrays or kind not in TOLERANCE:
+      self.missing.append(name)
+      return
+    ours = np.asarray(self.arrays[base], np.float64)
+    theirs = np.asarray(self.expected[name], np.float64)
+    note = ''
+    if form == '' and ours.shape != theirs.shape:
+      error = np.inf
+    elif kind == 'param':
+      error = self._param_error(base, form, ours, theirs)
+      note = self._head_note(base, form, ours, theirs)
+    else:
+      error = self._error(base, form, ours, theirs, kind)
+    self.add(kind, name, error, note)
+
+  def _head_note(self, base, form, ours, theirs):
+    """How many elements stand behind the error of a parameter's head.
+
+    All of them have to fit there, while 1 % of a whole array may not.
+    """
+    if form != 'head':
+      return ''
+    unit = self.steps * self.lrs[base.removeprefix('param/')]
+    over = np.abs(ours.ravel()[:16] - theirs) / unit > TOLERANCE['param']
+    return (f': {over.sum()} of the {over.size} elements given of '
+            f'{ours.size}; of a whole array 1 % may be over')
+
+  def _error(self, base, form, ours, theirs, kind):
+    """Largest difference relative to the array's own scale."""
+    if form == 'stats':
+      scale = np.array([np.abs(theirs[3:]).max()] * 5)
+      scale[2] = theirs[2]
+      return (np.abs(stats(ours) - theirs) / nonzero(scale)).max()
+    if form == 'head':
+      given = self.expected[f'{base}.stats']
+      scale = np.abs(np.asarray(given, np.float64)[3:]).max()
+      return np.abs(ours.ravel()[:16] - theirs).max() / nonzero(scale)
+    if kind in ('grad', 'slot'):
+      norm = np.linalg.norm(theirs)
+      return np.linalg.norm(ours - theirs) / nonzero(norm)
+    return np.abs(ours - theirs).max() / nonzero(np.abs(theirs).max())
+
+  def _param_error(self, base, form, ours, theirs):
+    """Differences as shares of N * lr; 1 % of the elements may exceed."""
+    unit = self.steps * self.lrs[base.removeprefix('param/')]
+    if form == 'stats':
+      scale = np.array([unit] * 5)
+      scale[2] = unit * np.sqrt(ours.size)
+      return (np.abs(stats(ours) - theirs) / scale)[:3].max()
+    ours = ours.ravel()[:16] if form == 'head' else ours
+    return np.quantile(np.abs(ours - theirs) / unit, 0.99, method='higher')
+
+
+def split(name: str) -> tuple[str, str]:
+  """An expected name -> that of the array, and 'stats', 'head' or ''."""
+  base, _, form = name.rpartition('.')
+  return (base, form) if form in ('stats', 'head') else (name, '')
+
+
+def kind_of(base: str) -> str:
+  """The kind of an array by its name: a key of TOLERANCE where it has one."""
+  parts = base.split('/')
+  kind = parts[min(base.startswith('step'), len(parts) - 1)]
+  return KINDS.get(kind, kind)
+
+
+def _plain(row):
+  """An array's name without step and kind: imag_reward, actor/out/bias."""
+  return row.name.removeprefix('step0/').split('/', 1)[-1]
+
+
+def _head_of_flip(row):
+  """Single elements say nothing after a flip."""
+  return row.name.endswith('.head') and _plain(row).startswith(IMAGINED)
+
+
+def _looser(row):
+  name = _plain(row)
+  loose = name.startswith(IMAGINED) or row.kind in ('grad', 'param') and (
+      name.startswith(('actor/', 'critic/', 'target_critic/')))
+  return row._replace(allowed=LOOSE) if loose else row
+
+
+def stats(x: np.ndarray) -> np.ndarray:
+  """[mean, std, l2 norm, min, max] of an array."""
+  return np.array([
+      x.mean(), x.std(), np.sqrt((x ** 2).sum()), x.min(), x.max()])
+
+
+def nonzero(scale: typing.Any) -> typing.Any:
+  """Scales to divide by."""
+  return np.maximum(scale, 1e-12)

@@ -1,0 +1,96 @@
+"""case.json: its schema, and what is made of it."""
+
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+
+from dreamer import conform
+from dreamer.conform import cases, terms
+from dreamer.errors import UserError
+from tests.support import GOLDEN
+
+DATA = {path.parent.name: json.loads(path.read_text())
+        for path in sorted(GOLDEN.glob('*/case.json'))}
+TRAINING = {key: x for key, x in DATA.items() if not cases.is_function(x)}
+SCHEMA = json.loads(cases.SCHEMA.read_text())
+
+
+def problems(data):
+  return [x.message for x in jsonschema.Draft202012Validator(
+      SCHEMA).iter_errors(data)]
+
+
+def test_the_schema_is_one():
+  jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize('name', TRAINING)
+def test_every_case_keeps_to_the_schema(name):
+  assert problems(TRAINING[name]) == []
+
+
+@pytest.mark.parametrize('change', [
+    {'agent': 'dreamerv9'}, {'reference': 'danijar/dreamer'},
+    {'batch': [3]}, {'steps': 0}, {'params': 'guessed'}, {'image': [64, 64]},
+    {'param_shapes': {'x/kernel': [0]}}, {'action_space': {'type': 'text'}},
+    {'unheard_of': 1}, {'argmax_margin_min': 'none'}])
+def test_the_schema_refuses(change):
+  assert problems({**TRAINING['v1_dmc_small'], **change})
+
+
+def test_every_key_is_explained_to_strangers():
+  text = (GOLDEN / 'README.md').read_text()
+  read = [key for key, x in SCHEMA['properties'].items()
+          if not x['description'].startswith('Not read.')]
+  assert [key for key in read if f'`{key}`' not in text] == []
+
+
+def test_what_is_said_not_to_be_read_is_not():
+  """Nothing of the checker needs it."""
+  for name, data in TRAINING.items():
+    less = {key: x for key, x in data.items()
+            if not SCHEMA['properties'][key]['description'].startswith(
+                'Not read.')}
+    assert terms.settings(less) == terms.settings(data), name
+    assert terms.rates(less) == terms.rates(data), name
+
+
+@pytest.mark.parametrize('name', TRAINING)
+def test_each_parameter_has_a_learning_rate(name):
+  case = conform.case(name)
+  trained = set(case.shapes) - {
+      x.removeprefix('param/') for x in case.optional}
+  assert trained <= set(case.rates)
+  assert min(case.rates.values()) > 0
+
+
+@pytest.mark.parametrize('name, terms_', [
+    ('v1_dmc_small', {'horizon': 4, 'free_nats': 3.0, 'lambda': 0.95,
+                      'deter': 12, 'critic_lr': 8e-5, 'adam_eps': 1e-7}),
+    ('tf1_planet_small', {'free_nats': 0.05, 'model_lr': 6e-4, 'units': 16,
+                          'adam_eps': 1e-4, 'reward_transform': False}),
+    ('v2_atari_small', {'horizon': 4, 'kl_balance': 0.8, 'classes': 5,
+                        'actor_gradient': 'auto', 'weight_decay': 1e-6,
+                        'discount_scale': 5.0, 'units': 16})])
+def test_settings_in_the_terms_of_the_papers(name, terms_):
+  found = conform.case(name).settings
+  assert {key: found[key] for key in terms_} == terms_
+
+
+def test_parameters_and_batch():
+  case = conform.case('v2_atari_small')
+  assert {k: x.shape for k, x in case.parameters.items()} == case.shapes
+  assert case.batch['image'].shape == (3, 6, 64, 64, 1)
+  assert case.path.name == case.name == 'v2_atari_small'
+  kernel = case.parameters['wm/rssm/gru/dense/kernel']
+  assert kernel.dtype == np.float32
+  assert np.array_equal(kernel, cases.rule_parameter(
+      'wm/rssm/gru/dense/kernel', kernel.shape))
+
+
+def test_a_learning_rate_that_nobody_wrote(tmp_path):
+  data = {**DATA['v2_atari_small'], 'resolved_config': {}}
+  with pytest.raises(UserError, match='lacks model_opt.lr'):
+    terms.rates(data)

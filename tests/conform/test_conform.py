@@ -1,0 +1,358 @@
+"""The checker of other programs: verdicts, order, bad input, its output."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dreamer import conform
+from dreamer.conform import __main__ as command
+from dreamer.conform import compare, flow, show
+from dreamer.conform.verdict import judge
+from dreamer.errors import UserError
+from tests.support import GOLDEN, ROOT
+
+TRAINING = sorted(
+    path.parent.name for path in GOLDEN.glob('*/case.json')
+    if 'function' not in json.loads(path.read_text()))
+V1, V2 = 'v1_dmc_small', 'v2_atari_small'
+
+
+def whole(case):
+  """The release's own arrays, those that the case holds as they are."""
+  return {key: x.copy() for key, x in case.expected.items()
+          if not key.endswith(('.stats', '.head'))}
+
+
+@pytest.fixture
+def save(tmp_path):
+  def write(arrays, name='mine.npz'):
+    path = tmp_path / name
+    np.savez(path, **arrays)
+    return str(path)
+  return write
+
+
+class TestVerdict:
+
+  @pytest.mark.parametrize('name', TRAINING)
+  def test_the_release_conforms_to_itself(self, name):
+    verdict = judge(conform.case(name), whole(conform.case(name)))
+    assert verdict.conforms
+    assert len(verdict.given) > 5
+
+  @pytest.mark.parametrize('name', [
+      'tensor/embed', 'tensor/prior/mean', 'tensor/imag_reward',
+      'step0/loss/kl', 'grad/dynamics/gru/kernel', 'grad/actor/hout/bias',
+      'step2/loss/value', 'param/encode/h1/kernel'])
+  def test_the_first_difference_is_named(self, name):
+    case = conform.case(V1)
+    arrays = whole(case)
+    later = case.names[case.names.index(name):]
+    for key in later:
+      if key in arrays:
+        arrays[key] = arrays[key] * 1.5 + 0.1
+    verdict = judge(case, arrays)
+    assert verdict.first.name == name
+    assert len(verdict.agreeing) == len(verdict.given) - sum(
+        x in arrays for x in later)
+
+  def test_what_is_absent_is_no_difference_but_counted(self):
+    case = conform.case(V2)
+    verdict = judge(case, {'tensor/embed': case.expected['tensor/embed']})
+    assert verdict.conforms
+    assert '1 of 213 arrays' in verdict.summary
+
+  def test_nothing_given_does_not_conform(self):
+    assert not judge(conform.case(V2), {}).conforms
+
+  def test_parameters_before_the_first_step(self):
+    case = conform.case(V1)
+    arrays = {f'init/{key}': x for key, x in case.parameters.items()}
+    assert judge(case, arrays).conforms
+    arrays['init/encode/h2/kernel'] = arrays['init/encode/h2/kernel'] + 1e-3
+    assert judge(case, arrays).first.name == 'init/encode/h2/kernel'
+
+  def test_the_time_step_is_said(self):
+    case = conform.case(V2)
+    arrays = whole(case)
+    arrays['tensor/post/logit'][1, 4] += 1
+    arrays['tensor/imag_reward'][2:] += 1
+    findings = {x.name: x for x in judge(case, arrays).findings}
+    assert 'time step 4' in findings['tensor/post/logit'].note
+    assert 'imagined step 2' in findings['tensor/imag_reward'].note
+
+  def test_an_argmax_near_its_rival_is_not_held_against_a_program(self):
+    case = conform.case('v2_atari_full')
+    assert case.margin < compare.MARGIN
+    verdict = judge(case, whole(case))
+    assert verdict.conforms
+
+  def test_near_ties_are_forgiven_where_the_case_says_so(self):
+    case = conform.case('tf1_free_nats_above_small')
+    arrays = whole(case)
+    for name in ('grad/encode/h1/kernel', 'grad/reward/h0/kernel'):
+      arrays[name] = arrays[name] * 1.002
+    verdict = judge(case, arrays)
+    assert [x.name for x in verdict.findings if x.status == 'off'] == [
+        'grad/reward/h0/kernel']
+    assert any('ReLU' in x for x in verdict.notes)
+
+  def test_flipped_sample_with_close_logits_is_said_to_be_rounding(self):
+    case = conform.case(V2)
+    logit, stoch = 'tensor/post/logit', 'tensor/post/stoch'
+    near = case.expected[logit].copy()
+    order = near[0, 0, 0].argsort()
+    near[0, 0, 0, order[-2]] = near[0, 0, 0, order[-1]] - 1e-6
+    case.expected[logit] = near
+    arrays = whole(case)
+    flipped = np.zeros(near.shape[-1], np.float32)
+    flipped[order[-2]] = 1
+    arrays[stoch][0, 0, 0] = flipped
+    assert any('rounding' in x and stoch in x
+               for x in judge(case, arrays).notes)
+
+
+class TestOrder:
+
+  @pytest.mark.parametrize('name', TRAINING)
+  def test_every_array_of_every_case_has_a_place(self, name):
+    case = conform.case(name)
+    stages = {flow.place(x, list(case.shapes)).stage for x in case.names}
+    assert 'other' not in stages
+
+  @pytest.mark.parametrize('before, after', [
+      ('tensor/embed', 'tensor/post/deter'),
+      ('tensor/post/stoch', 'tensor/prior/logit'),
+      ('tensor/prior/stoch', 'tensor/kl'),
+      ('tensor/kl', 'tensor/like/image'),
+      ('tensor/like/image', 'step0/loss/image'),
+      ('step0/loss/image', 'step0/loss/model'),
+      ('step0/loss/model', 'grad/wm/heads/reward/out/out/bias'),
+      ('grad/wm/heads/reward/out/out/bias', 'grad/wm/rssm/gru/dense/kernel'),
+      ('grad/wm/rssm/gru/dense/kernel', 'grad/wm/encoder/conv0/kernel'),
+      ('grad/wm/encoder/conv3/kernel', 'tensor/imag_deter'),
+      ('grad/wm/encoder/conv3/kernel', 'grad/wm/encoder/conv0/kernel'),
+      ('tensor/imag_feat', 'tensor/imag_reward'),
+      ('tensor/imag_value', 'tensor/returns'),
+      ('tensor/returns', 'tensor/weight'),
+      ('tensor/weight', 'step0/loss/actor'),
+      ('step0/loss/critic', 'grad/critic/dense0/kernel'),
+      ('grad/actor/dense0/kernel', 'step1/loss/kl'),
+      ('step1/loss/critic', 'step2/loss/kl'),
+      ('step2/loss/critic', 'param/wm/encoder/conv0/kernel')])
+  def test_data_flows(self, before, after):
+    names = conform.case(V2).names
+    assert names.index(before) < names.index(after)
+
+
+class TestBadInput:
+  """One line each, status 2 where nothing can be compared."""
+
+  def refused(self, path, case=V1):
+    with pytest.raises(UserError) as error:
+      command.main([case, path])
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+  @pytest.mark.parametrize('content', [
+      b'', b'PK\x03\x04 and no more', b'text'])
+  def test_damaged(self, tmp_path, content):
+    path = tmp_path / 'x.npz'
+    path.write_bytes(content)
+    assert 'damaged, or no .npz' in self.refused(str(path))
+
+  def test_cut_off(self, save, tmp_path):
+    data = open(save({'tensor/embed': np.zeros((3, 6, 128))}), 'rb').read()
+    for size in (len(data) // 2, len(data) - 10):
+      path = tmp_path / 'cut.npz'
+      path.write_bytes(data[:size])
+      assert 'damaged' in self.refused(str(path))
+
+  def test_absent_and_one_array(self, tmp_path):
+    assert 'No such file' in self.refused(str(tmp_path / 'none.npz'))
+    np.save(tmp_path / 'one.npy', np.zeros(3))
+    assert 'one array' in self.refused(str(tmp_path / 'one.npy'))
+
+  def test_a_pickle_is_not_read(self, tmp_path, save):
+    # Names a function to call: this module's, which notices it.
+    (tmp_path / 'p.npz').write_bytes(
+        b'c' + __name__.encode() + b'\nspring\n(tR.')
+    assert 'no .npz' in self.refused(str(tmp_path / 'p.npz'))
+    path = save({'tensor/embed': np.array([Trap()], object)})
+    assert 'tensor/embed: Python objects' in self.refused(path)
+    assert not Trap.sprung
+
+  def test_unknown_names(self, save):
+    words = self.refused(save({'tensor/embd': np.zeros(3)}))
+    assert 'did you mean tensor/embed?' in words
+    words = self.refused(save({'tensor/recon.head': np.zeros(16)}))
+    assert 'give the whole array as tensor/recon' in words
+    many = {f'x{i}': np.zeros(1) for i in range(9)}
+    assert 'and 4 more' in self.refused(save(many))
+
+  @pytest.mark.parametrize('value', [
+      np.zeros(3, complex), np.array(['a', 'b'])])
+  def test_no_numbers(self, save, value):
+    assert 'write numbers' in self.refused(save({'tensor/embed': value}))
+
+  def test_case(self, tmp_path, save):
+    mine = save({'tensor/embed': np.zeros(3)})
+    assert 'give a case folder' in self.refused(mine, str(tmp_path / 'none'))
+    for name in ('v1_lambda_return', 'v2_misc', 'v1_exploration.json'):
+      assert 'single functions' in self.refused(mine, name)
+
+  @pytest.mark.parametrize('change, words', [
+      ({'steps': 'three'}, "steps: 'three' is no integer"),
+      ({'param_shapes': None}, 'param_shapes: None is no object'),
+      ({'reference': 'a/b@123'}, 'reference: a/b; known: ')])
+  def test_case_json(self, tmp_path, save, change, words):
+    data = json.loads((GOLDEN / V1 / 'case.json').read_text())
+    (tmp_path / 'case.json').write_text(json.dumps({**data, **change}))
+    for name in ('batch.npz', 'expected.npz'):
+      (tmp_path / name).write_bytes((GOLDEN / V1 / name).read_bytes())
+    mine = save({'tensor/embed': np.zeros(3)})
+    assert words in self.refused(mine, str(tmp_path))
+
+  def test_other_shape_and_nan_are_differences(self):
+    case = conform.case(V1)
+    arrays = whole(case)
+    arrays['tensor/embed'] = arrays['tensor/embed'].swapaxes(0, 1)
+    arrays['tensor/imag_value'][2, 1] = np.nan
+    found = {x.name: x for x in judge(case, arrays).findings}
+    assert found['tensor/embed'].status == 'off'
+    assert found['tensor/embed'].note == (
+        'shape (6, 3, 128), expected (3, 6, 128) (the same axes in another '
+        'order)')
+    assert found['tensor/imag_value'].note == 'nan first at [2, 1]'
+
+  def test_other_widths_are_said(self):
+    case = conform.case(V1)
+    arrays = whole(case)
+    half = arrays['tensor/embed'].astype(np.float16)
+    wide = arrays['tensor/feat'].astype(np.float64)
+    verdict = judge(case, {'tensor/embed': half, 'tensor/feat': wide})
+    assert any('float16: tensor/embed' in x for x in verdict.notes)
+    assert any('float64: tensor/feat' in x for x in verdict.notes)
+    assert not judge(case, arrays).notes
+
+  def test_a_number_in_an_array_of_its_own(self):
+    case = conform.case(V1)
+    assert judge(case, {
+        'step0/loss/kl': case.expected['step0/loss/kl'].reshape(1)}).conforms
+
+
+class Trap:
+  """Runs code when it is unpickled."""
+
+  sprung = False
+
+  def __reduce__(self):
+    return spring, ()
+
+
+def spring():
+  Trap.sprung = True
+
+
+class TestCommand:
+
+  def test_status(self, save, capsys):
+    case = conform.case(V2)
+    arrays = whole(case)
+    good = save(arrays)
+    some = save({'tensor/embed': arrays['tensor/embed']}, 'some.npz')
+    bad = save({**arrays, 'tensor/kl': arrays['tensor/kl'] + 1}, 'bad.npz')
+    assert command.main([V2, good]) == command.main([V2, some]) == 0
+    assert command.main([V2, good, '--all']) == 0
+    assert command.main([V2, some, '--all']) == command.main([V2, bad]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == ('differs from dreamerv2@07d906e first in tensor/kl; '
+                    f'agrees in 212 of 213 arrays, {V2}')
+
+  def test_json(self, save, capsys):
+    case = conform.case(V2)
+    arrays = whole(case)
+    arrays['tensor/kl'][0, 0] = np.inf
+    command.main([V2, save(arrays), '--json'])
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found['first'] == 'tensor/kl' and not found['conforms']
+    assert [x['name'] for x in found['arrays']] == case.names
+
+  def test_page_has_a_bar_for_each_array(self, save, tmp_path):
+    case = conform.case(V2)
+    path = tmp_path / 'out' / 'page.html'
+    command.main([V2, save(whole(case)), '--html', str(path)])
+    text = path.read_text()
+    assert text.count('class="bar agrees"') == len(case.names)
+    # Nothing is loaded from anywhere, and names are text.
+    assert '<script' not in text and 'http' not in text
+    hostile = show.page(judge(case, whole(case)), '<b>&.npz')
+    assert '&lt;b&gt;&amp;.npz' in hostile
+
+  def test_names(self, capsys):
+    assert command.main([V2]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 213 and 'tensor/embed (3, 6, 128)' in lines[0]
+
+  @pytest.mark.parametrize('option', [
+      ['--all'], ['--json'], ['--html', 'x'], ['--explain']])
+  def test_options_without_arrays(self, option):
+    with pytest.raises(UserError, match='needs ARRAYS.npz'):
+      command.main([V2, *option])
+
+
+# Refuses everything but the standard library, NumPy and this room.
+GUARD = """
+import sys
+class Guard:
+  def find_spec(self, name, path=None, target=None):
+    top = name.split('.')[0]
+    if top not in sys.stdlib_module_names and top not in ('dreamer', 'numpy'):
+      raise ImportError(f'{name} is asked for')
+sys.meta_path.insert(0, Guard())
+from dreamer import cli
+from dreamer.conform.__main__ import main
+cli.guard(lambda: sys.exit(main()))
+"""
+
+
+def alone(*args):
+  return subprocess.run(
+      [sys.executable, '-c', GUARD, *args], cwd=ROOT, capture_output=True,
+      text=True, timeout=60)
+
+
+def test_numpy_is_enough(save):
+  path = save(whole(conform.case(V2)))
+  done = alone(V2, path, '--all')
+  assert done.returncode == 0, done.stderr
+  assert 'conforms to dreamerv2@07d906e in 213 of 213 arrays' in done.stdout
+
+
+def test_explain_says_what_it_lacks(save):
+  path = save({'tensor/embed': np.zeros((3, 6, 128), np.float32)})
+  done = subprocess.run(
+      [sys.executable, '-c', GUARD.replace(
+          "raise ImportError(f'{name} is asked for')", 'return None').replace(
+              'sys.meta_path.insert(0, Guard())', """
+import importlib.util
+right = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *args: (
+    None if name == 'tensorflow' else right(name, *args))
+"""), V2, path, '--explain'], cwd=ROOT, capture_output=True, text=True,
+      timeout=60)
+  assert done.returncode == 2
+  assert 'tensorflow is not here' in done.stderr
+  assert done.stderr.count('\n') == 1
+
+
+def test_other_forms_of_the_file_are_read(tmp_path):
+  """Compressed, in Fortran order."""
+  case = conform.case(V2)
+  path = tmp_path / 'x.npz'
+  value = np.asfortranarray(case.expected['tensor/embed'])
+  np.savez_compressed(path, **{'tensor/embed': value})
+  assert command.main([V2, str(path)]) == 0
