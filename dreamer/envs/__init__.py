@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dreamer.config.schema import Section
-from dreamer.envs import suggest
+from dreamer.envs import objects, suggest
 from dreamer.errors import UserError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _user_envs(config, mode, amount, factory):
   if base.has_images(config, mode):
     gl.prefer_gl()  # before its code imports what renders
   is_class = isinstance(factory, type)
-  if not is_class and hasattr(factory, 'step'):
+  if not is_class and objects.has(factory, 'step'):
     if amount > 1:
       raise UserError(
           f'envs.amount={amount}: one environment object can only be stepped '

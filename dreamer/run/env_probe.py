@@ -80,11 +80,17 @@ def describe(about: dict, config: Config, agent: Any) -> str:
 
 def _repeat(own, config):
   text = f'action_repeat {config.action_repeat}'
-  if own == 1:
+  if own == [1, 1]:
     return text
-  text += f'; the environment repeats each {own} times itself'
-  both = own * config.action_repeat
-  return text + (f', together {both}' if config.action_repeat > 1 else '')
+  text += f'; the environment repeats each {_times(own)} times itself'
+  both = [config.action_repeat * times for times in own]
+  return text + (
+      f', together {_times(both)}' if config.action_repeat > 1 else '')
+
+
+def _times(pair):
+  low, high = pair
+  return f'{low}' if low == high else f'{low} to {high}'
 
 
 def _transform(name):

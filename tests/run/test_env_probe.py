@@ -146,13 +146,15 @@ def test_every_suite_tells(task):
 
 
 def test_repeats_of_the_environments_own():
-  about = {**inline(strange.NewStyle).about(), 'repeats': 4}
+  about = {**inline(strange.NewStyle).about(), 'repeats': [4, 4]}
   agent = types.SimpleNamespace(obs_keys=('image', 'speed'), learns_ends=False)
   text = lambda amount: env_probe.describe(
       about, make_config(action_repeat=amount), agent)
   assert 'the environment repeats each 4 times itself\n' in text(1)
   assert 'repeats each 4 times itself, together 12\n' in text(3)
   assert 'vectors: speed (1)' in text(1)
+  about['repeats'] = [2, 4]
+  assert 'repeats each 2 to 4 times itself, together 6 to 12\n' in text(3)
   assert 'no part of what is imagined' in text(1)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import files
-from dreamer.envs import gl
+from dreamer.envs import gl, objects
 from dreamer.envs.base import Env
 from dreamer.envs.workers.remote import HalfCalls
 from dreamer.errors import UserError
@@ -114,8 +114,8 @@ class InlineEnv(HalfCalls):
 def _own_limit(env):
   """Steps after which an object ends its episodes; infinity: not known."""
   limits = (
-      getattr(getattr(env, 'spec', None), 'max_episode_steps', None),
-      getattr(env, '_step_limit', None))  # of dm_control
+      objects.ask(objects.ask(env, 'spec'), 'max_episode_steps'),
+      objects.ask(env, '_step_limit'))  # of dm_control
   return min([x for x in limits if isinstance(x, (int, float))] or [math.inf])
 
 
