@@ -64,7 +64,7 @@ class Server:
       return getattr(self, f'on_{kind}')(arrays, **meta)
     except UserError as error:
       return 'error', {}, {'text': str(error)}
-    except Exception as error:  # The state of it is unknown now.
+    except (Exception, SystemExit) as error:  # Its state is unknown now.
       text, place = describe(error, self.remedy)
       return 'failure', {}, {'text': text, 'place': place}
 

@@ -53,7 +53,8 @@ def warning(name: str, differs: tuple) -> str:
 def describe(about: dict, config: Config, agent: Any) -> str:
   """What a run tells about its environment, in a few lines.
 
-  about: see dreamer.envs.base.Env. agent: its obs_keys are the observations
+  about: see dreamer.envs.base.Env; also place: where it runs, if that is to
+  be told. agent: its obs_keys are the observations
   that it reads or predicts, its learns_ends whether ends are part of what it
   imagines.
   """
@@ -65,7 +66,9 @@ def describe(about: dict, config: Config, agent: Any) -> str:
   unseen = about['image'] != 'none' and 'image' not in agent.obs_keys
   image = about['image'] + unseen * ', not read by this agent'
   lines = [
-      f'environment {about["name"]}, {about["interface"]}',
+      ', '.join(filter(None, (
+          f'environment {about["name"]}', about['interface'],
+          about.get('place')))),
       f'image: {image}; vectors: ' + (', '.join(
           f'{name} ({about["vectors"][name]})' for name in names) or 'none'),
       *(['left out: ' + '; '.join(left_out)] if left_out else []),

@@ -103,7 +103,7 @@ def test_a_run_tells_what_it_makes_of_its_environment(tmp_path, capsys):
   text = capsys.readouterr().err
   block = text[text.index('environment '):].splitlines()[:6]
   assert block == [
-      'environment NewStyle, gymnasium',
+      'environment NewStyle, gymnasium, in this process',
       '  image: camera (uint8 128x96x3); vectors: none',
       '  left out: speed: not read by this agent',
       '  actions: 2 numbers, [-1, 1] to [0, 4], [-2, 2]; action_repeat 1',

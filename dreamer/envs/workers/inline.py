@@ -28,14 +28,16 @@ class InlineEnv(HalfCalls):
     shared: The user's own object, if there is only this one. Whoever resets
       it owns it; the others learn by a WorkerError that their episode is
       lost.
+    why: Why it is here and not in a worker, or ''.
   """
 
   def __init__(
       self, make: Callable[[], Env], name: str,
-      shared: Any | None = None) -> None:
+      shared: Any | None = None, why: str = '') -> None:
     self._make = make
     self._name = name
     self._shared = shared
+    self.place = 'in this process' + f' ({why})' * bool(why)
     self._call: tuple | None = None
     self._env: Env | None = None
     env = self._open()
@@ -94,7 +96,7 @@ class InlineEnv(HalfCalls):
       return function(*args)
     except UserError:
       raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
       text, place = describe(error, gl.remedy)
       raise WorkerError(f'{self._name}: {text}', place) from error
 
