@@ -78,7 +78,7 @@ def environ() -> dict[str, str]:
   return {'PYOPENGL_PLATFORM': chosen}
 
 
-def remedy(error: Exception) -> str:
+def remedy(error: BaseException) -> str:
   """What to add to an error that looks like one of OpenGL, or ''."""
   text = f'{type(error).__module__} {type(error).__name__} {error}'
   if not any(word in text for word in WORDS):

@@ -33,7 +33,8 @@ class WorkerError(UserError):
 
 
 def describe(
-    error: Exception, remedy: Callable[[Exception], str] | None = None
+    error: BaseException,
+    remedy: Callable[[BaseException], str] | None = None
 ) -> tuple[str, str]:
   """Returns the line for the user, and the place of a WorkerError.
 

@@ -54,7 +54,7 @@ class Server:
   def close(self) -> None:
     """Frees what it holds."""
 
-  def remedy(self, error: Exception) -> str:
+  def remedy(self, error: BaseException) -> str:
     """What may help against a failure, for the end of its line; or ''."""
     del error
     return ''

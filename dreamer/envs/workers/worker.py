@@ -40,7 +40,7 @@ class EnvServer(server.Server):
       text, _ = describe(error, gl.remedy)
       files.warn(f'{self._name}: close() failed: {text}')
 
-  def remedy(self, error: Exception) -> str:
+  def remedy(self, error: BaseException) -> str:
     return gl.remedy(error)
 
   def on_make(
