@@ -9,7 +9,7 @@ import pytest
 from dreamer.envs import gl, objects, seeding
 from dreamer.envs.suites.repeats import Repeats
 from dreamer.envs.workers import inline
-from dreamer.run import arguments, identity
+from dreamer.run import arguments, env_identity
 
 
 def attributes(**values):
@@ -144,7 +144,7 @@ def test_all_other_questions_survive(name):
   odd = ODD[name]()
   assert not gl.draws(odd) or name in ('an array for everything', 'recursive')
   assert Repeats(odd).range() == (1, 1)
-  assert isinstance(identity.task(odd), str)
+  assert isinstance(env_identity.task(odd), str)
   assert arguments.is_object(odd) or name == 'recursive'
   assert inline._own_limit(odd) > 0
   assert objects.amount(odd) is None
