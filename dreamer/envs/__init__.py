@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dreamer.config.schema import Section
-from dreamer.envs import suggest
+from dreamer.envs import objects, suggest
 from dreamer.errors import UserError
 
 if TYPE_CHECKING:
@@ -123,44 +122,37 @@ def split_task(task: str) -> tuple[str, str]:
 
 def _user_envs(config, mode, amount, factory):
   from dreamer.envs import base, gl  # NumPy with it; --help needs none.
-  from dreamer.envs.workers import remote  # NumPy with it; --help needs none.
+  from dreamer.envs.workers import (  # NumPy with it; --help needs none.
+      importable,
+      remote,
+  )
   if base.has_images(config, mode):
     gl.prefer_gl()  # before its code imports what renders
   is_class = isinstance(factory, type)
-  if not is_class and hasattr(factory, 'step'):
+  if not is_class and objects.has(factory, 'step'):
     if amount > 1:
       raise UserError(
           f'envs.amount={amount}: one environment object can only be stepped '
           'once; pass a function that makes environments')
     return [_inline(config, mode, 0, lambda: factory, factory)]
-  name = importable_name(factory)
-  if config.envs.worker == 'process' and name:
+  if config.envs.worker == 'inline':
+    return [_inline(config, mode, i, factory) for i in range(amount)]
+  name, why = importable.find(factory)
+  if name:
     return [remote.RemoteEnv(config, mode, i, name) for i in range(amount)]
-  return [_inline(config, mode, i, factory) for i in range(amount)]
+  return [_inline(config, mode, i, factory, why=why) for i in range(amount)]
 
 
-def _inline(config, mode, index, factory=None, shared=None):
+def _inline(config, mode, index, factory=None, shared=None, why=''):
   from dreamer.envs import base, gl  # NumPy with it; --help needs none.
 
   # NumPy with it; --help needs none.
   from dreamer.envs.workers.inline import InlineEnv
   env = InlineEnv(
       lambda: make_env(config, mode, index, factory),
-      f'{mode} environment {index} ({config.task})', shared)
+      f'{mode} environment {index} ({config.task})', shared, why)
   if env.opengl is not False:
     gl.check_loaded(config.task)
     if base.has_images(config, mode):
       gl.check_inline(config.task, certain=env.opengl)
   return env
-
-
-def importable_name(function: Callable) -> str | None:
-  """Returns `module:function` if another process can import it, or None."""
-  module = getattr(function, '__module__', None)
-  name = getattr(function, '__qualname__', '')
-  if not module or module == '__main__' or '<' in name:
-    return None
-  found = sys.modules.get(module)
-  for part in name.split('.'):
-    found = getattr(found, part, None)
-  return f'{module}:{name}' if found is function else None

@@ -73,7 +73,7 @@ class Env:
     Keys: name; interface; image: where it comes from; vectors: dict of name
     to size; left_out: dict of name to the reason; actions: how they are
     mapped; ends: what counts as a termination; repeats: how often it repeats
-    an action itself.
+    an action itself, at least and at most.
     """
     vectors = {key: str(space.shape[0]) for key, space in
                self.obs_space.items() if key != 'image'}
@@ -85,7 +85,7 @@ class Env:
         'actions': f'{self.act_space.dim} ' + (
             'choices, one-hot' if self.act_space.discrete else
             'numbers in [-1, 1]'),
-        'ends': 'its own', 'repeats': 1}
+        'ends': 'its own', 'repeats': [1, 1]}
 
 
 class Wrapper(Env):

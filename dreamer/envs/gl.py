@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dreamer import files
+from dreamer.envs import objects
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 
@@ -77,7 +78,7 @@ def environ() -> dict[str, str]:
   return {'PYOPENGL_PLATFORM': chosen}
 
 
-def remedy(error: Exception) -> str:
+def remedy(error: BaseException) -> str:
   """What to add to an error that looks like one of OpenGL, or ''."""
   text = f'{type(error).__module__} {type(error).__name__} {error}'
   if not any(word in text for word in WORDS):
@@ -96,9 +97,9 @@ def draws(env: Any) -> bool:
   Those of dm_control have its `physics`, those of gymnasium a
   `mujoco_renderer`.
   """
-  physics = type(getattr(env, 'physics', None)).__mro__
-  return any(x.__module__.startswith('dm_control') for x in physics) or (
-      hasattr(getattr(env, 'unwrapped', env), 'mujoco_renderer'))
+  physics = type(objects.ask(env, 'physics'))
+  return 'dm_control' in objects.modules(physics) or objects.has(
+      objects.ask(env, 'unwrapped', env), 'mujoco_renderer')
 
 
 def check_loaded(name: str) -> None:

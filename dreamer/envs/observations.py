@@ -35,6 +35,7 @@ class Entry:
     choices: The number of choices of each of its whole numbers, or ().
     start: Their first choice.
     problem: Why it can't be read at all, or ''.
+    alone: Whether its values may have one more axis, a leading one of 1.
   """
 
   path: tuple
@@ -46,6 +47,7 @@ class Entry:
   choices: tuple = ()
   start: object = 0
   problem: str = ''
+  alone: bool = False
 
   @property
   def may_be_picture(self) -> bool:
@@ -147,6 +149,7 @@ class Reader:
     self.entry = entry
     self.size = sum(entry.choices) or math.prod(entry.shape)
     self.text = self._describe()
+    self.dropped = False  # a leading axis of 1, from what came
 
   def array(self, obs: Any) -> np.ndarray:
     """The entry as it came.
@@ -162,6 +165,8 @@ class Reader:
       array = np.asarray(value)
     except ValueError:  # rows of several lengths
       array = np.asarray(None)
+    if entry.alone and array.shape == (1, *entry.shape):
+      array, self.dropped = array[0], True
     fits = array.shape == entry.shape or array.size == math.prod(
         entry.shape) == 1
     if array.dtype.kind not in 'biuf' or not fits:
@@ -254,7 +259,7 @@ class Image:
   """The pictures of some entries as one image uint8 [64, 64, C]."""
 
   def __init__(self, found: Sequence[Entry]) -> None:
-    self._readers = [Reader(entry) for entry in found]
+    self.readers = [Reader(entry) for entry in found]
     self._pictures = [
         _picture(entry) for entry in found]
     channels = sum(picture.channels for picture in self._pictures)
@@ -266,7 +271,7 @@ class Image:
 
   def __call__(self, obs: Any) -> np.ndarray:
     parts = []
-    for reader, picture in zip(self._readers, self._pictures, strict=True):
+    for reader, picture in zip(self.readers, self._pictures, strict=True):
       array, entry = reader.array(obs), reader.entry
       if array.dtype != entry.dtype and not (
           array.dtype.kind == entry.dtype.kind == 'f'):

@@ -110,6 +110,8 @@ class Picture:
       text += f', {self._low:g}..{self._high:g} as 0..255'
     if self.channels not in (1, 3):
       text += f', {self.channels} channels'
+    elif set(self._shape[:self._row]) == {1} and self._shape[self._row + 2:]:
+      text += ', a leading axis of 1 dropped'
     elif self._row:
       text += ', channels first'
     return text

@@ -7,19 +7,19 @@ in themselves or in what they wrap, and never hear of it.
 from __future__ import annotations
 
 import collections
-import itertools
 import random
 import types
 
 import numpy as np
 
 from dreamer.config.agents import AGENTS
+from dreamer.envs import objects
 
 GENERATORS = (np.random.RandomState, np.random.Generator, random.Random)
 # Attributes that may only exist once they are asked for.
 PROPERTIES = ('unwrapped', 'task', 'random_state', 'np_random')
 SPACES = ('action_space', 'observation_space')
-OBJECTS = 1000  # so many are looked at, from the outside to the inside
+OBJECTS = objects.MANY  # so many are looked at, from the outside to the inside
 FOREIGN = ('dreamer', *AGENTS, 'tensorflow', 'numpy')
 PLAIN = (str, bytes, int, float, complex, np.ndarray, np.generic, type,
          types.ModuleType, types.FunctionType, types.MethodType)
@@ -30,17 +30,20 @@ def seed_everything(env: object, seed: int) -> None:
 
   Found are those in attributes of it, of its classes, of what it wraps and
   of its parts. Each gets a seed of its own, the first one `seed` itself.
+  Whatever the objects answer, this raises nothing.
   """
   for number, state in enumerate(generators(env)):
-    _seed(state, _derive(seed, number))
+    objects.guard(_seed, state, _derive(seed, number))
   for number, space in enumerate(_spaces(env)):
-    if hasattr(type(space), 'seed'):
-      space.seed(_derive(seed, number) % 2 ** 31)
+    if objects.has(type(space), 'seed'):
+      objects.guard(
+          lambda space, seed: space.seed(seed), space,
+          _derive(seed, number) % 2 ** 31)
 
 
 def generators(env: object) -> list:
   """Returns all generators of `env` and its parts, always in one order."""
-  return [part for part in _parts(env) if isinstance(part, GENERATORS)]
+  return [part for part in _parts(env) if objects.is_a(part, GENERATORS)]
 
 
 def _parts(env):
@@ -58,48 +61,40 @@ def _parts(env):
 
 
 def _values(part):
-  if isinstance(part, GENERATORS):
+  if objects.is_a(part, GENERATORS):
     return []
-  if isinstance(part, (dict, list, tuple)):
-    values = part.values() if isinstance(part, dict) else part
-    return list(itertools.islice(values, OBJECTS))
+  if objects.is_a(part, (dict, list, tuple)):
+    values = objects.ask(part, 'values') if objects.is_a(part, dict) else None
+    return objects.members(objects.guard(values) if values else part)
   kinds = [kind for kind in type(part).__mro__ if not _is_foreign(kind)]
-  values = list((_get(part, '__dict__') or {}).values())
+  values = list(objects.fields(part).values())
   values += [x for kind in kinds for x in vars(kind).values()
-             if isinstance(x, GENERATORS)]
+             if objects.is_a(x, GENERATORS)]
   # Asked of the class, as objects may answer for others, far away.
-  names = PROPERTIES if hasattr(type(part), 'reset') else ()
-  return values + [_get(part, name) for name in names]
+  names = PROPERTIES if objects.has(type(part), 'reset') else ()
+  return values + [objects.ask(part, name) for name in names]
 
 
 def _is_plain(value):
-  return value is None or isinstance(value, PLAIN) or (
-      not isinstance(value, GENERATORS) and (
+  return value is None or objects.is_a(value, PLAIN) or (
+      not objects.is_a(value, GENERATORS) and (
           _is_foreign(type(value)) or _is_space(value)))
 
 
 def _is_foreign(kind):
-  return kind.__module__.split('.')[0] in FOREIGN
+  return next(objects.modules(kind), '') in FOREIGN
 
 
 def _is_space(value):
   kind = type(value)
-  return hasattr(kind, 'sample') and hasattr(kind, 'contains')
+  return objects.has(kind, 'sample') and objects.has(kind, 'contains')
 
 
 def _spaces(env):
-  found = [_get(part, name) for part in _parts(env)
-           if hasattr(type(part), 'reset') for name in SPACES]
+  found = [objects.ask(part, name) for part in _parts(env)
+           if objects.has(type(part), 'reset') for name in SPACES]
   return list({id(space): space for space in found if space is not None}
               .values())
-
-
-def _get(part, name):
-  """An attribute, or None: it may be a property that fails."""
-  try:
-    return getattr(part, name, None)
-  except Exception:
-    return None
 
 
 def _seed(state, seed):

@@ -33,7 +33,8 @@ class WorkerError(UserError):
 
 
 def describe(
-    error: Exception, remedy: Callable[[Exception], str] | None = None
+    error: BaseException,
+    remedy: Callable[[BaseException], str] | None = None
 ) -> tuple[str, str]:
   """Returns the line for the user, and the place of a WorkerError.
 
@@ -42,24 +43,25 @@ def describe(
   message = one_line(error)
   kind = type(error).__name__
   text = f'{kind}: {message[:LENGTH]}' if message else kind
-  frame = _frame(error)
+  frames = traceback.extract_tb(error.__traceback__)
+  frame = own_frame(frames) or (frames[-1] if frames else None)
   spot = f'{frame.filename}:{frame.lineno}' if frame else 'nowhere'
   # Addresses differ from process to process.
   place = re.sub(r'0x[0-9a-fA-F]+', '0x', f'{spot} {text}')
-  where = f' ({_short(spot)} in {frame.name})' if frame else ''
+  where = f' ({short(spot)} in {frame.name})' if frame else ''
   return f'{text}{where}{remedy(error) if remedy else ""}', place
 
 
-def _frame(error):
-  """The innermost frame in a file of the user's, or else of anyone's."""
-  frames = traceback.extract_tb(error.__traceback__)
+def own_frame(
+    frames: traceback.StackSummary) -> traceback.FrameSummary | None:
+  """The innermost frame in a file of the user's, or None."""
   own = [x for x in frames if not x.filename.startswith(OURS)
          and not any(part in x.filename for part in LIBRARIES)]
-  found = own or list(frames)
-  return found[-1] if found else None
+  return own[-1] if own else None
 
 
-def _short(path):
+def short(path: str) -> str:
+  """A path, from the working folder on where it lies in it."""
   try:
     return path.removeprefix(os.getcwd() + os.sep)
   except FileNotFoundError:  # The folder was deleted meanwhile.

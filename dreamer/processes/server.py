@@ -54,7 +54,7 @@ class Server:
   def close(self) -> None:
     """Frees what it holds."""
 
-  def remedy(self, error: Exception) -> str:
+  def remedy(self, error: BaseException) -> str:
     """What may help against a failure, for the end of its line; or ''."""
     del error
     return ''
@@ -64,7 +64,7 @@ class Server:
       return getattr(self, f'on_{kind}')(arrays, **meta)
     except UserError as error:
       return 'error', {}, {'text': str(error)}
-    except Exception as error:  # The state of it is unknown now.
+    except (Exception, SystemExit) as error:  # Its state is unknown now.
       text, place = describe(error, self.remedy)
       return 'failure', {}, {'text': text, 'place': place}
 

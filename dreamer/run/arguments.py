@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from dreamer import files
 from dreamer.config.rules import Rule, convert, nearest, show
 from dreamer.config.schema import Config, Schema
-from dreamer.envs import SUITES
+from dreamer.envs import SUITES, objects
 from dreamer.errors import ConfigError, UserError
 from dreamer.run.provenance import POLICIES, SIZES
 
@@ -112,7 +112,7 @@ def environment(env: Any, agent: str) -> None:
 
 def is_object(env: Any) -> bool:
   """Whether this is one environment, not something that makes them."""
-  return not isinstance(env, type) and hasattr(env, 'step')
+  return not isinstance(env, type) and objects.has(env, 'step')
 
 
 def _no_environment(env, agent):
@@ -129,8 +129,8 @@ def _no_environment(env, agent):
     return (f'a {type(env).__name__} of {len(env)}; pass a function without '
             f'arguments that makes one, and envs.amount {len(env)}')
   if is_object(env):
-    several = getattr(env, 'num_envs', None)
-    return several and (
+    several = objects.amount(env)
+    return several not in (None, 1) and (
         f'{_what(env)} holds {several} environments; pass a function that '
         f'makes a single one, and envs.amount {several}')
   if not callable(env):

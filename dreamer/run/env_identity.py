@@ -16,6 +16,7 @@ from typing import Any
 
 from dreamer import files
 from dreamer.config.schema import Config
+from dreamer.envs import objects
 from dreamer.errors import UserError
 from dreamer.run import env_probe
 
@@ -130,11 +131,11 @@ def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
 def _name(env):
   if isinstance(env, functools.partial):
     return _name(env.func).removesuffix('(...)') + '(...)'
-  name = getattr(env, '__name__', None)
+  name = objects.ask(env, '__name__')
   if isinstance(name, str):
     return name
-  kind = type(getattr(env, 'unwrapped', env)).__name__
-  return kind if hasattr(env, 'step') else f'{kind}(...)'
+  kind = type(objects.ask(env, 'unwrapped', env)).__name__
+  return kind if objects.has(env, 'step') else f'{kind}(...)'
 
 
 def _read(path):

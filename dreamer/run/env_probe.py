@@ -53,7 +53,8 @@ def warning(name: str, differs: tuple) -> str:
 def describe(about: dict, config: Config, agent: Any) -> str:
   """What a run tells about its environment, in a few lines.
 
-  about: see dreamer.envs.base.Env. agent: its obs_keys are the observations
+  about: see dreamer.envs.base.Env; also place: where it runs, if that is to
+  be told. agent: its obs_keys are the observations
   that it reads or predicts, its learns_ends whether ends are part of what it
   imagines.
   """
@@ -65,7 +66,9 @@ def describe(about: dict, config: Config, agent: Any) -> str:
   unseen = about['image'] != 'none' and 'image' not in agent.obs_keys
   image = about['image'] + unseen * ', not read by this agent'
   lines = [
-      f'environment {about["name"]}, {about["interface"]}',
+      ', '.join(filter(None, (
+          f'environment {about["name"]}', about['interface'],
+          about.get('place')))),
       f'image: {image}; vectors: ' + (', '.join(
           f'{name} ({about["vectors"][name]})' for name in names) or 'none'),
       *(['left out: ' + '; '.join(left_out)] if left_out else []),
@@ -80,11 +83,17 @@ def describe(about: dict, config: Config, agent: Any) -> str:
 
 def _repeat(own, config):
   text = f'action_repeat {config.action_repeat}'
-  if own == 1:
+  if own == [1, 1]:
     return text
-  text += f'; the environment repeats each {own} times itself'
-  both = own * config.action_repeat
-  return text + (f', together {both}' if config.action_repeat > 1 else '')
+  text += f'; the environment repeats each {_times(own)} times itself'
+  both = [config.action_repeat * times for times in own]
+  return text + (
+      f', together {_times(both)}' if config.action_repeat > 1 else '')
+
+
+def _times(pair):
+  low, high = pair
+  return f'{low}' if low == high else f'{low} to {high}'
 
 
 def _transform(name):

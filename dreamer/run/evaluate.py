@@ -18,6 +18,7 @@ from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
+from dreamer.processes import nested
 from dreamer.run import arguments, env_identity, provenance, resume
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
@@ -95,6 +96,7 @@ def evaluate_run(
   task: of the environments, if they are a user's; by default the run's.
   Returns the line for eval.jsonl as a dict, and the Result. Raises UserError.
   """
+  nested.refuse('evaluate')
   config, arrays, meta = resume.load_run(
       agent.schema(), wish.logdir, agent.name)
   config = config.update({'envs.amount': wish.amount or config.envs.amount})

@@ -12,6 +12,7 @@ from dreamer import cli, files
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
+from dreamer.processes import nested
 from dreamer.run import env_identity, env_probe, pace, parallel, replays, resume
 from dreamer.run.actor import Actor
 from dreamer.run.loop import Loop
@@ -49,6 +50,7 @@ def train(
   make_replay: of the agent's paper.
   Raises UserError, or Stopped after a checkpoint.
   """
+  nested.refuse('train')
   config = config.update({'logdir': files.expand(config.logdir)})
   with contextlib.ExitStack() as stack:
     stack.enter_context(resume.locked(config.logdir))
@@ -75,7 +77,8 @@ def train(
     logger = stack.enter_context(
         Logger(config.logdir, config.steps, meta['env_steps']))
     stack.enter_context(cli.warnings_to(logger.info))
-    _tell(config, envs[0].about(), agent, logger, seen.differs)
+    about = {**envs[0].about(), 'place': getattr(envs[0], 'place', '')}
+    _tell(config, about, agent, logger, seen.differs)
     loop = make_loop(config, name, agent, envs, eval_envs, logger, stop,
                      make_replay=make_replay)
     loop.note = beside

@@ -103,7 +103,7 @@ def test_a_run_tells_what_it_makes_of_its_environment(tmp_path, capsys):
   text = capsys.readouterr().err
   block = text[text.index('environment '):].splitlines()[:6]
   assert block == [
-      'environment NewStyle, gymnasium',
+      'environment NewStyle, gymnasium, in this process',
       '  image: camera (uint8 128x96x3); vectors: none',
       '  left out: speed: not read by this agent',
       '  actions: 2 numbers, [-1, 1] to [0, 4], [-2, 2]; action_repeat 1',
@@ -146,13 +146,15 @@ def test_every_suite_tells(task):
 
 
 def test_repeats_of_the_environments_own():
-  about = {**inline(strange.NewStyle).about(), 'repeats': 4}
+  about = {**inline(strange.NewStyle).about(), 'repeats': [4, 4]}
   agent = types.SimpleNamespace(obs_keys=('image', 'speed'), learns_ends=False)
   text = lambda amount: env_probe.describe(
       about, make_config(action_repeat=amount), agent)
   assert 'the environment repeats each 4 times itself\n' in text(1)
   assert 'repeats each 4 times itself, together 12\n' in text(3)
   assert 'vectors: speed (1)' in text(1)
+  about['repeats'] = [2, 4]
+  assert 'repeats each 2 to 4 times itself, together 6 to 12\n' in text(3)
   assert 'no part of what is imagined' in text(1)
 
 

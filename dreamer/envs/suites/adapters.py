@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dreamer.envs import actions, gl, observations, seeding
+from dreamer.envs import actions, gl, objects, observations, seeding
+from dreamer.envs.suites import vector
 from dreamer.errors import UserError
 from dreamer.processes.failure import describe
 
@@ -34,23 +35,27 @@ class GymAdapter:
 
   def __init__(self, env: Any) -> None:
     self._env = env
-    self._space = env.action_space
-    self._tuple = _is_tuple(env.observation_space)
-    self.interface = _library(env)
-    self.entries = observations.entries(env.observation_space)
-    self.actions = actions.from_space(env.action_space)
+    self._one = vector.One(env) if vector.check(env) else None
+    space = (self._one or env).observation_space
+    self._tuple = _is_tuple(space)
+    self.interface = _library(env) + ', num_envs 1' * bool(self._one)
+    self.entries = observations.entries(space)
+    if self._one:
+      self.entries = vector.entries(self.entries)
+    self._space = (self._one or env).action_space
+    self.actions = actions.from_space(self._space)
     self.ends = 'terminated or done'
 
   def reset(self, seed: int | None) -> Any:
     """Starts an episode; what the environment draws follows the seed."""
     seed = None if seed is None else int(seed % 2 ** 31)
-    inner = getattr(self._env, 'unwrapped', self._env)
+    inner = objects.ask(self._env, 'unwrapped', self._env)
     if seed is None:
       return self._first(self._env.reset())
     seeding.seed_everything(self._env, seed)
     if _takes(inner.reset, 'seed') and _takes(self._env.reset, 'seed'):
       return self._first(self._env.reset(seed=seed))
-    if callable(getattr(self._env, 'seed', None)):
+    if callable(objects.ask(self._env, 'seed')):
       self._env.seed(seed)
     elif _takes(inner.reset, 'seed'):  # below a wrapper that takes none
       inner.reset(seed=seed)
@@ -63,25 +68,28 @@ class GymAdapter:
       raise UserError(
           f'action {np.asarray(sent).tolist()}, made of {self.actions.text}, '
           f'is not in the action space {self._space}')
-    result = self._env.step(sent)
+    result = self._env.step(self._one.action(sent) if self._one else sent)
     amount = len(result) if isinstance(result, (tuple, list)) else 1
     if amount not in ENDS:
       raise UserError(
           f'step() returned {_count(amount)}; return obs, reward, terminated, '
           'truncated, info')
     self.ends = ENDS[amount]
+    if self._one:
+      result = self._one.result(result)
     return (_new_step if amount == 5 else _old_step)(*result)
 
   def frame(self) -> np.ndarray:
     """Raises UserError where there is none; says why."""
-    env, inner = self._env, getattr(self._env, 'unwrapped', self._env)
-    if not callable(getattr(env, 'render', None)):
+    env, inner = self._env, objects.ask(self._env, 'unwrapped', self._env)
+    if not callable(objects.ask(env, 'render')):
       raise UserError('it has no render()')
     old = _takes(inner.render, 'mode', any_name=False)  # Before gym 0.26.
     passes = old and _takes(env.render, 'mode')
     frame = _try(env.render, **{'mode': 'rgb_array'} if passes else {})
     if old and not passes and not isinstance(frame, np.ndarray):
       frame = _try(inner.render, mode='rgb_array')
+    frame = vector.frame(frame) if self._one else frame
     if not isinstance(frame, np.ndarray):
       raise UserError(
           f'render() gave {_kind(frame)}; make it with '
@@ -106,6 +114,9 @@ class DmAdapter:
     self._spec = env.action_spec()
     self.interface = 'dm_env'
     self.entries = observations.entries(env.observation_spec())
+    if vector.check(env):
+      self.interface += ', num_envs 1'
+      self.entries = vector.entries(self.entries)
     self.actions = actions.from_spec(self._spec)
     self.ends = 'the last step, a termination where its discount is 0'
 
@@ -128,7 +139,7 @@ class DmAdapter:
 
   def frame(self) -> np.ndarray:
     """Raises UserError where there is none; says why."""
-    physics = getattr(self._env, 'physics', None)
+    physics = objects.ask(self._env, 'physics')
     if physics is None:
       raise UserError('it has no physics to render')
     return _try(physics.render, 64, 64, camera_id=0)
@@ -148,10 +159,7 @@ def adapt(env: Any) -> GymAdapter | DmAdapter:
   Raises:
     UserError: it is neither a gym nor a dm_env environment, or several.
   """
-  if isinstance(getattr(env, 'num_envs', None), int):
-    raise UserError(
-        f'it holds {env.num_envs} environments; make a single one, and '
-        'several by envs.amount')
+  vector.check(env)
   if hasattr(env, 'action_spec') and hasattr(env, 'observation_spec'):
     return DmAdapter(env)
   if hasattr(env, 'action_space') and hasattr(env, 'observation_space'):
@@ -254,7 +262,7 @@ def _is_tuple(space):
 
 
 def _library(env):
-  inner = getattr(env, 'unwrapped', env)
+  inner = objects.ask(env, 'unwrapped', env)
   names = [kind.__module__.split('.')[0] for kind in type(inner).__mro__]
   return next((x for x in ('gymnasium', 'gym') if x in names), 'gym-like')
 

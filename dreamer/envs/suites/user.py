@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, gl, observations, pictures, spaces
+from dreamer.envs import (
+    base,
+    gl,
+    objects,
+    observations,
+    pictures,
+    spaces,
+)
 from dreamer.envs.suites import adapters
+from dreamer.envs.suites.repeats import Repeats
 from dreamer.errors import UserError
-
-# Attributes of environments and wrappers that hold how often they do.
-REPEATS = (
-    'frameskip', '_frameskip', 'frame_skip', '_frame_skip', 'skip', '_skip',
-    'action_repeat', '_action_repeat', 'repeat', '_repeat')
-
 
 BLIND = 'preset vectors'
 
@@ -52,8 +54,10 @@ class UserEnv(base.Env):
       self, env: Any, name: str = '', image_key: str = '',
       images: bool = True, blind: str = '') -> None:
     self._env = env
-    self.name = name or type(getattr(env, 'unwrapped', env)).__name__
+    self.name = name or type(
+        objects.ask(env, 'unwrapped', env)).__name__
     self._blind = blind
+    self._repeats = Repeats(env)
     self.opengl = gl.draws(env) or None
     with self._named():
       self._adapter = adapters.adapt(env)
@@ -76,7 +80,8 @@ class UserEnv(base.Env):
 
   def step(self, action: np.ndarray) -> dict:
     with self._named():
-      self._obs, reward, discount, last = self._adapter.step(action)
+      self._obs, reward, discount, last = self._repeats.step(
+          self._adapter.step, action)
       return base.following(self._vectors(), reward, discount, last)
 
   def render(self) -> np.ndarray:
@@ -91,7 +96,7 @@ class UserEnv(base.Env):
         raise UserError(f'no image: {error}{self._remedy()}') from error
 
   def close(self) -> None:
-    if hasattr(self._env, 'close'):
+    if objects.has(self._env, 'close'):
       self._env.close()
 
   def about(self) -> dict:
@@ -99,16 +104,24 @@ class UserEnv(base.Env):
     adapter, selection = self._adapter, self._selection
     size = 'x'.join(map(str, self._frame)) if self._frame else 'render'
     return {
-        'name': self.name, 'interface': adapter.interface,
+        'name': self.name, 'interface': adapter.interface + self._dropped(),
         'image': self._image.text if self._image else f'render() ({size})',
         'vectors': {key: reader.text
                     for key, reader in selection.vectors.items()},
         'left_out': selection.left_out, 'actions': adapter.actions.text,
-        'ends': adapter.ends, 'repeats': repeats(self._env)}
+        'ends': adapter.ends, 'repeats': list(self._repeats.range())}
 
   def _vectors(self):
     return {key: reader.vector(self._obs)
             for key, reader in self._selection.vectors.items()}
+
+  def _dropped(self):
+    """Says what a vector of one environment had too much."""
+    readers = [*self._selection.vectors.values(), *(
+        self._image.readers if self._image else ())]
+    names = [x.entry.name for x in readers if x.dropped]
+    return f', a leading axis of 1 dropped from {", ".join(names)}' if (
+        names) else ''
 
   def _remedy(self):
     """What there is beside render, and what to do."""
@@ -129,15 +142,3 @@ class UserEnv(base.Env):
       yield
     except UserError as error:
       raise UserError(f'environment {self.name}: {error}') from error
-
-
-def repeats(env: Any) -> int:
-  """How often it repeats an action itself, as far as its attributes tell."""
-  total, seen = 1, set()
-  while env is not None and id(env) not in seen:
-    seen.add(id(env))
-    own = getattr(env, '__dict__', {})
-    amounts = [own[name] for name in REPEATS if isinstance(own.get(name), int)]
-    total *= max([1, *amounts])
-    env = own.get('env', own.get('_env'))
-  return total

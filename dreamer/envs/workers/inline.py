@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import files
-from dreamer.envs import gl
+from dreamer.envs import gl, objects
 from dreamer.envs.base import Env
 from dreamer.envs.workers.remote import HalfCalls
 from dreamer.errors import UserError
@@ -28,14 +28,16 @@ class InlineEnv(HalfCalls):
     shared: The user's own object, if there is only this one. Whoever resets
       it owns it; the others learn by a WorkerError that their episode is
       lost.
+    why: Why it is here and not in a worker, or ''.
   """
 
   def __init__(
       self, make: Callable[[], Env], name: str,
-      shared: Any | None = None) -> None:
+      shared: Any | None = None, why: str = '') -> None:
     self._make = make
     self._name = name
     self._shared = shared
+    self.place = 'in this process' + f' ({why})' * bool(why)
     self._call: tuple | None = None
     self._env: Env | None = None
     env = self._open()
@@ -94,7 +96,7 @@ class InlineEnv(HalfCalls):
       return function(*args)
     except UserError:
       raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
       text, place = describe(error, gl.remedy)
       raise WorkerError(f'{self._name}: {text}', place) from error
 
@@ -114,8 +116,8 @@ class InlineEnv(HalfCalls):
 def _own_limit(env):
   """Steps after which an object ends its episodes; infinity: not known."""
   limits = (
-      getattr(getattr(env, 'spec', None), 'max_episode_steps', None),
-      getattr(env, '_step_limit', None))  # of dm_control
+      objects.ask(objects.ask(env, 'spec'), 'max_episode_steps'),
+      objects.ask(env, '_step_limit'))  # of dm_control
   return min([x for x in limits if isinstance(x, (int, float))] or [math.inf])
 
 

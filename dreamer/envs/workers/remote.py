@@ -12,6 +12,7 @@ import numpy as np
 from dreamer import files
 from dreamer.config.schema import Section
 from dreamer.envs import gl, spaces
+from dreamer.processes import nested
 from dreamer.processes.client import Client
 from dreamer.processes.failure import WorkerError
 
@@ -25,9 +26,11 @@ class HalfCalls:
 
   shared_steps: Where training and evaluation share one environment object:
     the steps after which it ends episodes itself, or infinity; else None.
+  place: Where it runs, if that is to be told, or ''.
   """
 
   shared_steps: float | None = None
+  place = ''
 
   def send_reset(self, seed: int | None = None) -> None:
     """Starts an episode; with a seed it depends on nothing before."""
@@ -80,6 +83,7 @@ class RemoteEnv(HalfCalls, Client):
   def __init__(
       self, config: Section, mode: str = 'train', index: int = 0,
       factory: str | None = None) -> None:
+    nested.refuse('make_envs', nested.DEEPEST)
     self._config = config
     self._factory = factory
     self._mode = mode

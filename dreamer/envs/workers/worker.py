@@ -19,7 +19,7 @@ from dreamer.config.schema import Section
 from dreamer.envs import gl, make_env
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
-from dreamer.processes import server
+from dreamer.processes import nested, server
 from dreamer.processes.failure import describe
 from dreamer.processes.server import Reply
 
@@ -40,17 +40,24 @@ class EnvServer(server.Server):
       text, _ = describe(error, gl.remedy)
       files.warn(f'{self._name}: close() failed: {text}')
 
-  def remedy(self, error: Exception) -> str:
+  def remedy(self, error: BaseException) -> str:
     return gl.remedy(error)
 
   def on_make(
       self, arrays: Arrays, config: dict, mode: str, index: int,
       factory: str | None, path: list[str], folder: str) -> Reply:
-    sys.path.extend(x for x in path if x not in sys.path)
+    # In the parent's order: the same names lead to the same files.
+    sys.path[:] = [*path, *(x for x in sys.path if x not in path)]
     os.chdir(folder)
     self._name = f'{mode} environment {index} ({factory or config["task"]})'
-    make = load_factory(factory) if factory else None
-    self._env = make_env(Section(config), mode, index, make)
+    nested.begin(self._name)
+    try:
+      make = load_factory(factory) if factory else None
+      self._env = make_env(Section(config), mode, index, make)
+    except SystemExit as error:  # A script that is one when imported too.
+      raise UserError(
+          f'{describe(error)[0]}: the process of {self._name} was ended by '
+          f'what it imports; {nested.GUARD}') from error
     self.ready = True
     obs = {k: v.describe() for k, v in self._env.obs_space.items()}
     act = self._env.act_space
@@ -72,11 +79,21 @@ class EnvServer(server.Server):
 
 
 def load_factory(name: str) -> Callable:
-  """Imports the callable that `module:function` names."""
+  """Imports the callable that `module:function` names.
+
+  Raises UserError where it can't be had here.
+  """
   module, _, function = name.partition(':')
-  factory: Any = importlib.import_module(module)
-  for part in function.split('.'):
-    factory = getattr(factory, part)
+  try:
+    factory: Any = importlib.import_module(module)
+    for part in function.split('.'):
+      factory = getattr(factory, part)
+  except (ModuleNotFoundError, AttributeError) as error:
+    text, _ = describe(error)
+    raise UserError(
+        f'factory {name}: a worker can not import it: {text}; let its module '
+        'be importable, with all that it needs, from a fresh Python in any '
+        'folder, or set envs.worker=inline') from error
   if 'tensorflow' in sys.modules:
     raise UserError(
         f'factory {name}: its module imports TensorFlow, beside which '

@@ -94,4 +94,4 @@ def test_frames_that_the_environment_repeats_itself():
   before = emulator.getFrameNumber()
   env.step(np.eye(6, dtype=np.float32)[0])
   assert emulator.getFrameNumber() - before == 4
-  assert env.about()['repeats'] == 4
+  assert env.about()['repeats'] == [4, 4]

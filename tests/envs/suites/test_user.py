@@ -320,7 +320,7 @@ def test_about():
   assert about == {
       'name': 'NewStyle', 'interface': 'gymnasium',
       'image': 'camera (uint8 128x96x3)', 'vectors': {'speed': '1'},
-      'left_out': {}, 'repeats': 1, 'ends': 'terminated or done',
+      'left_out': {}, 'repeats': [1, 1], 'ends': 'terminated or done',
       'actions': '2 numbers, [-1, 1] to [0, 4], [-2, 2]'}
   rollout(env, 0, [ZERO])
   assert env.about()['ends'] == 'terminated and truncated'
@@ -333,14 +333,3 @@ def test_about_render_and_old_steps():
   assert about['image'] == 'render() (30x40x3)'
   assert about['vectors'] == {'observation': '3'}
   assert 'TimeLimit.truncated' in about['ends']
-
-
-@pytest.mark.parametrize('env, amount', [
-    (strange.NewStyle(), 1),
-    (gymnasium.Wrapper(strange.NewStyle()), 1)])
-def test_repeats(env, amount):
-  assert user.repeats(env) == amount
-  env.unwrapped._frameskip = 4
-  assert user.repeats(env) == 4
-  env.unwrapped._frameskip = (2, 5)  # drawn at random
-  assert user.repeats(env) == 1

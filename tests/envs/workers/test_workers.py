@@ -422,14 +422,6 @@ def test_factory_beside_tensorflow_is_refused(monkeypatch):
     worker.load_factory('tests.support.strange_envs:crash')
 
 
-def test_importable_names():
-  assert envs.importable_name(
-      strange.crash) == 'tests.support.strange_envs:crash'
-  assert envs.importable_name(
-      strange.NewStyle) == 'tests.support.strange_envs:NewStyle'
-  assert envs.importable_name(lambda: None) is None
-
-
 # OpenGL
 
 
