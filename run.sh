@@ -46,11 +46,11 @@ absolute() {  # absolute PATH: counted from the caller's folder
   echo "$path"
 }
 
-search_path() {  # PYTHONPATH, ours first; an empty entry would mean `here`
+search_path() {  # PYTHONPATH, ours first and without the caller's folder
   local entry found=$root entries
   IFS=: read -ra entries <<<"${PYTHONPATH:-}"
   for entry in ${entries[@]+"${entries[@]}"}; do
-    [[ -z $entry ]] || found+=:$entry
+    [[ -z $entry || $entry -ef . ]] || found+=:$entry
   done
   echo "$found"
 }

@@ -10,7 +10,6 @@ the oldest version that is supported.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -23,12 +22,15 @@ def command(module: str, *args: str) -> list[str]:
 def main() -> None:
   own = os.path.dirname(os.path.realpath(__file__))
   root = os.path.dirname(own)
-  known = [x for x in sys.path if x and os.path.realpath(x) != own]
+  try:
+    here = os.getcwd()
+  except FileNotFoundError:  # It was deleted: told later, in one line.
+    here = root
+  last = {own, os.path.realpath(here)}
+  known = [x for x in sys.path if x and os.path.realpath(x) not in last]
   # Installed, the root is in the path already, behind the standard library.
   known[:0] = [] if root in map(os.path.realpath, known) else [root]
-  with contextlib.suppress(FileNotFoundError):
-    known.append(os.getcwd())
-  sys.path[:] = known
+  sys.path[:] = [*known, here]
   import runpy  # Not before the path is right.
   del sys.argv[0]
   runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
