@@ -3,9 +3,6 @@
 # command line count from the caller's folder.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
-venv=${VENV:-$root/.venv}
-python=$venv/bin/python
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 
 usage() {
   cat <<'TXT'
@@ -35,15 +32,44 @@ usage: ./run.sh [COMMAND ...]
   help             this text
 
 AGENT is dreamerv1 (default) or dreamerv2. `./run.sh train --help` lists every
-preset and key. VENV=DIR uses another folder than .venv.
+preset and key. VENV=DIR uses another folder than .venv: a new one, or one that
+was made by this; of any other environment it replaces nothing.
 TXT
 }
 
 fail() { echo "error: $*" >&2; exit 2; }
 
+absolute() {  # absolute PATH: counted from the caller's folder
+  local path=${1/#\~\//$HOME/}
+  [[ $path == /* ]] || path=$PWD/$path
+  while [[ $path == */ && $path != / ]]; do path=${path%/}; done
+  echo "$path"
+}
+
+search_path() {  # PYTHONPATH, ours first and without the caller's folder
+  local entry found=$root entries
+  IFS=: read -ra entries <<<"${PYTHONPATH:-}"
+  for entry in ${entries[@]+"${entries[@]}"}; do
+    [[ -z $entry || $entry -ef . ]] || found+=:$entry
+  done
+  echo "$found"
+}
+
+[[ . -ef $PWD ]] || fail 'the folder you are in was deleted; cd to another one' \
+  '(also if one of its name is there again)'
+venv=$(absolute "${VENV:-$root/.venv}")
+python=$venv/bin/python
+mark=$venv/made-by-run.sh  # where it stands, run.sh may clear the folder
+PYTHONPATH=$(search_path)
+export PYTHONPATH
+
+module() {  # module PYTHON NAME ARGS...: no module of the caller's folder
+  "$1" "$root/dreamer/launch.py" "${@:2}"
+}
+
 PYTHONS='python3.12 python3.11 python3.10 python3 python'
 
-usable() {  # usable PYTHON: 3.10 to 3.12, able to create environments
+usable() {  # usable PYTHON: 3.10 to 3.12
   "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
     >/dev/null 2>&1
 }
@@ -59,7 +85,8 @@ install_packages() {
 python_with_venv() {
   local name
   for name in $PYTHONS; do
-    if usable "$name" && "$name" -c 'import venv, ensurepip' 2>/dev/null; then
+    if usable "$name" &&
+        (cd "$root" && "$name" -c 'import venv, ensurepip') 2>/dev/null; then
       echo "$name"
       return
     fi
@@ -94,20 +121,73 @@ variant() {  # as asked for, as the environment has it, or as the machine is
   fi
 }
 
+# One set-up at a time. The lock is one on an open file: it ends with the
+# process and what that has started, however they end.
+
+hold() {  # hold [-n]: 1: another one has it, above: there are no locks here
+  local name
+  command -v flock >/dev/null && { flock "$@" 9 2>/dev/null; return; }
+  for name in $PYTHONS; do  # A parent keeps what its child locks of a file.
+    (cd "$root" && "$name" - "$@" <<'PY'
+import fcntl, sys
+try:
+  fcntl.flock(9, fcntl.LOCK_EX | (fcntl.LOCK_NB if sys.argv[1:] else 0))
+except BlockingIOError:
+  sys.exit(1)
+except OSError:
+  sys.exit(2)
+PY
+    ) 2>/dev/null && return
+    case $? in 1 | 2) return $? ;; esac
+  done
+  return 3
+}
+
+lock() {
+  local status=0
+  mkdir -p "$(dirname "$venv")" 2>/dev/null || true
+  { exec 9<>"$venv.lock"; } 2>/dev/null ||
+    fail "can not write $venv.lock, which keeps a second set-up out"
+  hold -n || status=$?
+  if [[ $status == 1 ]]; then
+    echo "Waiting for $(cat "$venv.lock"), which sets up $venv." >&2
+    status=0
+    hold || status=$?
+  fi
+  [[ $status == 0 ]] || echo "warning: $venv.lock can not be locked there:" \
+    'start no second ./run.sh before this one has set up' >&2
+  echo "process $$ on $(uname -n)" >"$venv.lock"
+}
+
+unlock() { exec 9>&-; }
+
 ensure_venv() {  # ensure_venv [cpu|gpu]
-  local base stamp kind files=("$root/requirements.txt"
-    "$root/.ci/requirements-cluster.txt" "$root/.ci/requirements-test.txt")
+  files=("$root/requirements.txt" "$root/.ci/requirements-cluster.txt"
+    "$root/.ci/requirements-test.txt")
   kind=$(variant "${1:-}")
   [[ $kind == cpu ]] || files+=("$root/.ci/requirements-gpu.txt")
   stamp=$(cat "${files[@]}" | sha256sum)
-  if [[ $(cat "$venv/requirements.sha256" 2>/dev/null) == "$stamp" ]] &&
-      usable "$python"; then
-    return
-  fi
-  if ! usable "$python"; then
-    base=$(find_python)
-    echo "Creating $venv with $("$base" --version)." >&2
-    "$base" -m venv --clear "$venv"
+  is_set_up && return
+  lock
+  is_set_up || install_venv  # Another one may have done it meanwhile.
+  unlock
+}
+
+is_set_up() {
+  [[ $(cat "$venv/requirements.sha256" 2>/dev/null) == "$stamp" ]] &&
+    usable "$python"
+}
+
+install_venv() {
+  if [[ -e $mark ]]; then
+    usable "$python" && module "$python" pip --version >/dev/null 2>&1 ||
+      make_venv
+  elif [[ -L $venv && ! -e $venv ]]; then
+    fail "$venv is a link to a folder that is not there; is a disk not mounted?"
+  elif [[ ! -e $venv ]] || is_empty_folder "$venv"; then
+    make_venv
+  else
+    check_foreign
   fi
   if [[ $kind == gpu ]]; then
     echo "Installing requirements.txt and NVIDIA's libraries for TensorFlow" \
@@ -116,18 +196,54 @@ ensure_venv() {  # ensure_venv [cpu|gpu]
     echo 'Installing requirements.txt for the CPU (2.5 GB, a minute or two);' \
       "./run.sh setup --gpu adds NVIDIA's libraries." >&2
   fi
-  "$python" -m pip install --quiet "${files[@]/#/-r}" >&2 ||
+  module "$python" pip install --quiet "${files[@]/#/-r}" >&2 ||
     fail 'pip could not install the requirements: see its lines above'
-  echo "$kind" >"$venv/variant"
-  echo "$stamp" >"$venv/requirements.sha256"
+  keep "$kind" "$venv/variant"
+  keep "$stamp" "$venv/requirements.sha256"
+}
+
+is_empty_folder() { [[ -d $1 && -r $1 && -z $(ls -A "$1") ]]; }
+
+make_venv() {  # in a new or an empty folder, or one that was made here
+  local base
+  base=$(find_python)
+  echo "Creating $venv with $("$base" --version)." >&2
+  mkdir -p "$venv" && echo 'run.sh made this folder, and clears it where its
+Python does not work any more. Keep nothing of your own here.' >"$mark" ||
+    fail "can not create $venv"
+  find "$venv/" -mindepth 1 -maxdepth 1 ! -name "${mark##*/}" \
+    -exec rm -rf -- {} +
+  module "$base" venv "$venv" >&2 ||
+    fail "could not create $venv: see the lines above"
+}
+
+check_foreign() {  # Installs only where nothing of somebody else's is replaced
+  local other='name a new folder by VENV, or move this one away'
+  usable "$python" || fail "$venv was not made by ./run.sh, and no Python 3.10" \
+    "to 3.12 runs in it; $other"
+  [[ -e $venv/requirements.sha256 ]] && return  # It was asked before.
+  local report replaced
+  report=$(module "$python" pip install --quiet --dry-run --report - \
+    "${files[@]/#/-r}") ||
+    fail "pip could not find out what it would replace in $venv, which was" \
+      "not made by ./run.sh: see its lines above; or $other"
+  replaced=$("$python" "$root/.ci/replaced.py" <<<"$report")
+  [[ -z $replaced ]] || fail "$venv was not made by ./run.sh, and has other" \
+    "versions than are needed: $replaced; $other"
+}
+
+keep() {  # keep TEXT FILE: whole, or as it was
+  echo "$1" >"$2.$$.tmp" && mv -f "$2.$$.tmp" "$2"
 }
 
 ensure_gl() {
-  "$python" -m dreamer.envs.gl >&2 && return
+  module "$python" dreamer.envs.gl >&2 && return
   local packages='libegl1 libegl-mesa0 libgl1-mesa-dri libgl1'
   if may_install; then
+    lock  # apt-get ends at once where another one is at work.
     install_packages $packages || true
-    "$python" -m dreamer.envs.gl >&2 && return
+    unlock
+    module "$python" dreamer.envs.gl >&2 && return
   fi
   fail "MuJoCo cannot render here: install $packages" \
     '(or libosmesa6), then run ./run.sh setup again'
@@ -154,31 +270,43 @@ agent_main() {  # agent_main train|eval [AGENT] ARGS...
         "$(cd "$root" && ls -d dreamerv*/ | tr -d '/' | paste -sd ' ')"
   fi
   ensure_venv
-  exec "$python" -m "$agent" "$main" "$@"
+  run "$agent" "$main" "$@"
 }
 
 main_job() {
   local logdir=$root/runs/laptop
   setup
-  exec "$python" -m scores demo --logdir "$logdir"
+  run scores demo --logdir "$logdir"
 }
 
 run_tests() {
-  local select=(-m 'not slow')
+  local select=(-m 'not slow') arg args=() before=
   if [[ ${1:-} == --all ]]; then
     select=()
     shift
   fi
+  for arg in "$@"; do  # Files count from the caller's folder, if they are there.
+    [[ $arg == -* || $before == -[kmnpoWr] || ! -e ${arg%%::*} ]] ||
+      arg=$(absolute "$arg")
+    [[ $arg != --*=* || ! $arg =~ ^--(junit-?xml|basetemp|log-file|ignore)= ]] ||
+      arg=${arg%%=*}=$(absolute "${arg#*=}")
+    args+=("$arg")
+    before=$arg
+  done
   ensure_venv
   cd "$root"
   # A process per core, whole files each; `-n 0` runs all in one.
-  exec "$python" -m pytest -n auto --maxprocesses 4 --dist loadfile \
-    "${select[@]}" "$@"
+  run pytest -n auto --maxprocesses 4 --dist loadfile \
+    ${select[@]+"${select[@]}"} ${args[@]+"${args[@]}"}
 }
 
 run_module() {
   ensure_venv
-  exec "$python" -m "$@"
+  run "$@"
+}
+
+run() {  # run MODULE ARGS...: in place of this process
+  exec "$python" "$root/dreamer/launch.py" "$@"
 }
 
 run_conform() {  # with what there is: it needs no more than NumPy

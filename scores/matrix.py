@@ -165,9 +165,9 @@ def main(args: argparse.Namespace) -> None:
                       'allowed: above 0')
   known = list(zip(found, states, strict=True))
   notes = _experiment(args.name).notes
-  lines = script(args.name, known, root, rates, notes)
   print('\n'.join(
-      slurm(args.name, lines, root) if args.format == 'slurm' else lines))
+      slurm(args.name, known, root, rates) if args.format == 'slurm' else
+      script(args.name, known, root, rates, notes)))
 
 
 def jobs(

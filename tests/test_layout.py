@@ -21,7 +21,8 @@ SOURCES = sorted(
 
 # Rooms of the core by floors: a room imports only from floors below its own.
 FLOORS = [
-    {'cpus', 'errors', 'rng', 'scalars', 'stats', 'tables'}, {'files'},
+    {'cpus', 'errors', 'launch', 'rng', 'scalars', 'stats', 'tables'},
+    {'files'},
     {'cli', 'npz'},
     {'config', 'conform', 'log', 'processes', 'replay'},
     {'audit', 'envs', 'nn'}, {'run'}, {'bench', 'export', 'sweep'}]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamer import cli
+from dreamer import cli, launch
 from dreamer.bench.timing import Times, cpu_seconds, repeat, summary
 from dreamer.config.schema import Config
 from dreamer.envs.spaces import ActionSpace, Space
@@ -63,8 +63,8 @@ def measure_act(name: str, quick: bool) -> dict[str, Any]:
 
 def _process(what, size, quick, settings):
   """Measures in a fresh process; its peak and its start are its own."""
-  command = [sys.executable, '-m', 'dreamer.bench.agents', json.dumps(
-      [what, size, quick, settings, time.time()])]
+  command = launch.command('dreamer.bench.agents', json.dumps(
+      [what, size, quick, settings, time.time()]))
   try:
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT)

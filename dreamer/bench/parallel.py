@@ -22,7 +22,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from dreamer import cli
+from dreamer import cli, launch
 from dreamer.envs import make_envs
 from dreamer.log.jsonlines import read_lines
 from dreamer.log.logger import Logger
@@ -69,8 +69,9 @@ class Slow(gymnasium.Env):
 
 def measure_pace(name: str, quick: bool) -> dict[str, Any]:
   """Runs `pace` in a fresh process."""
-  command = [sys.executable, '-m', 'dreamer.bench.parallel', name,
-             '5' if quick else '20', '2' if quick else '5']
+  command = launch.command(
+      'dreamer.bench.parallel', name, '5' if quick else '20',
+      '2' if quick else '5')
   return _child(command)
 
 
@@ -166,9 +167,9 @@ def measure_wall_clock(name: str, quick: bool) -> dict[str, Any]:
   for _ in range(1 if quick else 2):
     for kind, seconds in found.items():
       with tempfile.TemporaryDirectory() as logdir:
-        command = [
-            sys.executable, '-m', agent, 'train', *DMC, '--steps',
-            str(steps), '--logdir', logdir, *BESIDE * (kind == 'parallel')]
+        command = launch.command(
+            agent, 'train', *DMC, '--steps', str(steps), '--logdir', logdir,
+            *BESIDE * (kind == 'parallel'))
         done = _run(command)
         if done.returncode:
           return {'error': _last(done)}

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer import launch
 from dreamer.bench import timing
 from dreamer.npz import Arrays
 from dreamer.replay.replay import Replay
@@ -66,7 +67,7 @@ def measure_atari(name: str, quick: bool) -> dict[str, Any]:
   """`measure_store` in a process of its own: its memory is its own."""
   steps = QUICK_STEPS if quick else STEPS
   done = subprocess.run(
-      [sys.executable, '-m', 'dreamer.bench.replay', str(steps)],
+      launch.command('dreamer.bench.replay', str(steps)),
       capture_output=True, text=True)
   if done.returncode:
     return {'error': (done.stderr.strip().splitlines() or ['killed'])[-1]}

@@ -41,8 +41,8 @@ class Job(typing.NamedTuple):
     presets = ['--configs', *self.presets] if self.presets else []
     return [self.agent, *presets, *self.options, *options]
 
-  def command(self, root: str) -> str:
-    return shlex.join(['./run.sh', 'train', *self.argv(root)])
+  def command(self, root: str, program: str = './run.sh') -> str:
+    return shlex.join([program, 'train', *self.argv(root)])
 
 
 def config_of(job: Job) -> Config:

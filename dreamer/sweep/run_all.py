@@ -8,14 +8,12 @@ folder.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import pathlib
-import socket
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from dreamer import launch
 from dreamer.cli import one_line
 from dreamer.errors import UserError
 from dreamer.files import ROOT
@@ -23,9 +21,9 @@ from dreamer.run import resume
 from dreamer.run.stop import Stop
 from dreamer.sweep import live, supervise
 from dreamer.sweep.jobs import Job, progress
+from dreamer.sweep.ray_cluster import cluster
 
 LOST = 20  # machines that a run may lose before it counts as failed
-STORE = 100 * 2 ** 20  # bytes: Ray's store, through which nothing large goes
 
 
 class Options(NamedTuple):
@@ -56,7 +54,9 @@ def run(name: str, jobs: Sequence[Job], root: str,
               for x in jobs}
     if not waiting:
       return states, None
-    with cluster(options.address) as ray, Stop() as stop:
+    logs = pathlib.Path(root) / 'logs'
+    logs.mkdir(exist_ok=True)
+    with cluster(str(logs), options.address) as ray, Stop() as stop:
       needs = _needs(ray, options)
       print(_plan(name, jobs, waiting, root, needs, ray), flush=True)
       tasks = {x.folder: _task(x, root, options.retries, needs)
@@ -80,45 +80,6 @@ def _check(options):
 
 
 # Ray
-
-
-@contextlib.contextmanager
-def cluster(address: str | None = None) -> Iterator[Any]:
-  """Ray, connected to a cluster or started here for as long as this lasts.
-
-  Raises UserError where it is not installed or nobody answers.
-  """
-  os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-  # Else it hides GPUs by itself only in some cases; each run is told.
-  os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
-  try:
-    import ray  # Only for sweeps; an extra.
-  except ImportError:
-    raise UserError(
-        'sweep: Ray is not installed; run ./run.sh setup, or pip install '
-        "'dreamer-reproduced[cluster]'") from None
-  here = {'include_dashboard': False, 'object_store_memory': STORE}
-  try:
-    _reach(address)
-    ray.init(address or 'local', log_to_driver=False,
-             logging_level=logging.ERROR, **({} if address else here))
-  except (OSError, RuntimeError, ValueError, AssertionError) as e:
-    raise UserError(
-        f'--address: no Ray cluster to use at {address or "this machine"}: '
-        f'{one_line(e)}; start one with `ray start --head`, or leave '
-        '--address out to use this machine') from None
-  ray.cloudpickle.register_pickle_by_value(supervise)
-  try:
-    yield ray
-  finally:
-    ray.shutdown()
-
-
-def _reach(address):
-  """Asks HOST:PORT itself: Ray tries for a minute and ends the process."""
-  host, _, port = (address or '').rpartition(':')
-  if host and port.isdigit() and '://' not in address:
-    socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _needs(ray, options):
@@ -155,7 +116,8 @@ def _task(job, root, retries, needs):
     options += ['--threads', str(max(1, int(needs['CPU'])))]
   log = pathlib.Path(root) / 'logs' / f'{job.folder.replace("/", "-")}.log'
   return supervise.Task(
-      job.folder, ['-m', agent, 'train', *options], os.getcwd(), str(ROOT),
+      job.folder, launch.command(agent, 'train', *options)[1:], os.getcwd(),
+      str(ROOT),
       str(pathlib.Path(root) / job.folder), str(log), retries,
       needs['GPU'] > 0)
 

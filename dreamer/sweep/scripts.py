@@ -12,15 +12,20 @@ from dreamer.sweep.estimate import estimate
 from dreamer.sweep.jobs import Job
 from dreamer.tables import number
 
+ARRAY = 1000  # tasks of one job array; clusters refuse more by default
+
 
 def script(name: str, found: Sequence[tuple[Job, int]], root: str,
            rates: dict, notes: Sequence[str] = ()) -> list[str]:
-  """Returns the lines of a shell script.
+  """Returns the lines of a shell script, for the folder we are in.
 
   found: [(Job, environment steps it has already)]; finished ones are left
   out. rates: tflops, updates_per_second, steps_per_second. notes: for the
   reader.
   """
+  program, folder = './run.sh', root
+  if pathlib.Path.cwd() != ROOT:
+    program, folder = str(ROOT / 'run.sh'), str(pathlib.Path(root).resolve())
   missing = [(job, steps) for job, steps in found if steps < job.steps]
   estimates = [estimate(job, rates) for job, _ in missing]
   lines = [
@@ -40,33 +45,46 @@ def script(name: str, found: Sequence[tuple[Job, int]], root: str,
           f'{cost.updates:,} updates, {cost.disk:,.1f} GB each')
     if steps:
       lines.append(f'# seed {job.seed} goes on at {steps:,} of {job.steps:,}')
-    lines.append(job.command(root))
+    lines.append(job.command(folder, program))
   return lines
 
 
-def slurm(name: str, lines: Sequence[str], root: str) -> list[str]:
-  """Returns a job array of the commands in `script`'s lines.
+def slurm(name: str, found: Sequence[tuple[Job, int]], root: str,
+          rates: dict) -> list[str]:
+  """Returns a job array of what `script` would run, or several of them.
 
-  Submitted again, it goes on: runs continue from their checkpoints, and those
-  that are finished end at once. Two minutes before its limit a run is asked
-  to stop, which it does after a checkpoint.
+  The script submits itself. Submitted again, it goes on: runs continue from
+  their checkpoints, and those that are finished end at once. Two minutes
+  before its limit a run is asked to stop, which it does after a checkpoint.
   """
-  commands = [line for line in lines if not line.startswith('#')]
+  folder = pathlib.Path(root).resolve()  # It is started from elsewhere.
+  lines = script(name, found, str(folder), rates)
+  commands = [shlex.join(['./run.sh', 'train', *job.argv(str(folder))])
+              for job, steps in found if steps < job.steps]
   if not commands:
     raise UserError(f'{name}: no run is missing, there is nothing to submit')
-  logs = pathlib.Path(root).resolve() / 'slurm'
+  logs = folder / 'slurm'
+  arrays = {start: min(ARRAY, len(commands) - start)
+            for start in range(0, len(commands), ARRAY)}
+  output = str(logs).replace('%', '%%') + '/%A_%a.log'
   return [
       '#!/usr/bin/env bash', *lines[:3],
-      f'# mkdir -p {shlex.quote(str(logs))} && sbatch this file; again to go '
-      'on with what is unfinished',
-      f'#SBATCH --job-name={name}', f'#SBATCH --array=0-{len(commands) - 1}',
+      f'# To submit {len(arrays)} job array(s): bash this file; again to go on '
+      'with what is unfinished',
+      f'#SBATCH --job-name={name}',
+      *([f'#SBATCH --array=0-{len(commands) - 1}'] if len(arrays) == 1 else ()),
       '#SBATCH --cpus-per-task=4', '#SBATCH --gpus=1',
       '#SBATCH --time=24:00:00', '#SBATCH --signal=B:INT@120',
-      f'#SBATCH --output={str(logs)}/%a.log', 'commands=(',
+      f'#SBATCH --output={shlex.quote(output)}',
+      'if [[ -z ${SLURM_ARRAY_TASK_ID:-} ]]; then',
+      f'  mkdir -p {shlex.quote(str(logs))} || exit',
+      *(f'  sbatch --array=0-{amount - 1} "$0" {start} || exit'
+        for start, amount in arrays.items()),
+      '  exit', 'fi', 'commands=(',
       *(f'  {shlex.quote(command)}' for command in commands), ')',
       f'cd {shlex.quote(str(ROOT))} || exit',
       # exec: the signal reaches the run itself.
-      'eval "exec ${commands[SLURM_ARRAY_TASK_ID]}"']
+      'eval "exec ${commands[${1:-0} + SLURM_ARRAY_TASK_ID]}"']
 
 
 def _assumed(rates):

@@ -178,7 +178,7 @@ def _die_with_parent():
   """
   ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
   signal.pthread_sigmask(signal.SIG_SETMASK, ())
-  for signum in (signal.SIGINT, signal.SIGTERM):
+  for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(signum, signal.SIG_DFL)
 
 

@@ -1,5 +1,6 @@
 """The commands behind tables and figures: complete, and accepted."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -180,7 +181,8 @@ class TestEstimates:
 
 class TestMain:
 
-  def test_prints_a_script(self, capsys):
+  def test_prints_a_script(self, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     commands, comments = run(
         capsys, 'fig12', '--tasks', 'dmc_cup_catch', '--methods', 'repeat_4',
         '--seeds', 2, '--logdir', 'my runs')
@@ -193,30 +195,75 @@ class TestMain:
     assert 'assumed, not measured: updates at 10 TFLOP/s' in comments[2]
     assert any('hours' in x and 'GB of disk' in x for x in comments)
 
-  def test_slurm(self, tmp_path, capsys):
-    """Task 1 of the array runs the second command, from the checkout."""
-    __main__.main(['matrix', 'table_g', '--tasks', 'dmc_walker_run',
-                   '--methods', 'dreamer', '--logdir', str(tmp_path / 'a b'),
-                   '--format', 'slurm'])
+  def test_elsewhere_than_in_the_checkout(self, tmp_path, monkeypatch, capsys):
+    """Its lines can be run where they are printed, and everywhere."""
+    monkeypatch.chdir(tmp_path)
+    for argv, folder in (([], 'runs/humanoid'), (['--logdir', 'a'], 'a')):
+      commands, _ = run(capsys, 'humanoid', '--seeds', '1', *argv)
+      words = shlex.split(commands[0])
+      assert words[0] == f'{ROOT}/run.sh'
+      assert words[-1] == (
+          f'{tmp_path}/{folder}/dreamerv2/dmc_humanoid_walk/seed0')
+
+  def slurm(self, folder, capsys, *argv):
+    """The script, with a checkout whose run.sh prints its arguments."""
+    __main__.main(['matrix', *map(str, argv), '--format', 'slurm'])
     text = capsys.readouterr().out
     assert text.startswith('#!/usr/bin/env bash\n')
+    for name in ('checkout/run.sh', 'bin/sbatch'):
+      path = folder / name
+      path.parent.mkdir()
+      path.write_text('#!/bin/sh\nfor x; do echo "$x"; done\n')
+      path.chmod(0o755)
+    script = folder / 'a script'
+    script.write_text(text.replace(f'cd {ROOT}', f'cd {folder}/checkout'))
     options = dict(re.findall(r'^#SBATCH --([\w-]+)=(.*)$', text, re.M))
+    return script, options
+
+  def bash(self, script, *argv, **env):
+    path = f'{script.parent}/bin:{os.environ["PATH"]}'
+    return subprocess.run(
+        ['bash', script, *argv], env={'PATH': path, **env}, text=True,
+        cwd=script.parent / 'bin', capture_output=True, check=True
+    ).stdout.splitlines()
+
+  def test_slurm(self, tmp_path, capsys):
+    """Task 1 of the array runs the second command, from the checkout."""
+    script, options = self.slurm(
+        tmp_path, capsys, 'table_g', '--tasks', 'dmc_walker_run', '--methods',
+        'dreamer', '--logdir', tmp_path / 'a 50% b')
     assert options['array'] == '0-4' and options['signal'] == 'B:INT@120'
-    assert options['output'] == f'{tmp_path}/a b/slurm/%a.log'
-    (tmp_path / 'checkout').mkdir()
-    (tmp_path / 'checkout' / 'run.sh').write_text(
-        '#!/bin/sh\nfor x; do echo "$x"; done\n')
-    (tmp_path / 'checkout' / 'run.sh').chmod(0o755)
-    script = tmp_path / 'script'
-    script.write_text(text.replace(
-        f'cd {ROOT}', f'cd {tmp_path}/checkout'))
-    done = subprocess.run(
-        ['bash', script], env={'SLURM_ARRAY_TASK_ID': '1'}, text=True,
-        capture_output=True, check=True)
-    argv = done.stdout.splitlines()
+    assert shlex.split(options['output']) == [
+        f'{tmp_path}/a 50%% b/slurm/%A_%a.log']
+    argv = self.bash(script, SLURM_ARRAY_TASK_ID='1')
     assert argv[:2] == ['train', 'dreamerv1']
     assert argv[argv.index('--seed') + 1] == '1'
-    assert argv[-1] == f'{tmp_path}/a b/dreamer/dmc_walker_run/seed1'
+    assert argv[-1] == f'{tmp_path}/a 50% b/dreamer/dmc_walker_run/seed1'
+    assert self.bash(script) == ['--array=0-4', str(script), '0']
+    assert (tmp_path / 'a 50% b' / 'slurm').is_dir()
+
+  def test_slurm_counts_from_here(self, tmp_path, monkeypatch, capsys):
+    """Where it is submitted and where a job runs are other folders."""
+    (tmp_path / 'my study').mkdir()
+    monkeypatch.chdir(tmp_path / 'my study')
+    script, options = self.slurm(tmp_path, capsys, 'humanoid', '--seeds', 1)
+    root = tmp_path / 'my study' / 'runs' / 'humanoid'
+    assert shlex.split(options['output']) == [f'{root}/slurm/%A_%a.log']
+    argv = self.bash(script, '0', SLURM_ARRAY_TASK_ID='0')
+    assert argv[-1] == f'{root}/dreamerv2/dmc_humanoid_walk/seed0'
+
+  def test_slurm_in_several_arrays(self, tmp_path, capsys):
+    """A cluster takes 1000 tasks of an array; all runs are in one of them."""
+    script, options = self.slurm(
+        tmp_path, capsys, 'table_2', '--logdir', tmp_path / 'x')
+    wanted = [job.folder for job in matrix.jobs('table_2')]
+    assert len(wanted) == 1155 and 'array' not in options
+    submitted = self.bash(script)
+    assert submitted == [
+        '--array=0-999', str(script), '0', '--array=0-154', str(script), '1000']
+    for start, task in ((0, 0), (0, 999), (1000, 0), (1000, 154)):
+      argv = self.bash(script, str(start), SLURM_ARRAY_TASK_ID=str(task))
+      assert argv[-1] == f'{tmp_path}/x/{wanted[start + task]}'
 
   def test_missing(self, tmp_path, capsys):
     argv = ['humanoid', '--missing', tmp_path, '--seeds', 3]
