@@ -34,8 +34,9 @@ usage: ./run.sh [COMMAND ...]
   test [--all] ... pytest; --all also runs what takes minutes
   help             this text
 
-AGENT is dreamerv1 (default) or dreamerv2. `./run.sh train --help` lists every
-preset and key. VENV=DIR uses another folder than .venv.
+AGENT is dreamerv1 (default), dreamerv2, or a package of yours that is in this
+folder. `./run.sh train --help` lists every preset and key. VENV=DIR uses
+another folder than .venv.
 TXT
 }
 
@@ -143,20 +144,6 @@ setup() {  # setup [--cpu|--gpu]
   ensure_gl
 }
 
-agent_main() {  # agent_main train|eval [AGENT] ARGS...
-  local main=$1 agent=dreamerv1
-  shift
-  if [[ ${1:-} == [a-z]* ]]; then
-    agent=$1
-    shift
-    [[ $agent == dreamerv* && -f $root/$agent/__main__.py ]] ||
-      fail "unknown agent '$agent'; known:" \
-        "$(cd "$root" && ls -d dreamerv*/ | tr -d '/' | paste -sd ' ')"
-  fi
-  ensure_venv
-  exec "$python" -m "$agent" "$main" "$@"
-}
-
 main_job() {
   local logdir=$root/runs/laptop
   setup
@@ -197,7 +184,7 @@ shift || true
 case $command in
   main) main_job ;;
   setup) setup "$@" ;;
-  train | eval) agent_main "$command" "$@" ;;
+  train | eval) run_module dreamer "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
   export) run_module dreamer.export "$@" ;;
