@@ -76,6 +76,7 @@ class Entry(Protocol):
   sizes: Mapping[str, Size]
   published: Sequence[Published]
   validate: Callable[..., None]
+  replay: Callable[..., Any]
 
   def schema(self) -> Schema: ...
 

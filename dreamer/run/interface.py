@@ -82,10 +82,10 @@ class Interface:
     `dreamer.config.schema`. other: as in the constructor; what is published
     of this one is shown beside runs of that one too.
     """
-    own = {'replay': self.replay, 'sources': self.sources, 'flops': self.flops, 'losses': self.losses,
-           'published': self.published, 'validate': self.validate, **other}
+    same = {key: getattr(self, key) for key in (
+        'validate', 'replay', 'sources', 'flops', 'losses', 'published')}
     return Interface(
-        name, load, own.pop('validate'), settings=settings, parent=self, **own)
+        name, load, settings=settings, parent=self, **{**same, **other})
 
   def schema(self) -> Schema:
     """Defaults, presets and allowed values of every key."""
