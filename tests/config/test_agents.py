@@ -38,8 +38,12 @@ def test_the_core_knows_no_name():
     ('dreamerv7', "'dreamerv7' .did you mean dreamerv"),
     ('json', "unknown agent 'json'"), ('pathlib', 'unknown agent'),
     ('a.b', "unknown agent 'a.b'"), (['x'], 'unknown agent'),
-    ('pip', "pip is no agent: .*write entry = Interface.'pip'")])
-def test_what_is_no_agent_is_one_line(name, wanted):
+    ('plain', "plain is no agent: .*write entry = Interface.'plain'")])
+def test_what_is_no_agent_is_one_line(name, wanted, tmp_path, monkeypatch):
+  (tmp_path / 'plain').mkdir()
+  for file in ('__init__.py', '__main__.py'):
+    (tmp_path / 'plain' / file).write_text('')
+  monkeypatch.syspath_prepend(tmp_path)
   with pytest.raises(ConfigError, match=wanted) as info:
     agents.find(name)
   assert '\n' not in str(info.value)
