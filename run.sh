@@ -31,9 +31,10 @@ usage: ./run.sh [COMMAND ...]
   test [--all] ... pytest; --all also runs what takes minutes
   help             this text
 
-AGENT is dreamerv1 (default) or dreamerv2. `./run.sh train --help` lists every
-preset and key. VENV=DIR uses another folder than .venv: a new one, or one that
-was made by this; of any other environment it replaces nothing.
+AGENT is dreamerv1 (default), dreamerv2, or a package of yours that is in this
+folder. `./run.sh train --help` lists every preset and key. VENV=DIR uses
+another folder than .venv: a new one, or one that was made by this; of any other
+environment it replaces nothing.
 TXT
 }
 
@@ -259,20 +260,6 @@ setup() {  # setup [--cpu|--gpu]
   ensure_gl
 }
 
-agent_main() {  # agent_main train|eval [AGENT] ARGS...
-  local main=$1 agent=dreamerv1
-  shift
-  if [[ ${1:-} == [a-z]* ]]; then
-    agent=$1
-    shift
-    [[ $agent == dreamerv* && -f $root/$agent/__main__.py ]] ||
-      fail "unknown agent '$agent'; known:" \
-        "$(cd "$root" && ls -d dreamerv*/ | tr -d '/' | paste -sd ' ')"
-  fi
-  ensure_venv
-  run "$agent" "$main" "$@"
-}
-
 main_job() {
   local logdir=$root/runs/laptop
   setup
@@ -313,7 +300,7 @@ run_conform() {  # with what there is: it needs no more than NumPy
   local name
   for name in "$python" $PYTHONS; do
     if usable "$name" && "$name" -c 'import numpy' 2>/dev/null; then
-      exec "$name" -m dreamer.conform "$@"
+      exec "$name" "$root/dreamer/launch.py" dreamer.conform "$@"
     fi
   done
   fail 'conform needs NumPy: pip install numpy (or ./run.sh setup, for all' \
@@ -325,7 +312,7 @@ shift || true
 case $command in
   main) main_job ;;
   setup) setup "$@" ;;
-  train | eval) agent_main "$command" "$@" ;;
+  train | eval) run_module dreamer "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
   export) run_module dreamer.export "$@" ;;

@@ -16,11 +16,13 @@ if (core := importlib.util.find_spec('dreamer')) and core.origin != (
       f'{core.origin or "a folder"} hides the package dreamer, which '
       f'{__name__} is made of; give it another name')
 
+from dreamer.config.agents import Published, Size
 from dreamer.run.interface import Interface
 from dreamerv1.checks import validate
+from dreamerv1.flops import update_gflop
 
-__all__ = ['configure', 'evaluate', 'main', 'make_agent', 'schema', 'train',
-           'validate']
+__all__ = ['configure', 'entry', 'evaluate', 'main', 'make_agent', 'schema',
+           'train', 'validate']
 
 
 def _load():
@@ -28,11 +30,20 @@ def _load():
   return Agent
 
 
-_interface = Interface('dreamerv1', _load, validate)
-NAME = _interface.name
-configure = _interface.configure
-schema = _interface.schema
-make_agent = _interface.make_agent
-train = _interface.train
-evaluate = _interface.evaluate
-main = _interface.main
+IMAGES = 3, 'continuous', 6  # channels of the image, kind and number of actions
+entry = Interface(
+    'dreamerv1', _load, validate, title='DreamerV1', flops=update_gflop,
+    losses=('kl', 'model', 'actor', 'critic', 'cpc'),
+    sizes={'full': Size(['dmc'], {}, *IMAGES),
+           'laptop': Size(['dmc', 'laptop'], {}, *IMAGES)},
+    published=(
+        Published('dmc_', 'dreamerv1/table_g', 'planet', 'planet'),
+        Published('dmc_', 'dreamerv1/table_g'),
+        Published('atari_', 'dreamerv1/fig9'),
+        Published('dmlab_', 'dreamerv1/fig9')))
+configure = entry.configure
+schema = entry.schema
+make_agent = entry.make_agent
+train = entry.train
+evaluate = entry.evaluate
+main = entry.main

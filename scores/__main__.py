@@ -41,7 +41,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add(commands.add_parser(name, help=HELP[name], description=HELP[name]))
   args = parser.parse_args(argv)
   if getattr(args, 'returns', '') is None:
-    from . import references
+    from . import references  # Only where it is asked for.
     args.returns = references.kind_of_returns(getattr(args, 'to', None))
   return args
 

@@ -65,15 +65,6 @@ class Point(typing.NamedTuple):
   carried: int | None = None  # the edge it is carried forward from
 
 
-def default_rule(task: str, method: str) -> Rule:
-  """Returns the rule of the paper that has the task."""
-  if task.startswith('atari_'):
-    return RULES['atari']
-  if task.startswith('dummy_pixelpoint'):
-    return RULES[task.removeprefix('dummy_')]
-  return RULES['dmc_vision' if method == 'dreamerv2' else 'table_g']
-
-
 def rule(text: str) -> Rule:
   """Returns the rule of a name, or one with a width in environment steps."""
   if text in RULES:

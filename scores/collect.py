@@ -8,7 +8,7 @@ import sys
 
 from dreamer.files import atomic_write
 
-from . import binning, csv_rows, runs
+from . import binning, catalog, csv_rows, runs
 
 
 def main(args: argparse.Namespace) -> None:
@@ -107,4 +107,4 @@ def rows(
 def _rule(run, width):
   if width:
     return binning.rule(width)
-  return binning.default_rule(run.task, run.method)
+  return catalog.default_rule(run.task, run.method)

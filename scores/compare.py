@@ -19,6 +19,7 @@ from . import (
   aggregates,
   atari,
   binning,
+  catalog,
   collect,
   intervals,
   references,
@@ -33,7 +34,7 @@ MARGINS = {'dmc': '50', 'other': '20%'}
 
 def main(args: argparse.Namespace) -> None:
   """Prints the comparison; of training returns too, if both have them."""
-  training = references.TRAINING.get(args.to)
+  training = catalog.TRAINING.get(args.to)
   names = {args.returns: args.to}
   if args.returns == 'training':
     names['training'] = training or args.to
@@ -182,7 +183,7 @@ def _scores(groups, reference, budgets):
 
 def _sample(group, reference, budget):
   """Returns the Sample of a task's runs, or None, and what is left out."""
-  rule = reference.rule or binning.default_rule(
+  rule = reference.rule or catalog.default_rule(
       group[0].task, group[0].method)
   missing: dict = {}
   points, seeds = [], []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 
-import dreamerv1
+from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.envs import make_envs
 from dreamer.run import evaluate
@@ -18,7 +18,7 @@ from dreamer.stats import confidence
 from . import references, report
 from .__main__ import parse
 
-OPTIONS = ['--configs', 'dmc', 'laptop']
+AGENT, OPTIONS = 'dreamerv1', ['--configs', 'dmc', 'laptop']
 EPISODES = 10
 
 
@@ -27,10 +27,11 @@ def main(args: argparse.Namespace) -> None:
   logdir = pathlib.Path(args.logdir)
   run = ['--logdir', str(logdir)]
   train = [*OPTIONS, *run]
-  config = dreamerv1.schema().parse(train, './run.sh')
-  dreamerv1.main(['train', *train], beside(config))
+  agent = agents.find(AGENT)
+  config = agent.schema().parse(train, './run.sh')
+  agent.main(['train', *train], beside(config))
   for policy in evaluate.POLICIES[::-1]:
-    dreamerv1.main(['eval', *run, '--policy', policy])
+    agent.main(['eval', *run, '--policy', policy])
   print()
   report.main(parse(['report', str(logdir)]))
   for name, what in (
@@ -42,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
 def beside(config: Config) -> str:
   """What scores are shown with: random play here, the paper's agent."""
   found = f'random play {random_play(config):,.1f}'
-  paper = references.paper_of('dreamerv1', config.task, config.presets)
+  paper = references.paper_of(config.agent, config.task, config.presets)
   if paper:
     found += f', paper {paper.score:,.1f} after {paper.steps:,} steps'
   return found

@@ -16,7 +16,15 @@ from dreamer.files import atomic_write
 from dreamer.run import provenance, resume
 from dreamer.tables import amount
 
-from . import binning, collect, csv_rows, references, runs, series
+from . import (
+    binning,
+    catalog,
+    collect,
+    csv_rows,
+    references,
+    runs,
+    series,
+)
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -124,7 +132,7 @@ def aggregate(groups: Groups, reference: references.Reference | None,
 def ablations(found: list[runs.Run],
               reference: references.Reference | None) -> Figure:
   """Panels per task with one line per variant, ours dotted."""
-  source = reference and references.SOURCES.get(reference.name)
+  source = reference and catalog.SOURCES.get(reference.name)
   if not reference or not source or not source.source.startswith('v1_fig'):
     raise UserError('ablations: choose a figure by --to: dreamerv1/fig10, '
                     'fig11 or fig12')
@@ -342,7 +350,7 @@ def _colors(scores):
 def _rule(reference, group):
   if reference is not None and reference.rule is not None:
     return reference.rule
-  return binning.default_rule(group[0].task, group[0].method)
+  return catalog.default_rule(group[0].task, group[0].method)
 
 
 def _ours(group):

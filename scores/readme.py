@@ -10,7 +10,7 @@ from dreamer.files import ROOT, atomic_write, replace_section
 from dreamer.stats import confidence
 from dreamer.tables import Table, amount, interval, to_markdown
 
-from . import binning, collect, references, runs
+from . import catalog, collect, references, runs
 
 OURS = ROOT / 'scores' / 'ours'
 README = ROOT / 'README.md'
@@ -87,7 +87,7 @@ def _paper(run):
 
 def _width(found):
   """Short runs get bins of one evaluation; None: the paper's."""
-  rule = binning.default_rule(found[0].task, found[0].method)
+  rule = catalog.default_rule(found[0].task, found[0].method)
   if all(run.reached >= rule.width for run in found):
     return None
   return str(found[0].protocol['every'] or rule.width)

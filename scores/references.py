@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dreamer.errors import UserError
 from dreamer.tables import amount
 
-from . import binning, collect, csv_rows, runs
+from . import binning, catalog, collect, csv_rows, runs
 
 
 class Sample(typing.NamedTuple):
@@ -78,148 +78,6 @@ class Paper(typing.NamedTuple):
     return f'{amount(self.steps)} steps'
 
 
-FULL = {'buffer': 'full', 'shadows': 'full', 'multisampling': True}
-VISION = {
-    'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 2,
-    'time_limit': 1000, 'suite': FULL}
-CONTROL = {**VISION, 'every': 10_000, 'episodes': 1}
-ATARI = {
-    'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 4,
-    'time_limit': 108_000, 'sticky': 0.25, 'actions': 'full',
-    'life_loss': 'ignore', 'every': 1_000_000, 'episodes': 10}
-DISCRETE = {
-    'returns': 'evaluation', 'mode': 'eval', 'action_repeat': 4,
-    'time_limit': 108_000, 'sticky': 0.25, 'actions': 'minimal',
-    'life_loss': 'end'}
-NOT_SAID = ('That the scores are evaluations of 10 episodes a bin is read off '
-            'their digits (multiples of 0.1); the release does not say it.')
-ARXIV_V2 = ('The released runs are those of arXiv v2 (April 2024), not of the '
-            'paper in Nature: preset paper_2024. Their returns are those of '
-            'training episodes, means over a twentieth of the budget.')
-DIGITISED = 'Read off the figure: errors up to 0.1 return.'
-
-
-class _Source(typing.NamedTuple):
-  """Where a named reference comes from.
-
-  episodes: whether its file has single episodes, to be put into bins here; of
-    runs that ended nothing is carried forward. more: of a Reference.
-  """
-
-  file: str
-  method: str
-  rule: str
-  protocol: dict
-  agent: str
-  presets: tuple = ()
-  source: str = ''
-  remarks: tuple = ()
-  episodes: bool = False
-  more: typing.Mapping = {}
-
-
-def _pixelpoint(agent, method, rule, **protocol):
-  """Returns lie between 0 and 100; margin and level are ours."""
-  return _Source(
-      f'{agent}_pixelpoint', method, rule, {**protocol, 'time_limit': 100},
-      agent, ('pixelpoint',), '', (
-          'The reference is the released program itself, see the source '
-          f'v{agent[-1]}_pixelpoint; runs count as having learned from half of '
-          f'the highest return on.',), True,
-      {'margin': '10', 'learned': 50.0, 'curve': True})
-
-
-def _dreamerv3(suite, **protocol):
-  """Training returns; of a reset no more is said than of other steps."""
-  return _Source(
-      'dreamerv3_released_seeds', 'dreamerv3', f'dreamerv3_{suite}',
-      {'returns': 'training', **protocol}, 'dreamerv3', (suite, 'paper_2024'),
-      f'v3_{suite}', (ARXIV_V2,))
-
-
-TRAINING = {f'{agent}/pixelpoint': f'{agent}/pixelpoint_training'
-            for agent in ('dreamerv1', 'dreamerv2')}
-SOURCES = {
-    'dreamerv1/pixelpoint': _pixelpoint(
-        'dreamerv1', 'dreamer', 'pixelpoint', returns='evaluation',
-        mode='eval', action_repeat=2, every=500, episodes=1),
-    'dreamerv1/pixelpoint_training': _pixelpoint(
-        'dreamerv1', 'dreamer_training', 'pixelpoint_training',
-        returns='training', action_repeat=2),
-    'dreamerv2/pixelpoint': _pixelpoint(
-        'dreamerv2', 'dreamerv2', 'pixelpoint_discrete', returns='evaluation',
-        mode='eval', action_repeat=1, every=250, episodes=1),
-    'dreamerv2/pixelpoint_training': _pixelpoint(
-        'dreamerv2', 'dreamerv2_training', 'pixelpoint_discrete_training',
-        returns='training', action_repeat=1),
-    'dreamerv1/table_g': _Source(
-        'dreamerv1_table_g', 'dreamer', 'table_g', CONTROL, 'dreamerv1',
-        ('paper_code',)),
-    'dreamerv1/released': _Source(
-        'dreamerv1_released_seeds', 'dreamer', 'dreamerv1_released', CONTROL,
-        'dreamerv1', ('released',)),
-    'dreamerv1/fig9': _Source(
-        'dreamerv1_figures', 'dreamer', 'atari', DISCRETE, 'dreamerv1',
-        ('paper_code',), 'v1_fig9', (DIGITISED,)),
-    'dreamerv1/fig10': _Source(
-        'dreamerv1_figures', 'dreamer', 'figures_10_11', CONTROL, 'dreamerv1',
-        ('paper_code',), 'v1_fig10', (DIGITISED,)),
-    'dreamerv1/fig11': _Source(
-        'dreamerv1_figures', 'reconstruction', 'figures_10_11', CONTROL,
-        'dreamerv1', ('paper_code',), 'v1_fig11', (DIGITISED,)),
-    'dreamerv1/fig12': _Source(
-        'dreamerv1_figures', 'repeat_2', 'figure_12',
-        {**CONTROL, 'action_repeat': None}, 'dreamerv1', ('paper_code',),
-        'v1_fig12', (DIGITISED,)),
-    'dreamerv2/table_k1': _Source(
-        'dreamerv2_table_k1', 'dreamerv2', 'atari', ATARI, 'dreamerv2', (),
-        'v2_table_k1', (NOT_SAID,)),
-    'dreamerv2/released': _Source(
-        'dreamerv2_released_seeds', 'dreamerv2', 'atari', ATARI, 'dreamerv2',
-        (), '', (NOT_SAID,)),
-    'dreamerv2/dmc_vision': _Source(
-        'dreamerv2_dmc_vision_curves', 'dreamerv2', 'dmc_vision', VISION,
-        'dreamerv2', ('dmc_vision',)),
-    'dreamerv2/humanoid': _Source(
-        'dreamerv2_humanoid_montezuma', 'dreamerv2', '1000000', VISION,
-        'dreamerv2', ('humanoid',), '',
-        ("The width of the release's bins is not known: 1e6 is taken.",)),
-    'dreamerv2/montezuma': _Source(
-        'dreamerv2_humanoid_montezuma', 'montezuma', 'atari', ATARI,
-        'dreamerv2', ('montezuma',), '', (NOT_SAID,)),
-    'dreamerv3/atari': _dreamerv3(
-        'atari', action_repeat=4, time_limit=108_000, sticky=0.25,
-        actions='full'),
-    'dreamerv3/atari100k': _dreamerv3(
-        'atari100k', action_repeat=4, time_limit=108_000, sticky=0.0,
-        actions='minimal'),
-    'dreamerv3/dmc_vision': _dreamerv3(
-        'dmc_vision', action_repeat=2, time_limit=1000),
-    'dreamerv3/dmc_proprio': _dreamerv3(
-        'dmc_proprio', action_repeat=2, time_limit=1000),
-    'dreamerv3/dmlab': _dreamerv3('dmlab', action_repeat=4),
-    'dreamerv3/procgen': _dreamerv3('procgen', action_repeat=1),
-    'dreamerv3/minecraft': _dreamerv3('minecraft', action_repeat=1)}
-
-
-# What the paper says of a run: by its agent, the start of its task, and a
-# preset that has to hold. The first that fits counts.
-PAPERS = (
-    ('dreamerv1', 'dmc_', 'planet', 'dreamerv1/table_g', 'planet'),
-    ('dreamerv1', 'dmc_', None, 'dreamerv1/table_g', None),
-    ('dreamerv1', 'atari_', None, 'dreamerv1/fig9', None),
-    ('dreamerv1', 'dmlab_', None, 'dreamerv1/fig9', None),
-    ('dreamerv2', 'dmc_', 'dmc_proprio', None, None),  # from vectors
-    ('dreamerv2', 'dmc_humanoid_walk', None, 'dreamerv2/humanoid', None),
-    ('dreamerv2', 'dmc_', None, 'dreamerv2/dmc_vision', None),
-    ('dreamerv2', 'atari_', None, 'dreamerv2/table_k1', None),
-    ('dreamerv3', 'dmc_', 'dmc_proprio', 'dreamerv3/dmc_proprio', None),
-    ('dreamerv3', 'dmc_', None, 'dreamerv3/dmc_vision', None),
-    ('dreamerv3', 'atari_', 'atari100k', 'dreamerv3/atari100k', None),
-    ('dreamerv3', 'atari_', None, 'dreamerv3/atari', None),
-    ('dreamerv3', 'dmlab_', None, 'dreamerv3/dmlab', None))
-
-
 def paper(run: runs.Run) -> Paper | None:
   """Returns the last score that the paper of a run's agent has of its task."""
   return paper_of(run.method, run.task, run.presets)
@@ -227,13 +85,12 @@ def paper(run: runs.Run) -> Paper | None:
 
 def paper_of(agent: str, task: str, presets: Iterable[str]) -> Paper | None:
   """Returns the last score that the paper of an agent has of a task."""
+  found = catalog.published(agent, task, presets)
+  if not found or not found.reference:
+    return None
   task = task.replace('dmc_ball_in_cup_', 'dmc_cup_')
-  for known, start, preset, name, method in PAPERS:
-    if known == agent and task.startswith(start) and (
-        preset is None or preset in presets):
-      points = _points(name, method).get(task) if name else None
-      return Paper(points[max(points)].mean, max(points)) if points else None
-  return None
+  points = _points(found.reference, found.method).get(task)
+  return Paper(points[max(points)].mean, max(points)) if points else None
 
 
 @functools.cache
@@ -248,11 +105,11 @@ def load(name: str, method: str | None = None,
   method: of those that the source has; None: the paper's agent. width: see
     binning.rule; only for files, whose bins are not known.
   """
-  if name not in SOURCES:
+  if name not in catalog.SOURCES:
     return _from_file(name, method, width)
   if width:
     raise UserError(f'--bin: {name} has its own bins; leave --bin out')
-  source = SOURCES[name]
+  source = catalog.SOURCES[name]
   rows = [row for row in csv_rows.published(source.file)
           if not source.source or row.source == source.source]
   method = method or source.method
@@ -274,7 +131,7 @@ def load(name: str, method: str | None = None,
 
 def kind_of_returns(name: str | None) -> str:
   """Returns which returns of runs a reference is to be compared with."""
-  source = SOURCES.get(name or '')
+  source = catalog.SOURCES.get(name or '')
   return source.protocol['returns'] if source else 'evaluation'
 
 
@@ -349,7 +206,7 @@ def _from_file(path, method, width):
   if not path.is_file():
     raise UserError(
         f'--to: {path} is no file and no known reference; known: '
-        f'{", ".join(SOURCES)}')
+        f'{", ".join(catalog.SOURCES)}')
   if path.suffix == '.csv':
     rows = csv_rows.read(path)
     methods = list(dict.fromkeys(row.method for row in rows))
@@ -374,7 +231,7 @@ def _of_runs(path, method, width):
   reached = collect.furthest(found)
   scores = {}
   for task, group in groups.items():
-    rule = binning.rule(width) if width else binning.default_rule(
+    rule = binning.rule(width) if width else catalog.default_rule(
         task, first.method)
     edges: dict = {}
     for run in group:

@@ -10,7 +10,7 @@ import numpy as np
 from dreamer.errors import UserError
 from dreamer.tables import amount
 
-from . import atari, binning, csv_rows, references, runs
+from . import atari, binning, catalog, csv_rows, references, runs
 
 CURVES = {  # where a reference has curves beside its scores
     'dreamerv1/table_g': ('dreamerv1_released_curves', 'dreamer',
@@ -116,7 +116,7 @@ def bars(reference: references.Reference, tasks: Iterable[str]) -> dict:
 
   Only methods with one score per task: the columns of a table.
   """
-  source = references.SOURCES.get(reference.name)
+  source = catalog.SOURCES.get(reference.name)
   if not source or reference.name not in (
       'dreamerv1/table_g', 'dreamerv1/fig9', 'dreamerv2/table_k1'):
     return {}

@@ -11,9 +11,10 @@ import typing
 
 import pytest
 
+from dreamer.config import agents
 from tests.support import ROOT
 
-AGENTS = ('dreamerv1', 'dreamerv2')
+AGENTS = tuple(agents.known())
 CODE = ('dreamer', *AGENTS, 'scores')  # all but the tests
 SOURCES = sorted(
     path for folder in (*CODE, 'tests')
@@ -25,11 +26,11 @@ FLOORS = [
     {'files'},
     {'cli', 'npz'},
     {'config', 'conform', 'log', 'processes', 'replay'},
-    {'audit', 'envs', 'nn'}, {'run'}, {'bench', 'export', 'sweep'}]
+    {'audit', 'envs', 'nn'}, {'run'},
+    {'__main__', 'bench', 'export', 'sweep'}]
 # Where modules are imported by a name: agents, what runs them on a case,
 # suites, a user's environment.
-BY_NAME = ('dreamer.bench', 'dreamer.conform', 'dreamer.envs',
-           'dreamer.export', 'dreamer.sweep')
+BY_NAME = ('dreamer.config.agents', 'dreamer.conform', 'dreamer.envs')
 # Folders whose lazy imports all say why.
 EXPLAINED = (
     *AGENTS, 'scores', 'dreamer', 'tests')

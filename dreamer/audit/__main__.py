@@ -18,7 +18,6 @@ from dreamer import cli
 from dreamer.audit import tables
 from dreamer.audit.sources import VERDICTS, Sources
 from dreamer.config import agents
-from dreamer.config.agents import AGENTS
 from dreamer.config.rules import show
 from dreamer.config.schema import Config, diff
 from dreamer.errors import UserError
@@ -54,7 +53,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
       formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
   add('agent', nargs='?', metavar='AGENT',
-      help=f'{" or ".join(AGENTS)}; default: {AGENTS[0]}, or that of the run')
+      help=f'{", ".join(agents.known())}, or yours; default: {_default()}, or '
+      'that of the run')
   add('--configs', nargs='+', metavar='PRESET', action='extend', default=[],
       help='presets, as for training: suite, ablation, profile')
   add('--set', nargs='+', metavar='KEY=VALUE', action='extend', default=[])
@@ -76,7 +76,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _check(args):
   if args.agent is not None:
-    agents.path(args.agent)  # Raises for an unknown one.
+    agents.find(args.agent)  # Raises for an unknown one.
   given = [name for name in (
       'readme', 'diff', 'logdir', 'configs', 'set', 'differences')
       if getattr(args, name) not in (None, False, [])]
@@ -116,7 +116,11 @@ def _config(args):
     if not equals:
       raise UserError(f'--set {show(text)}: write --set KEY=VALUE')
     overrides[key] = value
-  return agents.schema(args.agent or AGENTS[0]).config(args.configs, overrides)
+  return agents.schema(args.agent or _default()).config(args.configs, overrides)
+
+
+def _default():
+  return agents.known()[0]
 
 
 def read(path: str | pathlib.Path) -> Config:
@@ -132,7 +136,7 @@ def resolve(text: str, agent: str | None = None) -> Config:
   agent: Whose presets a text without AGENT: names.
   """
   head, colon, names = text.partition(':')
-  if colon and head in AGENTS:
+  if colon and not pathlib.Path(text).exists():
     agent = head
   else:
     names = text
@@ -141,7 +145,7 @@ def resolve(text: str, agent: str | None = None) -> Config:
     if agent is None:
       raise UserError(
           f'{show(text)} is neither AGENT:PRESET,... nor a folder or file; '
-          f'agents: {", ".join(AGENTS)}')
+          f'agents: {", ".join(agents.known())}')
   return agents.schema(agent).config([x for x in names.split(',') if x])
 
 

@@ -7,12 +7,13 @@ entry in each suite.
 
 from __future__ import annotations
 
+import os
 import typing
 from collections.abc import Mapping
 
-from dreamer.config import agents
+from dreamer.config import agents, yaml_files
 from dreamer.config.rules import nearest, show
-from dreamer.config.schema import Config, Schema, read_yaml
+from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError
 from dreamer.files import DATA
 
@@ -93,12 +94,19 @@ class Sources:
   def load(cls, agent: str, schema: Schema | None = None) -> Sources:
     """Reads what the sources of an agent say, and its schema unless given.
 
-    Raises ConfigError where a key is unknown, missing in a suite or out of
-    bounds.
+    Raises ConfigError where no file says it, or a key is unknown, missing in
+    a suite or out of bounds.
     """
-    path = f'configs/paper_{agent}.yaml'
-    schema = schema or agents.schema(agent)
-    return cls(agent, schema, read_yaml(DATA / path), path)
+    entry = agents.find(agent)
+    if entry.sources is None:
+      raise ConfigError(
+          f'audit: nothing says what the paper of {agent} has; write it into '
+          f'a file like configs/paper_dreamerv2.yaml, and name that as '
+          f'`sources` of its entry')
+    path = os.path.relpath(entry.sources, DATA)
+    return cls(agent, schema or entry.schema(),
+               yaml_files.read(entry.sources),
+               path if not path.startswith('..') else str(entry.sources))
 
   def __init__(self, agent: str, schema: Schema,
                content: Mapping[str, typing.Any], path: str):

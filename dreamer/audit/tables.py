@@ -8,7 +8,7 @@ import typing
 
 from dreamer import tables
 from dreamer.audit.sources import NOWHERE, PAPER, Entry, Sources
-from dreamer.config.agents import AGENTS
+from dreamer.config import agents
 
 SECTION = 'audit'  # the name of their marks
 INTRO = """\
@@ -130,14 +130,15 @@ def _indented(text):
 
 def sections() -> dict[str, str]:
   """Returns {file: its section on conflicts}."""
-  found = [Sources.load(agent) for agent in AGENTS]
-  return {'README.md': _section(SHORT, map(_short, found)),
-          'configs/README.md': _section(INTRO, map(_long, found))}
+  found = [Sources.load(name) for name in agents.known()
+           if agents.find(name).sources]
+  return {'README.md': _section(SHORT, found, _short),
+          'configs/README.md': _section(INTRO, found, _long)}
 
 
-def _section(intro, parts):
-  lines = [line for agent, part in zip(AGENTS, parts, strict=True) for line in (
-      '', f'### {agent.replace("dreamerv", "DreamerV")}', '', *part)]
+def _section(intro, found, describe):
+  lines = [line for sources in found for line in (
+      '', f'### {agents.find(sources.agent).title}', '', *describe(sources))]
   return '\n'.join([intro, *lines])
 
 

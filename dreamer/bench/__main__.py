@@ -19,7 +19,6 @@ seconds.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import pathlib
@@ -31,9 +30,10 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, envs
-from dreamer.bench import agents
+from dreamer.bench import agents as bench_agents
 from dreamer.bench import parallel as bench_parallel
 from dreamer.bench import replay as bench_replay
+from dreamer.config import agents
 from dreamer.errors import UserError
 
 Benchmark = Callable[[str, bool], dict[str, Any]]  # of a name, quick
@@ -70,18 +70,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def benchmarks() -> dict[str, Benchmark]:
   """Dict of name to function (name, quick) -> dict."""
+  sizes = bench_agents.sizes()
   found: dict[str, Benchmark] = {
-      f'update/{size}/{precision}': agents.measure_update
-      for size in agents.SIZES for precision in agents.PRECISIONS}
-  for size in agents.SIZES:
-    found[f'jit/{size}'] = agents.measure_jit
-    found[f'act/{size}'] = agents.measure_act
+      f'update/{size}/{precision}': bench_agents.measure_update
+      for size in sizes for precision in bench_agents.PRECISIONS}
+  for size in sizes:
+    found[f'jit/{size}'] = bench_agents.measure_jit
+    found[f'act/{size}'] = bench_agents.measure_act
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
   found['replay/open'] = bench_replay.measure_open
-  for name in bench_parallel.PACE:
+  for name in bench_parallel.paces():
     found[name] = bench_parallel.measure_pace
-  found['parallel/dreamerv1/dmc'] = bench_parallel.measure_wall_clock
+  for name in bench_parallel.wall_clocks():
+    found[name] = bench_parallel.measure_wall_clock
   for name in ENVS:
     found[f'env/{name}'] = measure_env
   return found
@@ -101,7 +103,7 @@ def measure_env(name: str, quick: bool) -> dict[str, Any]:
   machine at rest, where every message wakes a core, than beside a learner.
   """
   keys = ENVS[name.split('/')[1]]
-  config = importlib.import_module('dreamerv1').schema().config((), keys)
+  config = agents.schema(agents.known()[0]).config((), keys)
   steps = 50 if quick else 300
   try:
     seconds = _env_seconds(config, steps)

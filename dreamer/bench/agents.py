@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import resource
 import statistics
@@ -16,24 +15,21 @@ import numpy as np
 
 from dreamer import cli, launch
 from dreamer.bench.timing import Times, cpu_seconds, repeat, summary
+from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.npz import Arrays
 
 PRECISIONS = ('float32', 'bfloat16')
-# Presets, other settings, channels of the image, actions: kind and number.
-CONTROL, GAMES = (3, 'continuous', 6), (1, 'discrete', 18)
-SIZES = {
-    'dreamerv1/full': (['dmc'], {}, *CONTROL),
-    'dreamerv1/laptop': (['dmc', 'laptop'], {}, *CONTROL),
-    'dreamerv2/atari_16x50': (['atari'], {'batch_size': 16}, *GAMES),
-    'dreamerv2/atari_50x50': (['atari'], {}, *GAMES),
-    'dreamerv2/dmc_vision': (
-        ['dmc_vision'], {'batch_size': 16}, *CONTROL),
-    'dreamerv2/laptop_atari': (['atari', 'laptop'], {}, *GAMES),
-    'dreamerv2/laptop_dmc': (['dmc_vision', 'laptop'], {}, *CONTROL)}
 TIMEOUT = 600  # seconds; bfloat16 without hardware for it takes longer
 ROWS = 1, 16  # environments that are acted for
+
+
+def sizes() -> dict[str, tuple[agents.Entry, agents.Size]]:
+  """What all known agents want measured: {'AGENT/SIZE': (entry, Size)}."""
+  return {f'{name}/{size}': (entry, value) for name in agents.known()
+          for entry in [agents.find(name)]
+          for size, value in entry.sizes.items()}
 
 
 def measure_update(name: str, quick: bool) -> dict[str, Any]:
@@ -87,12 +83,12 @@ def main(text: str) -> None:
 
 def _make(size, settings):
   """The Config, spaces and agent of a size."""
-  presets, overrides, channels, kind, actions = SIZES[size]
-  module = importlib.import_module(size.split('/')[0])
-  config = module.schema().config(presets, {**overrides, **settings})
-  image = Space((64, 64, channels), 'uint8')
-  act_space = ActionSpace(kind, actions)
-  return config, image, act_space, module.make_agent(
+  entry, wanted = sizes()[size]
+  config = entry.schema().config(
+      wanted.presets, {**wanted.settings, **settings})
+  image = Space((64, 64, wanted.channels), 'uint8')
+  act_space = ActionSpace(wanted.kind, wanted.actions)
+  return config, image, act_space, entry.make_agent(
       config, {'image': image}, act_space)
 
 
@@ -103,16 +99,18 @@ def _updates(size, quick, settings, started):
   update = lambda: float(learner.train(batch)['loss/model'])
   update()
   first, first_cpu = time.time() - started, cpu_seconds()
-  flops = importlib.import_module(f'{size.split("/")[0]}.flops')
-  gflop = flops.update_gflop(config, image.shape[-1], act_space)
-  times = repeat(update, (2 if quick else 5) if gflop > 100 else 20)
+  flops = agents.find(config.agent).flops
+  gflop = flops(config, image.shape[-1], act_space) if flops else 0
+  large = not flops or gflop > 100
+  times = repeat(update, (2 if quick else 5) if large else 20)
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
   return {'batch': [config.batch_size, config.batch_length],
           'compiled': learner.compiled, **device(),
           **summary(times, 'update'), 'first_update_s': round(first, 2),
           'first_update_cpu_s': round(first_cpu, 2),
           'peak_gib': round(peak, 2),
-          **rates(gflop, times, config.precision)}
+          **(rates(gflop, times, config.precision) if flops else {
+              'gflop': f'unknown: write flops of {config.agent}'})}
 
 
 def _actions(size, quick, settings, started):

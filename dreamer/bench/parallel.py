@@ -9,7 +9,6 @@ number of updates per step.
 
 from __future__ import annotations
 
-import importlib
 import json
 import pathlib
 import statistics
@@ -23,6 +22,7 @@ import gymnasium
 import numpy as np
 
 from dreamer import cli, launch
+from dreamer.config import agents
 from dreamer.envs import make_envs
 from dreamer.log.jsonlines import read_lines
 from dreamer.log.logger import Logger
@@ -33,11 +33,9 @@ from dreamer.run.stop import Stop
 
 SECONDS = 0.05  # of a step of the slow environment
 NEVER = 10 ** 9
-PACE: dict[str, tuple[list[str], int]] = {  # presets, threads of the learner
-    'parallel/dreamerv1/laptop_1_thread': (['laptop'], 1),
-    'parallel/dreamerv1/laptop': (['laptop'], 0),
-    'parallel/dreamerv1/full': (['paper'], 0),
-    'parallel/dreamerv2/laptop_1_thread': (['laptop'], 1)}
+PACE = {  # preset, threads of the learner
+    'laptop_1_thread': ('laptop', 1), 'laptop': ('laptop', 0),
+    'full': ('paper', 0)}
 RATIO = 0.25  # updates per environment step: that of the preset
 DMC = ['--configs', 'dmc', 'laptop', '--prefill', '2000',
        '--pretrain_updates', '100', '--eval_every', '0', '--save_every',
@@ -67,6 +65,19 @@ class Slow(gymnasium.Env):
     return self.np_random.integers(0, 256, (64, 64, 3), np.uint8)
 
 
+def paces() -> list[str]:
+  """Names of what `measure_pace` measures, of all agents with these presets."""
+  return [f'parallel/{name}/{what}' for name in agents.known()
+          for what, (preset, _) in PACE.items()
+          if preset in agents.schema(name).presets]
+
+
+def wall_clocks() -> list[str]:
+  """Names of what `measure_wall_clock` measures, as above."""
+  return [f'parallel/{name}/dmc' for name in agents.known()
+          if {'dmc', 'laptop'} <= set(agents.schema(name).presets)]
+
+
 def measure_pace(name: str, quick: bool) -> dict[str, Any]:
   """Runs `pace` in a fresh process."""
   command = launch.command(
@@ -77,20 +88,20 @@ def measure_pace(name: str, quick: bool) -> dict[str, Any]:
 
 def pace(name: str, seconds: float, rounds: int) -> dict[str, Any]:
   """Paces by turns: the environment's, the learner's, both at once."""
-  module = importlib.import_module(name.split('/')[1])
+  _, agent_name, what = name.split('/')
+  entry, (preset, threads) = agents.find(agent_name), PACE[what]
   with tempfile.TemporaryDirectory() as logdir:
-    presets, threads = PACE[name]
-    config = module.configure(presets, **{
+    config = entry.configure([preset], **{
         'logdir': logdir, 'task': 'own_slow', 'parallel': True,
         'threads': threads, 'prefill': 120, 'time_limit': 60,
         'pretrain_updates': 1, 'eval_every': 0, 'video_every': 0,
         'steps': NEVER, 'log_every': NEVER, 'save_every': NEVER})
     env, other = make_envs(config, 'train', 2, Slow)
-    actor = Actor(module.NAME, config, env.obs_space, env.act_space)
-    agent = module.make_agent(config, env.obs_space, env.act_space)
+    actor = Actor(entry.name, config, env.obs_space, env.act_space)
+    agent = entry.make_agent(config, env.obs_space, env.act_space)
     logger = Logger(logdir, NEVER)
     loop = ParallelLoop(
-        config, module.NAME, agent, [env], [], logger, Stop(), actor=actor)
+        config, entry.name, agent, [env], [], logger, Stop(), actor=actor)
     try:
       found = _by_turns(loop, other, seconds, rounds)
     finally:

@@ -37,12 +37,14 @@ class Declared(NamedTuple):
   shape: str | None = None  # where it is declared, if in a shape: 'head.act'
 
 
-def keys(defaults: Any, shapes: Any) -> dict[str, Declared]:
+def keys(defaults: Any, shapes: Any,
+         earlier: Mapping[str, Declared] | None = None) -> dict[str, Declared]:
   """Returns {dotted key: Declared} of the parts `defaults` and `shapes`.
 
+  earlier: keys that are there already; values for them are their defaults.
   Raises ConfigError where a shape is unknown or a declaration malformed.
   """
-  found = _section(defaults, _shapes(shapes or {}))
+  found = _section(defaults, _shapes(shapes or {}), earlier)
   for key, (default, rule, _) in found.items():
     if rule is None and not isinstance(default, (bool, str)):
       raise ConfigError(f"{key}: {default} needs bounds, such as '0..'; "
@@ -66,6 +68,14 @@ def presets(content: Any) -> dict[str, dict[str, Any]]:
       found[name] = _inherited([name], own)
       found[name].pop(BENEATH, None)
   return found
+
+
+def both(earlier: Mapping[str, Any], content: Any) -> dict[str, Any]:
+  """Presets of two files; one of the same name has the values of both."""
+  flatten(content)  # Raises for what is no mapping.
+  return {**earlier, **{
+      name: {**flatten(earlier.get(name) or {}), **flatten(preset or {})}
+      for name, preset in content.items()}}
 
 
 def beneath(content: Mapping[str, Any]) -> dict[str, str]:
@@ -101,9 +111,10 @@ def _inherited(line: list[str], own: Mapping) -> dict[str, Any]:
   return {**_inherited([*line, parent], own), **values}
 
 
-def _section(content: Any, known: Mapping) -> dict[str, Declared]:
+def _section(content: Any, known: Mapping,
+             earlier: Mapping | None = None) -> dict[str, Declared]:
   """Its keys in order, those of the shapes that it is like among them."""
-  found: dict[str, Declared | None] = {}
+  found: dict[str, Declared | None] = dict(earlier or {})
   own: dict[str, Any] = {}
   for key, value in flatten(content).items():
     group, dot, last = key.rpartition('.')

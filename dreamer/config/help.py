@@ -48,7 +48,8 @@ def _comment(schema, found, key):
 
 def _comments(schema):
   """Returns {(part, dotted key): comment} of a schema's files."""
-  found = _read(schema.path.read_text(encoding='utf-8'))
+  found = _comments(schema.parent) if schema.parent else {}
+  found.update(_read(schema.path.read_text(encoding='utf-8')))
   if schema.shared:
     shared = _read(schema.shared.read_text(encoding='utf-8'))
     found.update({('shapes', f'{shape}.{key}'): comment

@@ -5,8 +5,11 @@ else it may be), `shapes` (the keys of sections that look alike, more of which
 may stand in a file that is `shared`; how both are written: `declare.py`) and
 `presets` (named sets of overrides; `a+b` applies by itself where a and b are
 both named, after the later of them; a preset may be `beneath` all others for
-the tasks of some suites). Everything a user can get wrong raises ConfigError
-with one line that names the key, the value and the remedy.
+the tasks of some suites). A file that extends another one has all of its
+parts too, and of its own only what differs: other defaults for its keys, more
+keys, shapes and presets; a preset of one name has the values of both.
+Everything a user can get wrong raises ConfigError with one line that names the
+key, the value and the remedy.
 
 A Config knows its agent and the presets that it was made of, and writes them
 above its keys.
@@ -21,13 +24,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dreamer.config import declare
+from dreamer.config import declare, yaml_files
 from dreamer.config.declare import flatten, prefixed
 from dreamer.config.rules import Plain, Rule, convert, nearest, show
+from dreamer.config.yaml_files import AGENT, PARTS, PRESETS
 from dreamer.errors import ConfigError
-from dreamer.files import DATA, atomic_write
+from dreamer.files import DATA
 
-AGENT, PRESETS = 'agent', 'presets'  # above the keys of a saved config
 # Words of files and command lines that no key can be.
 RESERVED = (
     'configs', AGENT, PRESETS, declare.LIKE, declare.INHERITS,
@@ -82,6 +85,11 @@ class Section(collections.abc.Mapping):
     """A new dict of dotted keys, below this section, to plain values."""
     return flatten(self)
 
+  @property
+  def nested(self) -> dict[str, Any]:
+    """A new dict of keys to plain values and dicts."""
+    return _nest(self.flat)
+
 
 class Config(Section):
   """All settings of a run, checked against their schema.
@@ -127,8 +135,7 @@ class Config(Section):
     head: dict[str, Any] = {AGENT: self.agent}
     if self.presets is not None:
       head[PRESETS] = list(self.presets)
-    with atomic_write(path, 'w') as file:
-      _yaml().dump({**head, **_nest(self.flat)}, file)
+    yaml_files.write(path, {**head, **_nest(self.flat)})
 
   def __reduce__(self) -> tuple:
     return Config, (self.schema, self.flat, self.presets, self._origin)
@@ -138,28 +145,41 @@ class Schema:
   """Defaults, allowed values and presets of one agent."""
 
   @classmethod
-  def load(cls, path: str | os.PathLike) -> Schema:
-    """Reads a schema file; a relative path is one of configs/."""
+  def load(cls, path: str | os.PathLike, agent: str | None = None,
+           parent: Schema | None = None) -> Schema:
+    """Reads a schema file; a relative path is one of configs/.
+
+    agent: whose settings these are, by default the file's name. parent: the
+    schema that this one extends.
+    """
     path = DATA / path
-    return cls(*read_parts(path), path)
+    content = yaml_files.parts(path, parent.content if parent else None)
+    return cls(*content, path, agent, parent)
 
   def __init__(self, content: Mapping[str, Any], shared: pathlib.Path | None,
-               path: str | os.PathLike) -> None:
-    """Checks the content of the file at `path`; see `read_parts`."""
+               path: str | os.PathLike, agent: str | None = None,
+               parent: Schema | None = None) -> None:
+    """Checks the content of the file at `path`; see
+    `yaml_files.parts`."""
     self.path, self.shared = pathlib.Path(path), shared
-    self.agent = self.path.stem
-    missing = {'shapes', 'defaults', 'presets'} ^ set(content)
+    self.agent, self.parent = agent or self.path.stem, parent
+    self.content = content
+    missing = set(PARTS) ^ set(content)
     if missing:
       raise ConfigError(
-          f'{path}: needs exactly the parts shapes, defaults, presets; '
+          f'{path}: needs exactly the parts {", ".join(PARTS)}; '
           f'differs in {", ".join(sorted(map(str, missing)))}')
     with prefixed(f'{path}: '):
-      declared = declare.keys(content['defaults'], content['shapes'])
-      self._flat = {key: x.default for key, x in declared.items()}
+      self.declared: dict[str, declare.Declared] = declare.keys(
+          content['defaults'], content['shapes'],
+          parent.declared if parent else {})
+      self._flat = {key: x.default for key, x in self.declared.items()}
       self.allowed: dict[str, Rule] = {
-          key: x.rule for key, x in declared.items() if x.rule is not None}
+          key: x.rule for key, x in self.declared.items()
+          if x.rule is not None}
       self.shapes = {
-          key: x.shape for key, x in declared.items() if x.shape is not None}
+          key: x.shape for key, x in self.declared.items()
+          if x.shape is not None}
       self._groups = {
           key.rsplit('.', i)[0] for key in self._flat
           for i in range(1, 1 + key.count('.'))}
@@ -271,6 +291,8 @@ class Schema:
       parts = key.split('.')
       if key in RESERVED or any(hasattr(Config, part) for part in parts):
         raise ConfigError(f'{key}: this name has a meaning already')
+      if key in self._groups:
+        raise ConfigError(f'{key}: is a key and a group of keys')
 
   def _parse_presets(self, earlier, values):
     if earlier is not None:
@@ -279,38 +301,6 @@ class Schema:
       raise ConfigError(
           f'--configs: no preset named; allowed: {", ".join(self.names)}')
     return values
-
-
-def read_parts(path: pathlib.Path) -> tuple[dict, pathlib.Path | None]:
-  """Returns the parts of a schema file, and the file of its shared shapes.
-
-  Those are among the shapes then. Raises ConfigError.
-  """
-  content = read_yaml(path)
-  name = content.pop('shared', None)
-  if name is None:
-    return content, None
-  shared = path.parent / str(name)
-  shapes, own = read_yaml(shared), content.get('shapes') or {}
-  with prefixed(f'{path}: shapes: '):
-    flatten(own)  # Raises for what is no mapping.
-    for shape in set(shapes) & set(own):
-      raise ConfigError(f'{shape} is in {shared} too')
-  content['shapes'] = {**shapes, **own}
-  return content, shared
-
-
-def header(content: dict) -> tuple[str | None, tuple[str, ...] | None]:
-  """Takes agent and presets out of a saved config; None: it doesn't say."""
-  agent, presets = content.pop(AGENT, None), content.pop(PRESETS, None)
-  if not isinstance(agent, str | None):
-    raise ConfigError(f'{AGENT}: {show(agent)} is no name')
-  if presets is None:
-    return agent, None
-  if not isinstance(presets, list) or not all(
-      isinstance(name, str) for name in presets):
-    raise ConfigError(f'{PRESETS}: {show(presets)} is no list of names')
-  return agent, tuple(presets)
 
 
 def diff(a: Section, b: Section) -> list[tuple[str, Any, Any]]:
@@ -356,30 +346,3 @@ def _single(name, values):
         f'{show(values[1])} stands alone after --{name} '
         f'{show(values[0])}; write --key value')
   return values[0]
-
-
-def _yaml() -> Any:
-  from ruamel.yaml import YAML  # Slow to import; workers never read YAML.
-  # Without `pure` an installed C parser would read YAML 1.1: off -> False.
-  yaml: Any = YAML(typ='safe', pure=True)
-  yaml.default_flow_style = False
-  yaml.sort_base_mapping_type_on_output = False
-  return yaml
-
-
-def read_yaml(path: str | os.PathLike, prefix: bool = True) -> dict:
-  """Returns the dict in a YAML file, or raises ConfigError with its path."""
-  from ruamel.yaml.error import YAMLError  # Slow to import.
-  start = f'{path}: ' if prefix else ''
-  try:
-    content = _yaml().load(pathlib.Path(path).read_text(encoding='utf-8'))
-  except OSError as e:
-    raise ConfigError(f'{start}cannot read: {e.strerror or e}') from None
-  except (YAMLError, ValueError) as e:
-    mark = getattr(e, 'problem_mark', None)
-    where = f' in line {mark.line + 1}' if mark else ''
-    what = str(getattr(e, 'problem', None) or e).split('\n')[0]
-    raise ConfigError(f'{start}no valid YAML{where}: {what}') from None
-  if not isinstance(content, dict):
-    raise ConfigError(f'{start}no mapping of keys to values')
-  return content

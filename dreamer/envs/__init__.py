@@ -6,7 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dreamer.config.schema import Section
+from dreamer.config import agents
+from dreamer.config.schema import Config, Section
 from dreamer.envs import objects, suggest
 from dreamer.errors import UserError
 
@@ -80,6 +81,7 @@ def make_envs(
   """
   from dreamer.envs import base, gl  # NumPy with it; --help needs none.
   from dreamer.envs.workers import remote  # NumPy with it; --help needs none.
+  config = _reserving(config)
   if factory is not None:
     return _user_envs(config, mode, amount, factory)
   suite, _ = split_task(config.task)
@@ -118,6 +120,15 @@ def split_task(task: str) -> tuple[str, str]:
   if suite not in SUITES or not name:
     raise suggest.unknown('task', task, [*task_list(), 'gym_<Id>'])
   return suite, name
+
+
+def _reserving(config):
+  """The settings, and which names the agent's losses have."""
+  from dreamer.envs import base  # NumPy with it; --help needs none.
+  if not isinstance(config, Config):
+    return config
+  losses = agents.find(config.agent).losses
+  return Section({**config.nested, base.LOSSES: ','.join(losses)})
 
 
 def _user_envs(config, mode, amount, factory):

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from dreamer.config.schema import Section
 from dreamer.envs import spaces
 
-# What observations, replayed arrays, losses and lists of names in the config
-# call something else than an observation.
+# What observations, replayed arrays and lists of names in the config call
+# something else than an observation. An agent's losses are too.
 RESERVED = (
     'image', 'action', 'reward', 'discount', 'is_first', 'is_last',
-    'is_terminal', 'kl', 'model', 'actor', 'critic', 'expl_heads',
-    'expl_actor', 'expl_critic', 'all', 'none')
+    'is_terminal', 'all', 'none')
+LOSSES = 'reserved'  # key of an environment's config: names with commas
 PREFIX = 'obs/'
 
 
-def inside(name: str) -> str:
+def inside(name: str, losses: Collection[str] = ()) -> str:
   """What an observation of somebody else's environment is called inside.
 
-  By its own name, but with a prefix where that means something else here; no
-  two names become one.
+  By its own name, but with a prefix where that means something else here or
+  among the losses of the agent; no two names become one.
   """
-  taken = name in RESERVED or name.startswith(PREFIX)
+  taken = name in (*RESERVED, *losses) or name.startswith(PREFIX)
   return f'{PREFIX}{name}' if taken else name
 
 

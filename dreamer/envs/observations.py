@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -284,13 +284,15 @@ class Image:
 
 
 def select(
-    found: list[Entry], key: str = '', images: bool = True) -> Selection:
+    found: list[Entry], key: str = '', images: bool = True,
+    losses: Collection[str] = ()) -> Selection:
   """Decides what each entry is.
 
   key: names of the entries that are the image, with commas; `render`: what
     render() draws; '': the only entry that is a picture, or the one called
     `image`, or, if there is none, what render() draws.
   images: False: nobody wants an image.
+  losses: of the agent; see `base.inside`.
   Raises UserError where the key names nothing, or is needed.
   """
   left_out = {e.name: e.problem for e in found if e.problem}
@@ -303,7 +305,7 @@ def select(
     if kinds[entry.name] in ('picture', 'unreadable') and entry not in chosen:
       rejected[entry.name] = f'{entry.text}: {_why_not(entry) or other}'
   vectors = {
-      base.inside(entry.name): Reader(entry) for entry in found
+      base.inside(entry.name, losses): Reader(entry) for entry in found
       if entry not in chosen and entry.name not in rejected}
   return Selection(
       tuple(chosen), vectors, {**left_out, **rejected}, rejected)

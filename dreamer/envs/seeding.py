@@ -12,7 +12,7 @@ import types
 
 import numpy as np
 
-from dreamer.config.agents import AGENTS
+from dreamer.config import agents
 from dreamer.envs import objects
 
 GENERATORS = (np.random.RandomState, np.random.Generator, random.Random)
@@ -20,7 +20,7 @@ GENERATORS = (np.random.RandomState, np.random.Generator, random.Random)
 PROPERTIES = ('unwrapped', 'task', 'random_state', 'np_random')
 SPACES = ('action_space', 'observation_space')
 OBJECTS = objects.MANY  # so many are looked at, from the outside to the inside
-FOREIGN = ('dreamer', *AGENTS, 'tensorflow', 'numpy')
+FOREIGN = ('dreamer', 'tensorflow', 'numpy')  # and agents
 PLAIN = (str, bytes, int, float, complex, np.ndarray, np.generic, type,
          types.ModuleType, types.FunctionType, types.MethodType)
 
@@ -82,7 +82,8 @@ def _is_plain(value):
 
 
 def _is_foreign(kind):
-  return next(objects.modules(kind), '') in FOREIGN
+  package = next(objects.modules(kind), '')
+  return package in FOREIGN or agents.is_loaded(package)
 
 
 def _is_space(value):

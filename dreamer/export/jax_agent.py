@@ -11,7 +11,6 @@ the same loop, replay, environments, logs and checkpoints train it.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import pathlib
 import sys
@@ -22,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, npz
+from dreamer.config import agents
 from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
-from dreamer.run import replays
 from dreamer.run.protocols import ObsSpace
 from dreamer.scalars import Scalars
 
@@ -256,8 +255,8 @@ class _Exported:
   def __init__(self, folder: pathlib.Path, name: str) -> None:
     self.folder = folder
     self.name = self.module = name
-    self._agent = importlib.import_module(name)
-    self.replay = getattr(self._agent, 'replay', replays.episodes)
+    self._agent = agents.find(name)
+    self.replay = self._agent.replay
 
   def schema(self) -> Schema:
     return self._agent.schema()

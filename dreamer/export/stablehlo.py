@@ -22,7 +22,6 @@ stay on the device. `dreamer.export.jax_agent` runs such a folder with JAX, and
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import json
 import pathlib
@@ -47,24 +46,24 @@ def main(argv: list[str] | None = None) -> None:
   args, rest = _parser().parse_known_args(argv)
   if args.envs < 1:
     raise UserError(f'--envs: {args.envs} is not allowed; allowed: 1..')
-  module = _agent(args.agent)
+  entry = agents.find(args.agent)
   arrays = None
   if args.logdir:
-    config, arrays = _trained(module, args.logdir, rest)
+    config, arrays = _trained(args.logdir, rest)
   else:
-    config = module.schema().parse(rest, f'{_PROG} {args.agent}')
+    config = entry.schema().parse(rest, f'{_PROG} {args.agent}')
   out = pathlib.Path(args.out).expanduser()
-  for name, size in export(module, config, out, arrays, args.envs).items():
+  for name, size in export(entry, config, out, arrays, args.envs).items():
     print(f'{out / name}: {size / 2 ** 20:.1f} MiB')
 
 
-def export(module: Any, config: Any, out: pathlib.Path,
+def export(entry: agents.Entry, config: Any, out: pathlib.Path,
            arrays: Mapping[str, np.ndarray] | None = None,
            rows: int = 1) -> dict[str, int]:
   """Writes an agent's programs and state into the folder `out`.
 
   Args:
-    module: `dreamerv1` or `dreamerv2`.
+    entry: of the agent.
     config: its Config; `task` is made once for its spaces.
     out: A folder; files of these names in it are replaced.
     arrays: State of a checkpoint, by name; None: as initialised.
@@ -74,7 +73,7 @@ def export(module: Any, config: Any, out: pathlib.Path,
     Bytes by file name.
   """
   obs_space, act_space = _spaces(config)
-  agent = module.make_agent(config, obs_space, act_space)
+  agent = entry.make_agent(config, obs_space, act_space)
   if arrays is not None:
     agent.restore(arrays)
   programs, sizes = {}, {}
@@ -88,7 +87,7 @@ def export(module: Any, config: Any, out: pathlib.Path,
   npz.write(out / STATE, some)
   sizes[STATE] = sum(x.nbytes for x in some.values())
   content = {
-      'agent': module.NAME, 'config': config.flat,
+      'agent': entry.name, 'config': config.flat,
       'obs_space': {key: [list(x.shape), str(np.dtype(x.dtype))]
                     for key, x in obs_space.items()},
       'act_space': [act_space.kind, act_space.dim], 'rows': rows,
@@ -222,7 +221,7 @@ def _named(name, nested):
   return []
 
 
-def _trained(module, logdir, rest):
+def _trained(logdir, rest):
   """Config and state of the agent of a run's newest checkpoint."""
   from dreamer.run.checkpoint import below  # Only for runs.
   from dreamer.run.resume import checkpoints  # As above.
@@ -243,14 +242,10 @@ def _parser():
   parser = cli.Parser(
       prog=_PROG, description=__doc__.split('\n')[0],
       formatter_class=argparse.RawDescriptionHelpFormatter, epilog=__doc__)
-  parser.add_argument('agent', choices=agents.AGENTS)
+  parser.add_argument(
+      'agent', metavar='AGENT', help=f'{", ".join(agents.known())}, or yours')
   parser.add_argument('--out', required=True, metavar='DIR')
   parser.add_argument('--logdir', help='a run whose trained agent is exported')
   parser.add_argument('--envs', type=int, default=1, metavar='N',
                       help='environments that the policy acts for (1)')
   return parser
-
-
-def _agent(name):
-  return importlib.import_module(name)
-

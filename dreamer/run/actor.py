@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import collections
 import functools
+import os
 import socket
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +31,6 @@ from dreamer.run.checkpoint import below
 from dreamer.run.protocols import Arrays, Named, ObsSpace
 
 COMMAND = 'act'
-NO_GPU = {'CUDA_VISIBLE_DEVICES': '-1'}
 
 
 class Actor(Client):
@@ -50,7 +51,8 @@ class Actor(Client):
     self._spaces = obs_space, act_space
     self._keys: list[str] = []  # of the observations that it reads
     self._offered: collections.deque[Arrays] = collections.deque(maxlen=1)
-    super().__init__('the acting process', (module, COMMAND), NO_GPU)
+    super().__init__('the acting process', (module, COMMAND), {
+        'CUDA_VISIBLE_DEVICES': '-1', 'PYTHONPATH': _search_path()})
 
   def wait(self) -> None:
     """Returns when it is there. Raises UserError if that fails."""
@@ -94,6 +96,11 @@ class Actor(Client):
   def _patience(self):
     key = 'timeout' if self._asked != 'make' else 'reset_timeout'
     return self._config.envs[key], f'envs.{key}'
+
+
+def _search_path():
+  """Where this process finds modules, the agent's package among them."""
+  return os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
 
 
 class ActorServer(server.Server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dreamer import cli, files
@@ -15,6 +15,7 @@ from dreamer.config.schema import Config, Schema
 from dreamer.envs import make_envs
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
+from dreamer.files import DATA
 from dreamer.run import (
   actor,
   arguments,
@@ -28,28 +29,72 @@ from dreamer.run.stop import Stop, Stopped
 
 
 class Interface:
-  """One agent by its name, without importing it before it is needed.
+  """The entry of an agent: all that others ask it; TensorFlow only if needed.
 
-  An agent's package offers these methods as its functions, for instance
-  `dreamerv1.train(env, config)`.
+  A package is an agent by having one as its `entry`, and offers its methods as
+  functions, for instance `dreamerv1.train(env, config)`.
 
-  name: of the agent, of its schema, and of the module of its command line.
-  load: imports TensorFlow and returns the class Agent.
+  name: of the agent, of its package, and of the module of its command line.
+  load: imports TensorFlow and returns the class Agent, or a function of
+    config, spaces of observations and space of actions that makes one.
   validate: raises UserError, see `dreamer.run.checks`.
   replay: makes what the agent learns from, see `dreamer.run.replays`.
+  title: its name for people.
+  settings: its schema file; by default configs/NAME.yaml. parent: the entry
+    of the agent whose settings that file extends.
+  sources: the file of what its paper and releases say of each key, for
+    `audit`; by default configs/paper_NAME.yaml, where that is.
+  flops: (config, channels of the image, act_space) to the GFLOP of an update,
+    for estimates and benchmarks.
+  losses: names of its losses, which no observation may have.
+  sizes: what `bench` measures, by name.
+  published: the scores that runs are shown beside; the first that fits.
   """
 
-  def __init__(self, name: str, load: Callable[[], Callable],
-               validate: Callable[..., None],
-               replay: MakeReplay = replays.episodes) -> None:
+  def __init__(
+      self, name: str, load: Callable[[], Callable],
+      validate: Callable[..., None],
+      replay: MakeReplay = replays.episodes, *, title: str | None = None,
+      settings: str | os.PathLike | None = None,
+      sources: str | os.PathLike | None = None,
+      flops: Callable[[Config, int, Any], float] | None = None,
+      losses: Sequence[str] = (),
+      sizes: Mapping[str, agents.Size] | None = None,
+      published: Sequence[agents.Published] = (),
+      parent: Interface | None = None) -> None:
     self.name = self.module = name
+    self.title = title or name
     self.validate = validate
     self.replay = replay
-    self._load = load
+    self.settings = DATA / (settings or f'configs/{name}.yaml')
+    found = DATA / (sources or f'configs/paper_{name}.yaml')
+    self.sources = found if sources or found.exists() else None
+    self.flops, self.losses = flops, losses
+    self.sizes, self.published = sizes or {}, published
+    self._load, self._parent = load, parent
+
+  def extend(
+      self, name: str, load: Callable[[], Callable],
+      settings: str | os.PathLike, **other: Any) -> Interface:
+    """Another agent, which is as this one but for what is given.
+
+    settings: its schema file: what is other or new in this one's; see
+    `dreamer.config.schema`. other: as in the constructor; what is published
+    of this one is shown beside runs of that one too.
+    """
+    same = {key: getattr(self, key) for key in (
+        'validate', 'replay', 'sources', 'flops', 'losses', 'published')}
+    return Interface(
+        name, load, settings=settings, parent=self, **{**same, **other})
 
   def schema(self) -> Schema:
     """Defaults, presets and allowed values of every key."""
-    return agents.schema(self.name)
+    return self._schema
+
+  @functools.cached_property
+  def _schema(self):
+    parent = self._parent.schema() if self._parent else None
+    return Schema.load(self.settings, self.name, parent)
 
   def configure(
       self, presets: str | Sequence[str] = (), **overrides: Any) -> Config:

@@ -112,9 +112,13 @@ class RunFolder:
 
   @functools.cached_property
   def _schema(self) -> Schema | None:
-    if self.agent is None or self.agent not in agents.AGENTS:
+    if self.agent is None:
       return None
-    return agents.schema(self.agent)
+    try:
+      return agents.schema(self.agent)
+    except UserError as e:
+      self.notes.append(f'config.yaml: its presets are not known: {e}')
+      return None
 
   def _setting(self, key: str) -> Any:
     return self.config.get(key) if self.config else None

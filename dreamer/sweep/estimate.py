@@ -7,11 +7,11 @@ rendering, while no update runs). Neither was measured.
 
 from __future__ import annotations
 
-import importlib
 import math
 import types
 import typing
 
+from dreamer.config import agents
 from dreamer.sweep.jobs import Job, config_of
 
 TFLOPS = 10.0  # sustained
@@ -21,34 +21,38 @@ CHECKPOINTS = 0.6  # GB: the last two of a large agent
 
 
 class Estimate(typing.NamedTuple):
-  """Of one run: hours, GB on disk, updates."""
+  """Of one run: hours (None: not known), GB on disk, updates."""
 
-  hours: float
+  hours: float | None
   disk: float
   updates: int
 
 
 def estimate(job: Job, rates: dict) -> Estimate:
-  """Returns the Estimate of a whole run."""
+  """Returns the Estimate of a whole run.
+
+  Hours are known where updates per second are given, or where the agent's
+  entry counts the arithmetic of one.
+  """
   config = config_of(job)
   agent_steps = config.steps / config.action_repeat
   learning = max(0, config.steps - config.prefill)
   updates = (config.pretrain_updates or config.train_updates) + int(
       learning // config.train_every * config.train_updates)
-  speed = rates['updates_per_second'] or (
-      1000 * rates['tflops'] / _gflop(job, config))
-  seconds = updates / speed + agent_steps / rates['steps_per_second']
+  speed = rates['updates_per_second'] or _speed(job, config, rates['tflops'])
+  seconds = speed and updates / speed + agent_steps / rates['steps_per_second']
   kept = config.flat.get('replay.capacity_agent_steps') or math.inf
   rows = min(agent_steps, kept) * (_channels(job, config) * 4096 + ROW_EXTRA)
-  return Estimate(seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
+  return Estimate(seconds and seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
 
 
-def _gflop(job, config):
-  """GFLOP of one update, counted from the config; six actions are taken."""
-  flops = importlib.import_module(f'{job.agent}.flops')
+def _speed(job, config, tflops):
+  """Updates per second; None: nothing counts them. Six actions are taken."""
+  flops = agents.find(job.agent).flops
   space = types.SimpleNamespace(
       dim=6, discrete=not job.task.startswith('dmc_'))
-  return flops.update_gflop(config, _channels(job, config), space)
+  return flops and 1000 * tflops / flops(
+      config, _channels(job, config), space)
 
 
 def _channels(job, config):

@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from collections.abc import Sequence
 
-from dreamer.config import agents
-from dreamer.config.schema import read_yaml
+from dreamer.config import agents, yaml_files
 from dreamer.errors import UserError
 from dreamer.sweep.jobs import Job
 
@@ -28,7 +26,7 @@ def jobs(path: str, seeds: int | None = None,
   tasks: instead of those that the commands have. methods: names, of those in
   the file. Raises UserError for what training would refuse as well.
   """
-  content = read_yaml(path)
+  content = yaml_files.read(path)
   for name in methods or ():
     if name not in content:
       raise UserError(f'--methods: {name!r} is not in {path}; allowed: '
@@ -50,18 +48,16 @@ def _job(path, name, command, task, seed):
   if not isinstance(name, str) or not re.fullmatch(r'[\w.-]+', name):
     raise UserError(f'{where}: no name of a folder; use letters, digits, _ . -')
   agent, *options = _words(where, command)
-  if agent not in agents.AGENTS:
-    raise UserError(f'{where}: {agent!r} is no agent; allowed: '
-                    f'{", ".join(agents.AGENTS)}')
   for key in GIVEN:
     if any(x.split('=')[0] == f'--{key}' for x in options):
       raise UserError(f'{where}: --{key} is given by the sweep; leave it out')
   if task:
     options += ['--task', task]
   try:
-    config = agents.schema(agent).parse(
+    entry = agents.find(agent)
+    config = entry.schema().parse(
         [*options, '--seed', str(seed), '--logdir', 'runs'])
-    importlib.import_module(agent).validate(config)
+    entry.validate(config)
   except UserError as e:
     raise UserError(f'{where}: {e}') from None
   return Job(agent, (), config.task, seed, config.steps, name, {},

@@ -32,8 +32,8 @@ def script(name: str, found: Sequence[tuple[Job, int]], root: str,
       f'# {name}: {len(missing)} runs'
       + (f' of {len(found)}; the others are finished in {root}'
          if len(missing) < len(found) else ''),
-      f'# about {number(sum(x.hours for x in estimates), 0)} hours on one '
-      f'device and {number(sum(x.disk for x in estimates), 0)} GB of disk',
+      f'# about {_hours([x.hours for x in estimates])} on one device and '
+      f'{number(sum(x.disk for x in estimates), 0)} GB of disk',
       f'# assumed, not measured: {_assumed(rates)}']
   lines += [f'# {note}' for note in notes]
   before = None
@@ -41,7 +41,7 @@ def script(name: str, found: Sequence[tuple[Job, int]], root: str,
     if (job.method, job.task) != before:
       before = job.method, job.task
       lines.append(
-          f'# {job.method} {job.task}: {cost.hours:,.1f} hours, '
+          f'# {job.method} {job.task}: {_hours([cost.hours], 1)}, '
           f'{cost.updates:,} updates, {cost.disk:,.1f} GB each')
     if steps:
       lines.append(f'# seed {job.seed} goes on at {steps:,} of {job.steps:,}')
@@ -85,6 +85,14 @@ def slurm(name: str, found: Sequence[tuple[Job, int]], root: str,
       f'cd {shlex.quote(str(ROOT))} || exit',
       # exec: the signal reaches the run itself.
       'eval "exec ${commands[${1:-0} + SLURM_ARRAY_TASK_ID]}"']
+
+
+def _hours(hours, digits=0):
+  """Their sum in words."""
+  if None in hours:
+    return ('unknown hours (write `flops` of the entry, or give '
+            '--updates-per-second)')
+  return f'{number(sum(hours), digits)} hours'
 
 
 def _assumed(rates):

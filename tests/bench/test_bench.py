@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+import dreamerv1
 from dreamer.bench import __main__ as bench
-from dreamer.bench import agents
+from dreamer.bench import agents as bench_agents
 from dreamer.bench import replay as bench_replay
+from dreamer.config.agents import Size
 
 
 def test_benchmark_of_a_store():
@@ -55,18 +57,18 @@ class TestAgents:
 
   @pytest.fixture(autouse=True)
   def small(self, monkeypatch):
-    monkeypatch.setitem(agents.SIZES, 'dreamerv1/tiny', (
-        ['dmc', 'debug'], {}, *agents.CONTROL))
+    monkeypatch.setitem(dreamerv1.entry.sizes, 'tiny', Size(
+        ['dmc', 'debug'], {}, 3, 'continuous', 6))
 
   def test_updates(self):
-    found = agents._updates('dreamerv1/tiny', True, {'jit': 'off'}, 0.0)
+    found = bench_agents._updates('dreamerv1/tiny', True, {'jit': 'off'}, 0.0)
     assert found['device'] == 'CPU' and not found['compiled']
     assert 'device_peak_gib' not in found
     assert 0 < found['update_wall_s_min'] <= found['update_wall_s_median']
     assert 0 < found['share_wall'] < 1.5 and 0 < found['share_cpu'] < 1.5
 
   def test_actions(self):
-    found = agents._actions('dreamerv1/tiny', True, {}, 0.0)
+    found = bench_agents._actions('dreamerv1/tiny', True, {}, 0.0)
     assert found['act_1_ms'] > 0 and found['act_16_ms'] > 0
 
   def test_with_and_without_xla(self, monkeypatch):
@@ -76,24 +78,24 @@ class TestAgents:
       asked.append((what, size, settings['jit']))
       return {'update_wall_s_min': 0.5, 'first_update_s': 3, 'device': 'CPU'}
 
-    monkeypatch.setattr(agents, '_process', process)
-    assert agents.measure_jit('jit/dreamerv1/tiny', True) == {
+    monkeypatch.setattr(bench_agents, '_process', process)
+    assert bench_agents.measure_jit('jit/dreamerv1/tiny', True) == {
         'update_wall_s_min_on': 0.5, 'update_wall_s_min_off': 0.5,
         'first_update_s_on': 3, 'first_update_s_off': 3,
         'updates_per_s_on': 2.0, 'updates_per_s_off': 2.0, 'device': 'CPU'}
     assert [x[2] for x in asked] == ['on', 'off']
 
   def test_a_process_that_fails_is_a_line(self):
-    found = agents.measure_act('act/dreamerv1/none', True)
+    found = bench_agents.measure_act('act/dreamerv1/none', True)
     assert 'dreamerv1/none' in found['error']
 
 
 def test_one_call_acts_for_all_environments():
   """However many rows, the compiled policy is called once."""
-  _, image, _, agent = agents._make('dreamerv1/laptop', {})
+  _, image, _, agent = bench_agents._make('dreamerv1/laptop', {})
   calls, policy = [], agent._policy
   agent._policy = lambda *args: calls.append(args) or policy(*args)
-  for rows in agents.ROWS:
+  for rows in bench_agents.ROWS:
     obs = {'image': np.zeros((rows, *image.shape), np.uint8),
            'is_first': np.ones(rows, bool)}
     action, _ = agent.policy(obs)

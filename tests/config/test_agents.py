@@ -14,23 +14,39 @@ from dreamer.files import ROOT
 PACKAGES = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
 
 
-def test_every_agent_is_there():
-  assert agents.AGENTS == tuple(PACKAGES)
+def test_every_agent_is_found():
+  assert set(PACKAGES) <= set(agents.known())
   for name, package in PACKAGES.items():
-    assert package.NAME == name
-    assert agents.path(name) == ROOT / 'configs' / f'{name}.yaml'
+    assert agents.find(name) is package.entry
+    assert package.entry.name == name
+    assert package.entry.settings == ROOT / 'configs' / f'{name}.yaml'
     assert package.schema().agent == agents.schema(name).agent == name
 
 
-def test_nothing_else_in_the_core_knows_their_names():
-  """But for `bench`, which measures them, and examples in texts."""
-  names = {*agents.AGENTS, *(f'configs/{x}.yaml' for x in agents.AGENTS)}
-  found = set()
-  for path in (ROOT / 'dreamer').rglob('*.py'):
-    for node in ast.walk(ast.parse(path.read_text())):
-      if isinstance(node, ast.Constant) and node.value in names:
-        found.add(str(path.relative_to(ROOT / 'dreamer')))
-  assert found == {'config/agents.py', 'bench/__main__.py'}
+def test_the_core_knows_no_name():
+  """But in examples of texts, and where the papers' releases are compared."""
+  names = {*agents.known(), *(f'configs/{x}.yaml' for x in agents.known())}
+  found = {
+      str(path.relative_to(ROOT)) for path in (ROOT / 'dreamer').rglob('*.py')
+      if path.parent.name != 'conform'
+      for node in ast.walk(ast.parse(path.read_text()))
+      if isinstance(node, ast.Constant) and node.value in names}
+  assert not found
+
+
+@pytest.mark.parametrize('name, wanted', [
+    ('dreamerv7', "'dreamerv7' .did you mean dreamerv"),
+    ('json', "unknown agent 'json'"), ('pathlib', 'unknown agent'),
+    ('a.b', "unknown agent 'a.b'"), (['x'], 'unknown agent'),
+    ('plain', "plain is no agent: .*write entry = Interface.'plain'")])
+def test_what_is_no_agent_is_one_line(name, wanted, tmp_path, monkeypatch):
+  (tmp_path / 'plain').mkdir()
+  for file in ('__init__.py', '__main__.py'):
+    (tmp_path / 'plain' / file).write_text('')
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(ConfigError, match=wanted) as info:
+    agents.find(name)
+  assert '\n' not in str(info.value)
 
 
 @pytest.fixture
@@ -45,7 +61,7 @@ def run(tmp_path):
   return write
 
 
-@pytest.mark.parametrize('agent', agents.AGENTS)
+@pytest.mark.parametrize('agent', PACKAGES)
 def test_a_run_says_what_it_is(run, agent):
   path, config = run(agent, ['debug'])
   for place in (path, str(path), path / 'config.yaml'):
@@ -56,7 +72,7 @@ def test_a_run_says_what_it_is(run, agent):
     assert agents.read(place).agent == agent
 
 
-@pytest.mark.parametrize('agent', agents.AGENTS)
+@pytest.mark.parametrize('agent', PACKAGES)
 def test_an_older_run_is_known_by_its_keys(run, agent):
   path, config = run(agent, [], 2)
   assert (path / 'config.yaml').read_text().startswith('logdir')
@@ -78,7 +94,7 @@ def test_a_run_of_another_version(run):
     agents.read(path)
 
 
-@pytest.mark.parametrize('agent', agents.AGENTS)
+@pytest.mark.parametrize('agent', PACKAGES)
 def test_a_run_that_is_older_than_a_key(run, agent):
   path, config = run(agent, ['debug'])
   file = path / 'config.yaml'
@@ -142,8 +158,8 @@ class TestSaved:
       (lambda x: x.replace('seed: 0', 'seed: 0\n1: 2'), 'key 1 is no text'),
       (lambda x: x + 'x: !!python/object:os.system {}\n', 'no valid YAML'),
       (lambda x: x + 'x: &a {b: *a}\n', 'too deep'),
-      (lambda x: x.replace('dreamerv1', 'dreamerv3'),
-       "unknown agent 'dreamerv3' (did you mean dreamerv"),
+      (lambda x: x.replace('dreamerv1', 'dreamerv7'),
+       "unknown agent 'dreamerv7' (did you mean dreamerv"),
       (lambda x: x.replace('dreamerv1', '[1]'), 'agent: [1] is no name'),
       (lambda x: x.replace('[]', 'dmc'), "presets: 'dmc' is no list of names"),
       (lambda x: x.replace('[]', '[5]'), 'presets: [5] is no list of names')])
@@ -184,4 +200,4 @@ def test_no_run(tmp_path):
   with pytest.raises(ConfigError, match='none: cannot read'):
     agents.saved(tmp_path / 'none')
   with pytest.raises(ConfigError, match='unknown agent .planet.; allowed'):
-    agents.path('planet')
+    agents.schema('planet')

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+import dreamerv2
 from dreamer.envs import base
 from dreamer.envs.spaces import IMAGE, vector_space
 from tests.parity.v1 import eagerly
 from tests.support import agent_tools_v2 as tools
 
-NAMES = [base.inside(name) for name in (*base.RESERVED, 'speed')]
+LOSSES = dreamerv2.entry.losses
+NAMES = [base.inside(name, LOSSES) for name in (
+    *base.RESERVED, *LOSSES, 'speed')]
 SPACES = {'image': IMAGE, **{name: vector_space((2,)) for name in NAMES}}
 READ = {f'{part}.{kind}': 'all' for part in ('encoder', 'decoder')
         for kind in ('images', 'vectors')}
@@ -37,7 +40,7 @@ def test_every_name_has_a_loss_of_its_own(metrics):
 def test_our_own_losses_are_reserved(metrics):
   """Else an observation could take the name of one."""
   ours = {key.partition('/')[2] for key in metrics if key.startswith('loss/')}
-  assert ours - set(NAMES) <= set(base.RESERVED)
+  assert ours - set(NAMES) <= {*base.RESERVED, *LOSSES}
 
 
 def test_what_is_learned_from_is_reserved(agent):

@@ -179,3 +179,4 @@ def test_names_that_mean_something_else_inside():
   assert not set(found) & set(base.RESERVED)
   assert base.inside('speed') == 'speed'
   assert base.inside('reward') == 'obs/reward'
+  assert [base.inside('kl', x) for x in ((), ('kl', 'x'))] == ['kl', 'obs/kl']

@@ -1,6 +1,6 @@
 """Programs for machines without TensorFlow, and the same bits under XLA."""
 
-import importlib
+
 import json
 import subprocess
 import sys
@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from dreamer import npz
+from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.export import jax_agent, stablehlo
 from dreamer.files import ROOT
@@ -22,7 +23,7 @@ TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2}
 def folder(tmp_path_factory):
   """A tiny DreamerV1, exported, and the agent that it was."""
   out = tmp_path_factory.mktemp('exported')
-  module = importlib.import_module('dreamerv1')
+  module = agents.find('dreamerv1')
   config = agent_tools.make_config(task='dummy_continuous')
   sizes = stablehlo.export(module, config, out)
   assert set(sizes) == {'state.npz', *(
@@ -58,7 +59,7 @@ def test_programs_are_plain_stablehlo(folder):
 
 def test_truncated_normals_are_exported(tmp_path):
   """DreamerV2's policy for continuous actions needs erf, which is CHLO's."""
-  module = importlib.import_module('dreamerv2')
+  module = agents.find('dreamerv2')
   config = agent_tools_v2.make_config(task='dummy_continuous')
   stablehlo.export(module, config, tmp_path)
   text = (tmp_path / 'train.stablehlo').read_text()
@@ -74,7 +75,7 @@ def test_state_is_that_of_a_new_agent(folder):
   config = agent_tools.make_config(task='dummy_continuous')
   state = npz.read(folder / 'state.npz')
   content = jax_agent.read(folder)
-  module = importlib.import_module('dreamerv1')
+  module = agents.find('dreamerv1')
   agent = module.make_agent(config, *stablehlo._spaces(config))
   for key, value in agent.state().items():
     shape, dtype = content['state'][key]
@@ -116,7 +117,7 @@ def test_what_is_not_exported_is_refused(agent, overrides, key):
 def test_an_exported_agent_trains(agent, tmp_path):
   """By JAX, in a process of its own, which has no TensorFlow."""
   config = TOOLS[agent].make_config(task='dummy_continuous')
-  stablehlo.export(importlib.import_module(agent), config, tmp_path / 'out')
+  stablehlo.export(agents.find(agent), config, tmp_path / 'out')
 
   def train(*argv):
     code = ('import sys\n'
@@ -162,7 +163,7 @@ def test_an_update_compiled_by_xla(agent, kind):
 @pytest.mark.parametrize('agent', TOOLS)
 def test_jax_learns_as_tensorflow(agent, tmp_path):
   """Twenty updates and the actions after them; in a process of its own."""
-  module, tools = importlib.import_module(agent), TOOLS[agent]
+  module, tools = agents.find(agent), TOOLS[agent]
   config = tools.make_config(task='dummy_continuous')
   stablehlo.export(module, config, tmp_path / 'out')
   learner = module.make_agent(config, *stablehlo._spaces(config))

@@ -9,7 +9,7 @@ from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.run import run_folder
 from dreamer.run.run_folder import RunFolder
-from scores import binning, collect, csv_rows, runs
+from scores import binning, catalog, collect, csv_rows, runs
 from tests.support.scores_tools import (
   TASK,
   evaluation,
@@ -70,7 +70,7 @@ class TestBinning:
       ('dmc_cup_catch', 'dreamerv2', 'dmc_vision'),
       ('atari_pong', 'dreamerv2', 'atari')])
   def test_rules_of_the_papers(self, task, method, name):
-    assert binning.default_rule(task, method) == binning.RULES[name]
+    assert catalog.default_rule(task, method) == binning.RULES[name]
 
   def test_rule_by_width(self):
     assert binning.rule('5e3').width == 5000

@@ -15,6 +15,7 @@ from scores import (
     __main__,
     aggregates,
     atari,
+    catalog,
     collect,
     compare,
     csv_rows,
@@ -54,7 +55,7 @@ def against(name, found, **keys):
 
 class TestReferences:
 
-  @pytest.mark.parametrize('name', references.SOURCES)
+  @pytest.mark.parametrize('name', catalog.SOURCES)
   def test_every_name(self, name):
     reference = references.load(name)
     assert reference.scores and reference.rule

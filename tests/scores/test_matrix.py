@@ -9,6 +9,7 @@ import pytest
 
 import dreamerv1
 import dreamerv2
+from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.sweep import estimate, jobs
@@ -165,11 +166,23 @@ class TestEstimates:
   def test_arithmetic(self):
     """Of a full-size update about 800 GFLOP, half the rate twice the time."""
     job = matrix.jobs('table_g')[0]
-    assert 600 < estimate._gflop(job, jobs.config_of(job)) < 1000
+    config = jobs.config_of(job)
+    space = ActionSpace('continuous', 6)
+    assert 600 < dreamerv1.entry.flops(config, 3, space) < 1000
     slow, fast = (estimate.estimate(
         job, {**RATES, 'tflops': x, 'steps_per_second': 1e9}).hours
         for x in (5.0, 10.0))
     assert slow == pytest.approx(2 * fast, rel=1e-3)
+
+  def test_of_an_agent_that_counts_none(self, monkeypatch, capsys):
+    """What is missing is a line that says what to write."""
+    monkeypatch.setattr(dreamerv2.entry, 'flops', None)
+    _, comments = run(capsys, 'humanoid')
+    text = 'unknown hours (write `flops` of the entry, or give --updates-per'
+    assert text in comments[1] and 'GB of disk' in comments[1]
+    assert text in comments[-1] and 'updates,' in comments[-1]
+    _, comments = run(capsys, 'humanoid', '--updates-per-second', '3')
+    assert 'unknown' not in '\n'.join(comments)
 
   @pytest.mark.parametrize('option', [
       '--tflops', '--updates-per-second', '--steps-per-second'])

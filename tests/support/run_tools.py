@@ -66,7 +66,7 @@ def run_agent(logdir, task, agent=dreamerv1, **overrides):
   config = agent.configure(['debug'], **{
       **SETTINGS, 'logdir': str(logdir), 'task': task, **overrides})
   with Stop() as stop:
-    training.train(config, agent.NAME, agent.make_agent, make_envs, stop)
+    training.train(config, agent.entry.name, agent.make_agent, make_envs, stop)
   return checkpoints(logdir).load()
 
 

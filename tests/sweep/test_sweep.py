@@ -37,7 +37,7 @@ def sweep(*argv):
 class TestRefusals:
 
   @pytest.mark.parametrize('line, wanted', [
-      ('a: dreamerv3 --task x', "a: 'dreamerv3' is no agent"),
+      ('a: dreamerv7 --task x', "a: unknown agent 'dreamerv7'"),
       ('a: dreamerv1 --configs dmx', 'a: .*dmx'),
       ('a: dreamerv1 --horizn 3', 'a: .*horizn'),
       ('a: dreamerv1 --steps 10', 'a: steps: 10 is less than prefill'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def wrap(env: Any, name: str, config: Section, mode: str) -> UserEnv:
   """Adapts an object with the settings of a run."""
   return UserEnv(
       env, name, config.image_key, base.has_images(config, mode),
-      BLIND if 'images' in config else '')
+      BLIND if 'images' in config else '',
+      config.get(base.LOSSES, '').split(','))
 
 
 class UserEnv(base.Env):
@@ -45,6 +47,7 @@ class UserEnv(base.Env):
     images: Whether anybody wants one.
     blind: What to do without an image, for the message that there is none;
       '' where the agent needs one.
+    losses: Of the agent, which no vector is called like; see `base.inside`.
 
   Raises:
     UserError: the object has another interface or unsupported spaces.
@@ -52,7 +55,8 @@ class UserEnv(base.Env):
 
   def __init__(
       self, env: Any, name: str = '', image_key: str = '',
-      images: bool = True, blind: str = '') -> None:
+      images: bool = True, blind: str = '',
+      losses: Collection[str] = ()) -> None:
     self._env = env
     self.name = name or type(
         objects.ask(env, 'unwrapped', env)).__name__
@@ -62,7 +66,7 @@ class UserEnv(base.Env):
     with self._named():
       self._adapter = adapters.adapt(env)
       self._selection = observations.select(
-          self._adapter.entries, image_key, images)
+          self._adapter.entries, image_key, images, losses)
     self.act_space = self._adapter.actions.space
     chosen = self._selection.images
     self._image = observations.Image(chosen) if chosen else None
