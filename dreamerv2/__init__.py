@@ -24,8 +24,8 @@ __all__ = ['configure', 'evaluate', 'main', 'make_agent', 'schema', 'train',
 
 
 def _load():
-  from dreamerv2.agent import Agent  # Imports TensorFlow.
-  return Agent
+  from dreamerv2.variants import make_agent  # Imports TensorFlow.
+  return make_agent
 
 
 _interface = Interface('dreamerv2', _load, validate)

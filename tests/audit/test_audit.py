@@ -599,7 +599,7 @@ class TestReadme:
         first)
     assert get('dreamerv1', 'atari') == [
         'atari.noops', 'atari.life_loss', 'expl.schedule', 'expl.min',
-        'expl.eval_amount']
+        'expl.eval_noise']
     assert get('dreamerv1', 'dmlab') == [
         'discount_head.enabled', 'discount_head.gradient']
     assert get('dreamerv2', 'montezuma') == []

@@ -187,7 +187,7 @@ def trace(kind, items):
   with eagerly():
     out = agent_running.learn(make(), agent_tools.make_batch(kind))
     out.update(agent_tools.act(make()))
-  return {**out, 'expl/eval': np.array(config.expl.eval_amount),
+  return {**out, 'expl/eval': np.array(config.expl.eval_noise),
           'expl/train': explore.amount(config.expl, 1000, 50000)}
 
 

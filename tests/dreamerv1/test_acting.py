@@ -33,7 +33,7 @@ class TestActing:
       ('train', 'sample')])
   def test_mode_or_sample_without_noise(self, kind, mode, collect):
     agent = agent_tools.make_agent(
-        kind, collect=collect, **{'expl.amount': 0.0, 'actor.init_std': 0.5})
+        kind, collect=collect, **{'expl.noise': 0.0, 'actor.init_std': 0.5})
     action, state = agent.policy(agent_tools.make_obs(), None, mode)
     dist = agent.behaviour.actor.dist(
         tf.concat([state['stoch'], state['deter']], -1))

@@ -25,7 +25,7 @@ from tests.support.agent_running import eagerly
 
 KINDS = ['continuous', 'discrete']
 LATENTS = ['discrete', 'gaussian']
-PLAN = {'expl.behaviour': 'plan2explore'}
+PLAN = {'expl.kind': 'plan2explore'}
 INPUTS = {**tools.SPACES, 'map': Space((64, 64, 3), 'uint8')}
 ALL = {f'{name}.{kind}': 'all' for name in ('encoder', 'decoder')
        for kind in ('images', 'vectors')}

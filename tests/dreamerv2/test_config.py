@@ -22,9 +22,9 @@ MIX = {**BOTH, 'env_steps': 50,
        **{f'actor_mix.{key}': x for key, x in LINEAR.items()}}
 ENTROPY = {'env_steps': 50,
            **{f'actor_entropy.{key}': x for key, x in LINEAR.items()}}
-RANDOM = {**CONTINUOUS, 'expl.behaviour': 'random'}
-PLAN = {'expl.behaviour': 'plan2explore'}
-LOSS = {'expl.behaviour': 'model_loss'}
+RANDOM = {**CONTINUOUS, 'expl.kind': 'random'}
+PLAN = {'expl.kind': 'plan2explore'}
+LOSS = {'expl.kind': 'model_loss'}
 
 # Names that several rows watch.
 CONV = 'encoder/conv2/kernel'
@@ -202,10 +202,10 @@ TABLE = [
     ('reward_norm.eps', 1.0, {}, 'tensor/imag_reward tensor/returns',
      'tensor/imag_reward_raw'),
     ('eval_state_mean', True, CONTINUOUS, 'act/eval', 'act/train'),
-    ('expl.behaviour', 'random', CONTINUOUS, 'act/train', 'act/eval'),
-    ('expl.behaviour', 'plan2explore', CONTINUOUS, 'act/train '
+    ('expl.kind', 'random', CONTINUOUS, 'act/train', 'act/eval'),
+    ('expl.kind', 'plan2explore', CONTINUOUS, 'act/train '
      f'{HEAD} loss/expl_heads', 'act/eval loss/model loss/actor'),
-    ('expl.behaviour', 'model_loss', CONTINUOUS, 'act/train '
+    ('expl.kind', 'model_loss', CONTINUOUS, 'act/train '
      'init/expl/head1/dense1/kernel loss/expl_heads',
      'act/eval loss/model loss/actor'),
     ('expl.until', 1000, RANDOM, 'act/train', 'act/eval'),

@@ -10,8 +10,8 @@ from tests.support import agent_running
 from tests.support import agent_tools_v2 as tools
 
 KINDS = ['continuous', 'discrete']
-PLAN = {'expl.behaviour': 'plan2explore'}
-LOSS = {'expl.behaviour': 'model_loss'}
+PLAN = {'expl.kind': 'plan2explore'}
+LOSS = {'expl.kind': 'model_loss'}
 FEAT = tools.DETER + tools.STOCH * tools.CLASSES
 
 
@@ -49,7 +49,7 @@ class TestSwitching:
       (0, 0, True), (0, 10 ** 9, True), (500, 499, True), (500, 500, False)])
   def test_until(self, until, steps, explores):
     agent = tools.make_agent('continuous', **{
-        'expl.behaviour': 'random', 'expl.until': until})
+        'expl.kind': 'random', 'expl.until': until})
     action, state = agent.policy(tools.make_obs(), None, 'train', steps)
     expected = actions.uniform(
         action.shape, False, Noise('0/policy/train', 0)).numpy()
@@ -58,7 +58,7 @@ class TestSwitching:
 
   def test_evaluating_never_explores(self):
     def act(behaviour):
-      agent = tools.make_agent('continuous', **{'expl.behaviour': behaviour})
+      agent = tools.make_agent('continuous', **{'expl.kind': behaviour})
       return agent.policy(tools.make_obs(), None, 'eval')[0]
     assert np.array_equal(act('random'), act('greedy'))
 
@@ -99,7 +99,7 @@ class TestLearning:
     assert sorted([*names, *slow]) == sorted(agent.parameters)
 
   def test_random_learns_nothing_more(self):
-    agent = tools.make_agent(**{'expl.behaviour': 'random'})
+    agent = tools.make_agent(**{'expl.kind': 'random'})
     assert agent.explorer is None
     assert set(agent.parameters) == set(tools.make_agent().parameters)
 

@@ -18,7 +18,7 @@ READ = {f'{part}.{kind}': 'all' for part in ('encoder', 'decoder')
 def agent():
   return tools.make_agent(
       'continuous', spaces=SPACES, **READ,
-      **{'expl.behaviour': 'plan2explore'})
+      **{'expl.kind': 'plan2explore'})
 
 
 @pytest.fixture(scope='module')

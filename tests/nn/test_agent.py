@@ -13,7 +13,7 @@ from tests.support.agent_noise import FixedNoise
 
 pytestmark = pytest.mark.usefixtures('eager')
 KINDS = ['continuous', 'discrete']
-PLAN = {'expl.behaviour': 'plan2explore'}
+PLAN = {'expl.kind': 'plan2explore'}
 # Actions that differ where their distributions do.
 SMOOTH = {agent_tools: {'actor.init_std': 0.5},
           agent_tools_v2: {'rssm.latents': 'gaussian'}}

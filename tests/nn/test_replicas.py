@@ -83,7 +83,7 @@ def run(code, *argv):
         'decoder.gradient': False, 'discount_head.enabled': True,
         'discount_head.gradient': True}, marks=pytest.mark.slow),
     pytest.param('dreamerv2', 'continuous', {
-        'expl.behaviour': 'plan2explore', 'reward_norm.momentum': 0.9},
+        'expl.kind': 'plan2explore', 'reward_norm.momentum': 0.9},
         marks=pytest.mark.slow)])
 def test_as_on_one_device(name, kind, settings):
   """Metrics, gradients (as moments) and parameters of three updates."""
