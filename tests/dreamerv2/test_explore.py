@@ -23,6 +23,11 @@ def uniform(*shape, seed=0):
   return tf.constant(rng.uniform(-1, 1, shape), tf.float32)
 
 
+def rewards_of(agent, feat, action):
+  """Tensors that the explorer makes of imagined states and actions."""
+  return agent.explorer._rewards(agent.model, feat, action)
+
+
 class TestNoise:
 
   @pytest.mark.parametrize('kind', KINDS)
@@ -71,7 +76,7 @@ class TestSwitching:
     bias = agent.behaviour.actor.variables['actor/mean/bias']
     bias.assign(bias + 1)
     assert np.array_equal(before, act())
-    bias = agent.explorer.behaviour.actor.variables['expl/actor/mean/bias']
+    bias = agent.explorer.actor.variables['expl/actor/mean/bias']
     bias.assign(bias + 1)
     assert np.all(act() > before)
 
@@ -108,7 +113,7 @@ class TestLearning:
       agent = tools.make_agent(**PLAN, **{
           f'expl.{key}': value for key, value in settings.items()})
       feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
-      raw = agent.explorer.reward(agent.model.reward)(feat, action)
+      raw = rewards_of(agent, feat, action)['imag_reward']
       return (raw, agent.explorer.intrinsic(feat, action),
               agent.model.reward(feat))
     raw, inner, outer = rewards(intrinsic_scale=2.0, extrinsic_scale=3.0)
@@ -122,8 +127,8 @@ class TestLearning:
         'expl.reward_norm.momentum': 0.0, 'expl.extrinsic_scale': 1.0,
         'reward_norm': {'momentum': 0.0, 'scale': 4.0}})
     feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
-    raw = agent.explorer.reward(agent.model.reward)(feat, action)
-    normed = agent.explorer.behaviour.reward_norm(raw)
+    found = rewards_of(agent, feat, action)
+    raw, normed = found['imag_reward_raw'], found['imag_reward']
     parts = (agent.explorer.intrinsic(feat, action), agent.model.reward(feat))
     total = sum(x / np.abs(x).mean() for x in map(np.asarray, parts))
     np.testing.assert_allclose(raw, total, rtol=1e-4)
@@ -148,7 +153,7 @@ class TestPlan2Explore:
              'feat': tf.concat([flat, deter], -1),
              'embed': uniform(rows, length, 64, seed=2)}
     action = uniform(rows, length, tools.ACTIONS, seed=3)
-    losses, parts = agent.explorer.loss(found, {'action': action})
+    losses, parts = agent.explorer.heads_loss(found, {'action': action})
     truth = {'stoch': flat, 'deter': deter, 'feat': found['feat'],
              'embed': found['embed']}[target].numpy()[:, offset:]
     assert truth.shape[-1] == size
@@ -192,7 +197,7 @@ class TestPlan2Explore:
     feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
     with tf.GradientTape(persistent=True) as tape:
       tape.watch([feat, action])
-      raw = agent.explorer.reward(agent.model.reward)(feat, action)
+      raw = rewards_of(agent, feat, action)['imag_reward']
     for source in (feat, action):
       assert np.all(np.any(tape.gradient(raw, source), -1))
     weights = [w for head in agent.explorer.heads
@@ -205,7 +210,7 @@ class TestPlan2Explore:
     data = agent.model.preprocess(batch, None)
     with tf.GradientTape() as tape:
       _, found = agent.model.loss(data, Noise('0', 0))
-      losses, _ = agent.explorer.loss(found, data)
+      losses, _ = agent.explorer.heads_loss(found, data)
     weights = list(agent.model.variables.values())
     assert tape.gradient(losses['heads'], weights) == [None] * len(weights)
 
@@ -228,5 +233,5 @@ class TestModelLoss:
     np.testing.assert_allclose(
         found['loss/expl_heads'], loss.mean(), rtol=1e-4)
     np.testing.assert_allclose(
-        found['tensor/expl_imag_reward_raw'],
+        found['tensor/expl_imag_reward'],
         head(found['tensor/expl_imag_feat']), rtol=1e-4, atol=1e-6)

@@ -200,7 +200,7 @@ class TestState:
       (agent_tools, {'decoder.gradient': False}, {
           'rssm/gru/kernel', 'rssm/gru/recurrent_kernel', 'discount/out/bias',
           'opt/decoder/step', 'opt/discount/m/discount/out/bias'}),
-      (agent_tools_v2, PLAN, {
+      (agent_tools_v2, {**PLAN, 'reward_norm.momentum': 0.5}, {
           'rssm/gru/dense/kernel', 'rssm/gru/norm/gamma',
           'slow_critic/out/bias', 'expl/actor/dense1/kernel',
           'expl/head3/out/kernel', 'opt/expl_heads/v/expl/head1/out/bias',

@@ -41,8 +41,6 @@ for update in range(3):
       batch[key] = rng.integers(0, 255, x.shape, np.uint8)
     elif key in ('reward', 'action'):
       batch[key] = rng.uniform(-1, 1, x.shape).astype(x.dtype)
-    elif key == 'discount':
-      batch[key] = np.ones_like(x)
     elif key in ('is_first', 'is_terminal'):
       batch[key] = rng.random(x.shape) < 0.1
   found = [agent.train(batch, 100) for agent in agents]

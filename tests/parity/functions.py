@@ -121,8 +121,9 @@ def _tf1_action(row):
   return explore(action, amount, _GivenNoise(row), mode).numpy()
 
 
-def _exploration(config, space=ActionSpace('continuous', 1)):
-  return variants.choose(Exploration, config)(config, space)
+def _exploration(config, space=None):
+  return variants.choose(Exploration, config)(
+      config, space or ActionSpace('continuous', 1))
 
 
 FUNCTIONS = {'tools.lambda_return': lambda_return,
