@@ -12,7 +12,7 @@ import tensorflow as tf
 from dreamer.config.schema import Schema, Section
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
-from dreamer.nn import actions, dists, layers, returns, schedules
+from dreamer.nn import actions, dists, layers, recurrent, returns, schedules
 from dreamerv2 import variants
 from dreamerv2.reward_norm import RewardNorm
 from tests.parity import cases as parity_cases
@@ -105,7 +105,7 @@ def _truncated(get):
 def gru_cell(data):
   """One step of the normalised GRU."""
   size_in, units = data['input'].shape[1], data['state'].shape[1]
-  cell = layers.NormGRU('gru', size_in, units, layers.Init(0))
+  cell = recurrent.NormGRU('gru', size_in, units, layers.Init(0))
   for key, variable in cell.variables.items():
     variable.assign(data[key])
   return ({'output': data['output'], 'epsilon': data['epsilon']},
