@@ -26,8 +26,8 @@ __all__ = ['configure', 'entry', 'evaluate', 'main', 'make_agent', 'schema',
 
 
 def _load():
-  from dreamerv1.agent import Agent  # Imports TensorFlow.
-  return Agent
+  from dreamerv1.variants import make_agent  # Imports TensorFlow.
+  return make_agent
 
 
 IMAGES = 3, 'continuous', 6  # channels of the image, kind and number of actions

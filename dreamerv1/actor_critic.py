@@ -2,82 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, nets, replicas, returns
+from dreamer.nn import dists, layers, nets, returns
 
 Tensors = dict[str, tf.Tensor]
 
 
-class Actor(nets.MLP):
+class Actor(nets.Actor):
   """Policy over features: one-hot actions or tanh-Normals."""
 
-  def __init__(self, name: str, size_in: int, config: Any, act_space: Any,
-               init: layers.Init):
-    self.config = config
-    self.discrete = act_space.discrete
-    self.size = act_space.dim
-    outs = {'out': self.size if self.discrete else 2 * self.size}
-    if config.stats == 'separate':
-      outs = {'mean': self.size}
-      if not self.discrete:
-        outs['std'] = self.size
-    super().__init__(
-        name, size_in, [config.units] * config.layers, config.act, outs, init)
+  continuous = dists.TanhNormal
 
-  def dist(self, feat: tf.Tensor) -> dists.OneHot | dists.TanhNormal:
+  def _outs(self):
+    return {'out': self.size if self.discrete else 2 * self.size}
+
+  def dist(self, feat: tf.Tensor) -> Any:
     """Features [..., F] to a distribution over actions [..., A]."""
-    outs = self(feat)
+    outs, config = self(feat), self.config
     if self.discrete:
-      return dists.OneHot(outs, self.config.gradient)
-    if self.config.stats == 'joint':
-      outs = tf.split(outs, 2, -1)
-    mean, raw = outs
-    scale = self.config.mean_scale
-    shift = np.log(np.expm1(self.config.init_std))
-    std = tf.nn.softplus(raw + shift) + self.config.min_std
-    return dists.TanhNormal(scale * tf.tanh(mean / scale), std)
-
-  def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
-    """Noise [*lead, A] of the kind that `sample` takes."""
-    kind = noise.gumbel if self.discrete else noise.normal
-    return replicas.draw(kind, name, [*lead, self.size], len(lead) - 1)
+      return dists.OneHot(outs)
+    mean, raw = tf.split(outs, 2, -1)
+    mean = config.mean_scale * tf.tanh(mean / config.mean_scale)
+    shift = np.log(np.expm1(config.init_std))
+    std = tf.nn.softplus(raw + shift) + config.min_std
+    return dists.TanhNormal(mean, std)
 
 
 class ActorCritic(layers.Module):
-  """The actor maximises lambda returns of imagined rollouts, through them.
+  """The actor maximises lambda returns of imagined rollouts, through them."""
 
-  Without a critic (behaviour no_value) it maximises the rewards alone.
-  """
+  actor_class: type[Actor] = Actor
 
   def __init__(self, config: Any, feat: int, act_space: Any,
                init: layers.Init):
     super().__init__('behaviour')
     self.config = config
-    self.actor = Actor('actor', feat, config.actor, act_space, init)
-    if config.behaviour == 'actor_critic':
-      self.critic = nets.ScalarHead('critic', feat, config.critic, init)
+    self.actor = self.actor_class(
+        'actor', feat, config.actor, act_space, init)
+    self.critic = nets.ScalarHead('critic', feat, config.critic, init)
 
   @property
   def groups(self) -> dict[str, dict[str, tf.Variable]]:
     """Variables by optimiser."""
-    groups = {'actor': self.actor.variables}
-    if self.config.behaviour == 'actor_critic':
-      groups['critic'] = self.critic.variables
-    return groups
+    return {'actor': self.actor.variables, 'critic': self.critic.variables}
 
   def act(self, model: Any, state: Tensors, noise: Any,
           mode: str) -> tf.Tensor:
     """Actions [n, A] for model states [n, ...], before exploration."""
+    del mode
     dist = self.actor.dist(model.rssm.get_feat(state))
     rows = state['deter'].shape[0]
-    if mode == 'train' and self.config.collect == 'sample':
-      return dist.sample(self.actor.draw(noise, 'act', [rows]))
-    return dist.mode(self.actor.draw(noise, 'act', [100, rows]))
+    return dist.mode(self.actor.draws(noise, 'act', [rows]))
 
   def loss(self, model: Any, start: Tensors, noise: Any,
            unroll: bool = False) -> tuple[Tensors, Tensors]:
@@ -99,20 +78,17 @@ class ActorCritic(layers.Module):
     Returns losses and tensors [H or less, N, ...] by name.
     """
     action, feat = self.rollout(model, start, noise, unroll)
-    reward = model.reward(feat)
+    rewards = self._rewards(model, feat, action)
     discount = model.imagined_discount(feat)
-    tensors = {'imag_feat': feat, 'imag_action': action,
-               'imag_reward': reward, 'imag_discount': discount}
-    if self.config.behaviour == 'no_value':
-      target = self._reward_sum(reward, discount)
-      return {'actor': -tf.reduce_mean(target)}, {**tensors, 'returns': target}
     value, pred = layers.two_gradients(self.critic, feat)
-    target = self._returns(reward, value, discount)
+    target = self._returns(rewards['imag_reward'], value, discount)
     weight = returns.weights(discount[:-1])
-    losses = {'actor': -tf.reduce_mean(weight * target),
+    losses = {'actor': self._actor_loss(target, weight),
               'critic': self._critic_loss(pred[:-1], target, weight)}
-    tensors.update(imag_value=value, returns=target, weight=weight)
-    return losses, tensors
+    return losses, {
+        **rewards, 'imag_feat': feat, 'imag_action': action,
+        'imag_discount': discount, 'imag_value': value, 'returns': target,
+        'weight': weight}
 
   def rollout(self, model: Any, start: Tensors, noise: Any,
               unroll: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
@@ -125,32 +101,37 @@ class ActorCritic(layers.Module):
     states, actions = model.rssm.imagine(policy, start, draws, unroll)
     return actions, model.rssm.get_feat(states)
 
+  def _rewards(self, model, feat, action):
+    """Tensors by name: rewards of imagined states [H, N]."""
+    del action
+    return {'imag_reward': model.reward.mean(feat)}
+
   def _returns(self, reward, value, discount):
-    """Lambda returns [H - 1, N], ended by the last value or as by TF1."""
-    last = {'last': -1, 'second_last': -2}[self.config.bootstrap]
+    """Lambda returns [H - 1, N], ended by the last value (eq. 6)."""
     return returns.lambda_return(
-        reward[:-1], value[:-1], discount[:-1], value[last],
+        reward[:-1], value[:-1], discount[:-1], value[-1],
         self.config['lambda'])
 
-  def _reward_sum(self, reward, discount):
-    """Imagined rewards from each step on [H, N] (eq. 4, no critic)."""
-    if self.config.no_value_returns == 'undiscounted':
-      return tf.cumsum(reward, reverse=True)[:1]
-    zeros = tf.zeros_like(reward[0])
-    return returns.lambda_return(reward, reward, discount, zeros, 1.0)
+  def _actor_loss(self, target, weight):
+    """Minus the returns (eq. 7)."""
+    return -tf.reduce_mean(weight * target)
 
   def _critic_loss(self, pred, target, weight):
+    """Regression to the returns (eq. 8)."""
     log_prob = dists.unit_normal_log_prob(tf.stop_gradient(target), pred, 0)
     return -tf.reduce_mean(weight * log_prob)
 
   def summaries(self, tensors: dict[str, Any]) -> Tensors:
-    """Metrics of one update from its tensors and the actor after it."""
+    """Metrics of one update from its tensors and the actor after it.
+
+    How random actions are is measured on the posteriors of the replayed
+    sequences, not on imagined states.
+    """
     mean = tf.reduce_mean
-    metrics = {'imag/reward': mean(tensors['imag_reward']),
-               'imag/return': mean(tensors['returns'])}
-    if 'imag_value' in tensors:
-      metrics['imag/value'] = mean(tensors['imag_value'])
+    metrics = {'imag/return': mean(tensors['returns']),
+               'imag/value': mean(tensors['imag_value']),
+               'imag/reward': mean(tensors['imag_reward'])}
     dist: Any = self.actor.dist(tensors['feat'])
     if self.actor.discrete:
-      return {**metrics, 'actor/entropy': mean(dist.entropy())}
-    return {**metrics, 'actor/std': mean(dist.std)}
+      return {**metrics, 'actor/replay_entropy': mean(dist.entropy())}
+    return {**metrics, 'actor/replay_std': mean(dist.std)}

@@ -1,4 +1,4 @@
-"""Contrastive estimation of states from images (Section 4, eq. 12)."""
+"""Contrastive estimation: states predicted from images (Section 4, eq. 12)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import layers, nets
+from dreamerv1.world_model import WorldModel
+
+
+class ContrastiveModel(WorldModel):
+  """Predicts states from images, beside or in place of images from states."""
+
+  def _make_heads(self, feat, init):
+    self.cpc = StateHead(
+        'cpc', self.encoder.size, feat, self.config.cpc, init)
+    super()._make_heads(feat, init)
+
+  def _head_losses(self, tensors, data):
+    losses, found = super()._head_losses(tensors, data)
+    losses['cpc'], contrasts = self.cpc.loss(tensors['embed'], tensors['feat'])
+    return losses, {**found, **contrasts}
 
 
 class StateHead(nets.MLP):

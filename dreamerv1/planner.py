@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import layers
+from dreamer.nn import agent, layers
+from dreamerv1.agent import Agent
 
 MIN_VARIANCE = 1e-6  # keeps a narrow search alive
 
@@ -24,7 +25,9 @@ class Planner(layers.Module):
 
   groups: dict = {}  # nothing to train
 
-  def __init__(self, config: Any, act_space: Any):
+  def __init__(self, config: Any, feat: int, act_space: Any,
+               init: layers.Init):
+    del feat, init  # nothing to make
     super().__init__('planner')
     self.config = config.planner
     self.size = act_space.dim
@@ -71,7 +74,7 @@ class Planner(layers.Module):
     rows = tf.reshape(action, [-1, *action.shape[2:]])
     states = model.rssm.open_loop(
         start, tf.transpose(rows, [1, 0, 2]), noise)
-    reward = model.reward(model.rssm.get_feat(states))  # [H, n * C]
+    reward = model.reward.mean(model.rssm.get_feat(states))  # [H, n * C]
     return tf.reshape(tf.reduce_sum(reward, 0), action.shape[:2])
 
   def _refit(self, action, returns):
@@ -80,3 +83,12 @@ class Planner(layers.Module):
     elites = tf.gather(action, best, batch_dims=1)  # [n, K, H, A]
     mean, variance = tf.nn.moments(elites, 1)
     return mean, tf.sqrt(variance + MIN_VARIANCE)
+
+
+class PlanningAgent(Agent):
+  """Neither actor nor critic: plans anew at every step (PlaNet)."""
+
+  behaviour_class: Any = Planner
+
+  def _learn_behaviour(self, model, start, noise):
+    return agent.Update({}, {}, {}, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,29 +27,33 @@ class RSSM(layers.Module):
   zeros; sequences to learn from start there or amid one episode.
   """
 
+  STATS: tuple[str, ...] = ('mean', 'std')  # of a latent's distribution
+  gru_class: Any = recurrent.GRU
+
   def __init__(self, name: str, config: Any, embed: int, action: int,
                init: layers.Init):
     super().__init__(name)
     self.config = config
-    self.stoch_shape = [config.stoch]  # of one latent, and of its noise
-    self.stoch_size = config.stoch
-    deter, hidden, act = config.deter, config.hidden, config.act
+    deter, hidden = config.deter, config.hidden
+    stats, style = len(self.STATS) * self.stoch_size, layers.style(config)
     self.img_in = layers.SplitDense(
-        f'{name}/img_in', self.stoch_size, action, hidden, init, act)
-    self.gru = recurrent.GRUS[config.gru](f'{name}/gru', hidden, deter, init)
-    self.img_out = layers.Dense(f'{name}/img_out', deter, hidden, init, act)
-    self.img_dist = self._make_dist(f'{name}/img_dist', init)
+        f'{name}/img_in', self.stoch_size, action, hidden, init, **style)
+    self.gru = self.gru_class(f'{name}/gru', hidden, deter, init)
+    self.img_out = layers.Dense(
+        f'{name}/img_out', deter, hidden, init, **style)
+    self.img_dist = layers.Dense(f'{name}/img_dist', hidden, stats, init)
     self.obs_out = layers.SplitDense(
-        f'{name}/obs_out', deter, embed, hidden, init, act)
-    self.obs_dist = self._make_dist(f'{name}/obs_dist', init)
+        f'{name}/obs_out', deter, embed, hidden, init, **style)
+    self.obs_dist = layers.Dense(f'{name}/obs_dist', hidden, stats, init)
 
-  def _make_dist(self, name, init):
-    """Layers from hidden to mean and std: one for both, or one each."""
-    hidden, stoch = self.config.hidden, self.config.stoch
-    if self.config.stats == 'joint':
-      return [layers.Dense(name, hidden, 2 * stoch, init)]
-    return [layers.Dense(f'{name}/{key}', hidden, stoch, init)
-            for key in ('mean', 'std')]
+  @property
+  def stoch_shape(self) -> list[int]:
+    """That of one latent, and of its noise."""
+    return [self.config.stoch]
+
+  @property
+  def stoch_size(self) -> int:
+    return math.prod(self.stoch_shape)
 
   @property
   def feat_size(self) -> int:
@@ -57,7 +62,7 @@ class RSSM(layers.Module):
   def initial(self, batch: int) -> State:
     """The state before the first step: zeros."""
     shapes = {'deter': [self.config.deter], 'stoch': self.stoch_shape}
-    for key in ('mean', 'std'):
+    for key in self.STATS:
       shapes[key] = self.stoch_shape
     return {key: tf.zeros([batch, *shape]) for key, shape in shapes.items()}
 
@@ -70,12 +75,9 @@ class RSSM(layers.Module):
     return dists.normal(state['mean'], state['std'])
 
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
-    """Noise of latents [*lead, S]; one vector for all rows if shared."""
-    *lead, rows = lead
-    if self.config.shared_latent_noise:
-      return noise.normal(name, [*lead, 1, *self.stoch_shape])
+    """Noise of latents [*lead, S] of the kind that sampling takes."""
     return replicas.draw(
-        noise.normal, name, [*lead, rows, *self.stoch_shape], len(lead))
+        noise.normal, name, [*lead, *self.stoch_shape], len(lead) - 1)
 
   def observe(
       self, embed: tf.Tensor, action: tf.Tensor,
@@ -84,7 +86,7 @@ class RSSM(layers.Module):
     """Filters sequences from the zero state.
 
     Args are embed [B, T, E], action [B, T, A] and noise, a dict of draws
-    `post` and `prior` [T, B or 1, S]. Returns posterior and prior, with
+    `post` and `prior` [T, B, S]. Returns posterior and prior, with
     [B, T, ...] entries. What doesn't depend on the recurrence is computed
     for all steps at once, before or after it.
     """
@@ -111,7 +113,7 @@ class RSSM(layers.Module):
       action(0) ~ policy(start)   action(1) ~ policy(state(0))
       state(0)  = after action(0) state(1)  = after action(1)   ... state(H-1)
 
-    Noise is a dict of draws with leading axis H: `prior` [H, N or 1, S] and
+    Noise is a dict of draws with leading axis H: `prior` [H, N, S] and
     `policy`. Returns states and actions, time first: [H, N, ...]; the start
     is not among them.
     """
@@ -155,7 +157,8 @@ class RSSM(layers.Module):
 
   def _masked(self, state, keep):
     """Deter and stoch, zeros where keep [B, 1] is 0."""
-    return {'deter': state['deter'] * keep, 'stoch': state['stoch'] * keep}
+    return {'deter': state['deter'] * keep,
+            'stoch': state['stoch'] * keep}
 
   def _deter(self, prev, action):
     return self.gru(self.img_in(prev['stoch'], action), prev['deter'])
@@ -174,8 +177,7 @@ class RSSM(layers.Module):
 
   def _stats(self, dist, x):
     """Hidden [..., hidden] to float32 mean and std."""
-    x = tf.concat([layer(x) for layer in dist], -1)
-    mean, raw = tf.split(tf.cast(x, tf.float32), 2, -1)
+    mean, raw = tf.split(tf.cast(dist(x), tf.float32), 2, -1)
     return {'mean': mean, 'std': tf.nn.softplus(raw) + self.config.min_std}
 
   def _sample(self, stats, noise):

@@ -7,8 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, nets, replicas
-from dreamerv1 import contrastive
+from dreamer.nn import layers, nets, returns
 from dreamerv1.rssm import RSSM, State
 
 Tensors = dict[str, tf.Tensor]
@@ -17,29 +16,27 @@ Tensors = dict[str, tf.Tensor]
 class WorldModel(layers.Module):
   """Learns latents from images, actions and rewards (Section 3, Appendix B).
 
-  Submodules are encoder, rssm, decoder, reward and, if enabled, discount and
-  cpc: states predicted from images.
+  Submodules are encoder, rssm, decoder, reward and, if enabled, discount.
   """
+
+  rssm_class: type[RSSM] = RSSM
 
   def __init__(self, config: Any, obs_space: Mapping[str, Any], action: int,
                init: layers.Init):
     super().__init__('model')
     self.config = config
-    images = {'image': obs_space['image'].shape[-1]}
-    encoder, decoder = config.encoder, config.decoder
-    self.encoder = nets.Encoder(
-        'encoder', images, {}, init, encoder.act, encoder.depth)
-    self.rssm = RSSM('rssm', config.rssm, self.encoder.size, action, init)
+    self.encoder = nets.make_encoder(config.encoder, obs_space, init)
+    self.rssm = self.rssm_class(
+        'rssm', config.rssm, self.encoder.size, action, init)
     feat = self.rssm.feat_size
-    self.decoder = nets.Decoder(
-        'decoder', feat, images if decoder.images != 'none' else {}, {}, init,
-        decoder.act, decoder.depth)
-    if config.cpc.enabled:
-      self.cpc = contrastive.StateHead(
-          'cpc', self.encoder.size, feat, config.cpc, init)
+    self.decoder = nets.make_decoder(config.decoder, feat, obs_space, init)
+    self._make_heads(feat, init)
+
+  def _make_heads(self, feat, init):
+    config = self.config
     self.reward = nets.ScalarHead('reward', feat, config.reward, init)
     if config.discount_head.enabled:
-      self.discount = nets.ScalarHead(
+      self.discount: nets.ScalarHead = nets.BinaryHead(
           'discount', feat, config.discount_head, init)
 
   @property
@@ -49,50 +46,39 @@ class WorldModel(layers.Module):
 
   @property
   def groups(self) -> dict[str, dict[str, tf.Variable]]:
-    """Variables by optimiser: diagnostic heads have one each."""
-    rest, groups = self.variables, {}
-    for head in self.diagnostic_heads:
-      groups[head] = getattr(self, head).variables
-      rest = {key: x for key, x in rest.items() if key not in groups[head]}
-    return {'model': rest, **groups}
-
-  @property
-  def diagnostic_heads(self) -> dict[str, str]:
-    """Heads whose `gradient` is off: outside the model loss; their losses."""
-    config, found = self.config, {}
-    if self.decoder.images and not config.decoder.gradient:
-      found['decoder'] = 'image'
-    if config.discount_head.enabled and not config.discount_head.gradient:
-      found['discount'] = 'discount'
-    return found
+    """Variables by optimiser."""
+    return {'model': self.variables}
 
   @property
   def learns_ends(self) -> bool:
     """Whether imagination takes the discount head's prediction."""
-    head = self.config.discount_head
-    return head.enabled and head.gradient
+    return self.config.discount_head.enabled
 
   def preprocess(self, batch: Tensors, noise: Any) -> Tensors:
     """Images uint8 to centered float32, rewards transformed, labels.
 
-    The discount's label is gamma * discount, a soft one: 0 or gamma.
+    The discount's label is gamma * (1 - is_terminal), a soft one.
     """
     data = {**batch, **self.preprocess_obs(batch, noise)}
-    transform = {'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign}
-    data['reward'] = transform[self.config.reward_transform](batch['reward'])
-    data['discount'] = self.config.discount * batch['discount']
+    transform = returns.TRANSFORMS[self.config.reward_transform]
+    data['reward'] = transform(batch['reward'])
+    data['discount'] = self.config.discount * (
+        1.0 - tf.cast(batch['is_terminal'], tf.float32))
     return data
 
   def preprocess_obs(self, obs: Tensors, noise: Any = None) -> Tensors:
-    """The observations in use: uint8 to [-.5, .5] float32.
+    """The observations in use: uint8 to [-.5, .5], all float32.
 
-    With `image_noise` and noise the steps between grey levels are filled.
+    While acting, what is only predicted need not be there. No noise is used.
     """
-    image = tf.cast(obs['image'], tf.float32)
-    if self.config.image_noise and noise is not None:
-      image += replicas.draw(noise.coarse, 'image', image.shape, 0)
-      return {'image': image / 256 - 0.5}
-    return {'image': image / 255 - 0.5}
+    del noise
+    found = {}
+    for key in self.obs_keys:
+      if key not in obs:
+        continue
+      value = tf.cast(obs[key], tf.float32)
+      found[key] = value / 255 - 0.5 if obs[key].dtype == tf.uint8 else value
+    return found
 
   def infer(self, data: Tensors, noise: Any,
             unroll: bool = False) -> tuple[tf.Tensor, State, State]:
@@ -114,24 +100,16 @@ class WorldModel(layers.Module):
       state    s(0)    s(1)    s(2)           from zeros, no reset inside
       targets  o,r,d   o,r,d   o,r,d          all of the same t
 
-    Returns the losses by name (before scaling; `model` is the scaled sum of
-    those of no diagnostic head) and the tensors by name, `post` for
-    imagination among them.
+    Returns the losses by name (before scaling; `model` is the scaled sum)
+    and the tensors by name, `post` for imagination among them.
     """
     embed, post, prior = self.infer(data, noise, unroll)
     feat = self.rssm.get_feat(post)  # [B, T, F]
-    losses, scales, tensors = self._head_losses(feat, data)
-    if self.config.cpc.enabled:
-      losses['cpc'], contrasts = self.cpc.loss(embed, feat)
-      tensors.update(contrasts)
+    tensors = {'embed': embed, 'post': post, 'prior': prior, 'feat': feat}
+    losses, found = self._head_losses(tensors, data)
     losses['kl'], kl = self._kl_loss(post, prior)
-    scales['kl'] = self.config.kl.scale
-    apart = self.diagnostic_heads.values()
-    losses['model'] = sum(
-        scales.get(key, 1.0) * value for key, value in losses.items()
-        if key not in apart)
-    tensors.update(embed=embed, post=post, prior=prior, feat=feat, kl=kl)
-    return losses, tensors
+    losses['model'] = self._total(losses)
+    return losses, {**tensors, **found, 'kl': kl}
 
   def _kl_loss(self, post, prior):
     """KL(post || prior) with free nats; also the KL of each step [B, T]."""
@@ -140,30 +118,30 @@ class WorldModel(layers.Module):
     return self._free(value), value
 
   def _free(self, kl):
-    config = self.config.kl
-    if config.free_by == 'mean':
-      return tf.maximum(replicas.mean(tf.reduce_mean(kl)), config.free)
-    if config.free_by == 'element_over':
-      return tf.reduce_mean(tf.maximum(kl - config.free, 0))
-    return tf.reduce_mean(tf.maximum(kl, config.free))
+    """Mean of max(kl, free nats), of each step (Appendix A)."""
+    return tf.reduce_mean(tf.maximum(kl, self.config.kl.free))
 
-  def _head_losses(self, feat, data):
-    """Losses of the heads, means over batch and time, scales and tensors.
+  def _head_losses(self, tensors, data):
+    """Losses of the heads, means over batch and time, and tensors by name.
 
     A head whose `gradient` is off learns from stopped features.
     """
-    config, scales = self.config, {}
+    config, feat = self.config, tensors['feat']
     seen = lambda head: feat if head.gradient else tf.stop_gradient(feat)
     losses, like = self.decoder.losses(seen(config.decoder), data)
-    like['reward'] = dists.unit_normal_log_prob(
-        data['reward'], self.reward(feat), 0)
+    like['reward'] = self.reward.log_prob(feat, data['reward'])
     losses['reward'] = -tf.reduce_mean(like['reward'])
     if config.discount_head.enabled:
-      logit = self.discount(seen(config.discount_head))
-      like['discount'] = dists.bernoulli_log_prob(data['discount'], logit)
+      like['discount'] = self.discount.log_prob(
+          seen(config.discount_head), data['discount'])
       losses['discount'] = -tf.reduce_mean(like['discount'])
-      scales['discount'] = config.discount_head.scale
-    return losses, scales, {'like': like}
+    return losses, {'like': like}
+
+  def _total(self, losses):
+    """The scaled sum of losses."""
+    config = self.config
+    scales = {'discount': config.discount_head.scale, 'kl': config.kl.scale}
+    return sum(scales.get(key, 1.0) * x for key, x in losses.items())
 
   def summaries(self, tensors: dict[str, Any]) -> Tensors:
     """Metrics of one update from its tensors."""
@@ -173,10 +151,7 @@ class WorldModel(layers.Module):
             'model/post_ent': mean(get(tensors['post']).entropy())}
 
   def imagined_discount(self, feat: tf.Tensor) -> tf.Tensor:
-    """Discounts of imagined states [H, N, F]: gamma, or the head's mean.
-
-    A head that doesn't reach the representation is not used.
-    """
-    if self.learns_ends:
-      return tf.sigmoid(self.discount(feat))
-    return tf.fill(tf.shape(feat)[:-1], float(self.config.discount))
+    """Discounts of imagined states [H, N, F]: gamma, or the head's mean."""
+    if not self.learns_ends:
+      return tf.fill(tf.shape(feat)[:-1], float(self.config.discount))
+    return self.discount.mean(feat)

@@ -26,8 +26,8 @@ __all__ = ['configure', 'entry', 'evaluate', 'main', 'make_agent', 'schema',
 
 
 def _load():
-  from dreamerv2.agent import Agent  # Imports TensorFlow.
-  return Agent
+  from dreamerv2.variants import make_agent  # Imports TensorFlow.
+  return make_agent
 
 
 CONTROL, GAMES = (3, 'continuous', 6), (1, 'discrete', 18)  # as in Size

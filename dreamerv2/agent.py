@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dreamer.nn import agent, layers
 from dreamerv2.actor_critic import ActorCritic
-from dreamerv2.explore import Exploration, make_explorer
+from dreamerv2.explore import Exploration
 from dreamerv2.world_model import WorldModel
 
 
@@ -22,53 +22,36 @@ class Agent(agent.Agent):
   """
 
   signals = 'reward', 'is_first', 'is_terminal'
+  model_class: type[WorldModel] = WorldModel
+  behaviour_class: type[ActorCritic] = ActorCritic
+  explore_class: type[Exploration] = Exploration
 
   def __init__(self, config: Any, obs_space: Mapping[str, Any],
                act_space: Any, noise: Any = None):
     super().__init__(config, act_space, noise)
     init = layers.Init(config.seed)
-    self.model = WorldModel(config, obs_space, act_space.dim, init)
-    feat, embed = self.model.rssm.feat_size, self.model.encoder.size
-    self.behaviour = ActorCritic(config, feat, act_space, init)
-    self.explore = Exploration(config, act_space)
-    self.explorer: Any = make_explorer(
-        config, feat, embed, act_space, init)
+    self.model = self.model_class(config, obs_space, act_space.dim, init)
+    feat = self.model.rssm.feat_size
+    self.behaviour = self.behaviour_class(config, feat, act_space, init)
+    self.explore = self.explore_class(config, act_space)
     self.modules = [self.model, self.behaviour]
-    self.statistics = dict(self.behaviour.reward_norm.variables)
-    if self.explorer:
-      self.modules.append(self.explorer)
-      self.statistics.update(self.explorer.statistics)
-    self.optimizers = self._make_optimizers()
+    self.optimizers = self._make_optimizers({
+        **self.model.groups, **self.behaviour.groups})
 
-  def _make_optimizers(self):
-    """Groups: model, actor, critic and those of the explorer."""
+  @property
+  def opts(self) -> dict[str, Any]:
+    """Sections of the optimisers by group."""
     config = self.config
-    groups = {**self.model.groups, **self.behaviour.groups}
-    if self.explorer:
-      groups.update({
-          f'expl_{key}': x for key, x in self.explorer.groups.items()})
-    opts = {'model': config.model_opt, 'actor': config.actor_opt,
-            'critic': config.critic_opt, 'heads': config.expl_opt}
-    opts = {key: opts[key.removeprefix('expl_')] for key in groups}
-    return {key: self._optimizer(
-        key, x, opts[key], opts[key].kind, opts[key].decay)
-            for key, x in groups.items()}
+    return {'model': config.model_opt, 'actor': config.actor_opt,
+            'critic': config.critic_opt}
 
   def _learn(self, data, noise, env_steps):
     update = self._learn_model(data, noise)
     start = self._start_states(update.tensors['post'], update.gradients)
     model = self._bind(self.model).map(tf.stop_gradient)
-    imagine = model, start, tf.reshape(data['is_terminal'], [-1])
-    reward = lambda feat, action: model.reward(feat)
-    update = update.merge(self._learn_behaviour(
-        self.behaviour, '', reward, *imagine, noise, env_steps))
-    if not self.explorer:
-      return update
-    update = update.merge(self._learn_explorer(update.tensors, data))
-    reward = self._bind(self.explorer).reward(model.reward)
+    is_terminal = tf.reshape(data['is_terminal'], [-1])
     return update.merge(self._learn_behaviour(
-        self.explorer.behaviour, 'expl_', reward, *imagine,
-        noise.named('expl'), env_steps))
+        model, start, is_terminal, noise, env_steps))
 
   def _learn_model(self, data, noise):
     """The world model's update."""
@@ -78,31 +61,12 @@ class Agent(agent.Agent):
     update.metrics.update(self.model.summaries(update.tensors))
     return update
 
-  def _learn_explorer(self, tensors, data):
-    """The update of the explorer's heads, on posteriors of the old model."""
-    loss = lambda: self._bind(self.explorer).loss(tensors, data)
-    update = self._differentiate(loss, {'expl_heads': 'heads'})
-    return self._apply(update.prefixed('expl_'))
-
-  def _learn_behaviour(self, behaviour, prefix, reward, model, start,
-                       is_terminal, noise, env_steps):
-    """The update of an actor and a critic, in the updated world model."""
-    loss = lambda: self._bind(behaviour).loss(
-        model, start, is_terminal, reward, noise, env_steps,
-        self.config.unroll)
-    update = self._differentiate(
-        loss, {prefix + group: group for group in behaviour.groups})
-    update.metrics.update(behaviour.summaries(update.tensors, env_steps))
-    update = self._apply(update.prefixed(prefix))
-    behaviour.update_slow(self.counters['updates'])
+  def _learn_behaviour(self, model, start, is_terminal, noise, env_steps):
+    """The update of actor and critic, in the updated world model."""
+    loss = lambda: self._bind(self.behaviour).loss(
+        model, start, is_terminal, noise, env_steps, self.config.unroll)
+    update = self._apply(self._differentiate(loss, {
+        group: group for group in self.behaviour.groups}))
+    update.metrics.update(self.behaviour.summaries(update.tensors, env_steps))
+    self.behaviour.update_slow(self.counters['updates'])
     return update
-
-  def _latent_noise(self, rssm, rows, noise, mode):
-    if self.config.eval_state_mean and mode != 'train':
-      return None
-    return super()._latent_noise(rssm, rows, noise, mode)
-
-  def _act(self, model, post, noise, mode):
-    explores = mode == 'explore' and self.explorer
-    behaviour = self.explorer.behaviour if explores else self.behaviour
-    return self._bind(behaviour).act(model, post, noise, mode)

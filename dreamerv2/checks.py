@@ -75,7 +75,7 @@ def _loss(config, obs_space):
   images, _ = inputs.choose('decoder', config.decoder, obs_space)
   losses = ['kl', *images, 'reward']
   losses += ['discount'] if config.discount_head.enabled else []
-  if config.expl.behaviour == 'model_loss' and config.expl.loss not in losses:
+  if config.expl.kind == 'model_loss' and config.expl.loss not in losses:
     raise UserError(
         f'expl.loss: {config.expl.loss} is no loss of this model; it has '
         f'{", ".join(losses)}')

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dreamer.nn import replicas
+from dreamer.nn import layers, replicas
 
 
-class RewardNorm:
+class RewardNorm(layers.Module):
   """Divides by a running mean of the magnitude |x|, updated first.
 
   The magnitude is float64 [*shape] and starts at 1; momentum 1 leaves it
@@ -19,11 +19,13 @@ class RewardNorm:
   """
 
   def __init__(self, name: str, config: Any, shape: Sequence[int] = ()):
-    self.name, self.config = name, config
+    super().__init__(name)
+    self.config = config
     self.mag = tf.Variable(np.ones(shape))
 
   @property
-  def variables(self) -> dict[str, tf.Variable]:
+  def statistics(self) -> dict[str, tf.Variable]:
+    """The running magnitude."""
     return {f'{self.name}/mag': self.mag}
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:

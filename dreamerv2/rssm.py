@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,15 +11,12 @@ import tensorflow as tf
 from dreamer.nn import dists, layers, recurrent, replicas
 
 State = dict[str, tf.Tensor]
-STD_ACTS = {'sigmoid2': lambda x: 2 * tf.sigmoid(x / 2),
-            'softplus': tf.nn.softplus, 'sigmoid': tf.sigmoid}
 
 
 class RSSM(layers.Module):
   """Latent dynamics: deter [B, D] by a GRU, stoch [B, S, C] one-hot.
 
-  States are dicts of float32 deter, stoch and logit; with Gaussian latents of
-  deter, stoch, mean and std, where stoch is [B, S]. The action given at
+  States are dicts of float32 deter, stoch and logit. The action given at
   time t is the one that led to observation t.
 
     stoch(t-1), action(t) -> img_in -> GRU(deter(t-1)) -> deter(t)
@@ -29,29 +27,34 @@ class RSSM(layers.Module):
   zeros, also amid a sequence.
   """
 
+  STATS: tuple[str, ...] = ('logit',)  # of a latent's distribution
+  gru_class: Any = recurrent.NormGRU
+
   def __init__(self, name: str, config: Any, embed: int, action: int,
                init: layers.Init):
     super().__init__(name)
     self.config = config
-    self.discrete = config.latents == 'discrete'
-    self.stoch_shape = [config.stoch]  # of one latent, and of its noise
-    self.stoch_size = config.stoch
-    if self.discrete:
-      self.stoch_shape.append(config.classes)
-      self.stoch_size *= config.classes
-    deter, hidden, act = config.deter, config.hidden, config.act
-    stats = self.stoch_size * (1 if self.discrete else 2)
+    deter, hidden = config.deter, config.hidden
+    stats, style = len(self.STATS) * self.stoch_size, layers.style(config)
     self.img_in = layers.SplitDense(
-        f'{name}/img_in', self.stoch_size, action, hidden, init, act,
-        config.norm)
-    self.gru = recurrent.NormGRU(
+        f'{name}/img_in', self.stoch_size, action, hidden, init, **style)
+    self.gru = self.gru_class(
         f'{name}/gru', hidden, deter, init, config.gru_norm)
     self.img_out = layers.Dense(
-        f'{name}/img_out', deter, hidden, init, act, config.norm)
+        f'{name}/img_out', deter, hidden, init, **style)
     self.img_dist = layers.Dense(f'{name}/img_dist', hidden, stats, init)
     self.obs_out = layers.SplitDense(
-        f'{name}/obs_out', deter, embed, hidden, init, act, config.norm)
+        f'{name}/obs_out', deter, embed, hidden, init, **style)
     self.obs_dist = layers.Dense(f'{name}/obs_dist', hidden, stats, init)
+
+  @property
+  def stoch_shape(self) -> list[int]:
+    """That of one latent, and of its noise."""
+    return [self.config.stoch, self.config.classes]
+
+  @property
+  def stoch_size(self) -> int:
+    return math.prod(self.stoch_shape)
 
   @property
   def feat_size(self) -> int:
@@ -60,7 +63,7 @@ class RSSM(layers.Module):
   def initial(self, batch: int) -> State:
     """The state before the first step: zeros."""
     shapes = {'deter': [self.config.deter], 'stoch': self.stoch_shape}
-    for key in ('logit',) if self.discrete else ('mean', 'std'):
+    for key in self.STATS:
       shapes[key] = self.stoch_shape
     return {key: tf.zeros([batch, *shape]) for key, shape in shapes.items()}
 
@@ -69,9 +72,7 @@ class RSSM(layers.Module):
     return tf.concat([self.flat(state['stoch']), state['deter']], -1)
 
   def flat(self, stoch: tf.Tensor) -> tf.Tensor:
-    """Latents [..., S, C] as [..., S C]; Gaussian ones are flat already."""
-    if not self.discrete:
-      return stoch
+    """Latents [..., S, C] as [..., S C]."""
     lead = tf.shape(stoch)[:-2]
     flat = tf.reshape(stoch, tf.concat([lead, [self.stoch_size]], 0))
     flat.set_shape(stoch.shape[:-2] + [self.stoch_size])
@@ -79,15 +80,12 @@ class RSSM(layers.Module):
 
   def get_dist(self, state: State) -> Any:
     """The distribution of the latent."""
-    if self.discrete:
-      return dists.categorical(state['logit'])
-    return dists.normal(state['mean'], state['std'])
+    return dists.categorical(state['logit'])
 
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
-    """Noise of latents [*lead, S, (C)] of the kind that sampling takes."""
-    kind = noise.gumbel if self.discrete else noise.normal
+    """Noise of latents [*lead, S, C] of the kind that sampling takes."""
     return replicas.draw(
-        kind, name, [*lead, *self.stoch_shape], len(lead) - 1)
+        noise.gumbel, name, [*lead, *self.stoch_shape], len(lead) - 1)
 
   def observe(
       self, embed: tf.Tensor, action: tf.Tensor, is_first: tf.Tensor,
@@ -96,7 +94,7 @@ class RSSM(layers.Module):
     """Filters sequences from the zero state.
 
     Args are embed [B, T, E], action [B, T, A], is_first [B, T] and noise, a
-    dict of draws `post` and `prior` [T, B, S, (C)]. Returns posterior and
+    dict of draws `post` and `prior` [T, B, S, C]. Returns posterior and
     prior, with [B, T, ...] entries. What doesn't depend on the recurrence is
     computed for all steps at once, before or after it.
     """
@@ -126,7 +124,7 @@ class RSSM(layers.Module):
       action(0) ~ policy(start)   action(1) ~ policy(state(0))
       state(0)  = after action(0) state(1)  = after action(1)   ... state(H-1)
 
-    Noise is a dict of draws with leading axis H: `prior` [H, N, S, (C)] and
+    Noise is a dict of draws with leading axis H: `prior` [H, N, S, C] and
     `policy`. Returns states and actions, time first: [H, N, ...]; the start
     is not among them.
     """
@@ -170,8 +168,8 @@ class RSSM(layers.Module):
 
   def _masked(self, state, keep):
     """Deter and stoch, zeros where keep [B, 1] is 0."""
-    wide = keep[..., None] if self.discrete else keep
-    return {'deter': state['deter'] * keep, 'stoch': state['stoch'] * wide}
+    return {'deter': state['deter'] * keep,
+            'stoch': state['stoch'] * keep[..., None]}
 
   def _deter(self, prev, action):
     stoch = self.flat(prev['stoch'])
@@ -186,25 +184,18 @@ class RSSM(layers.Module):
     return {'deter': deter, 'stoch': self._sample(stats, noise), **stats}
 
   def stats(self, deter: tf.Tensor) -> State:
-    """Prior statistics for deter [..., D]: logit, or mean and std."""
+    """Prior statistics for deter [..., D]: logit."""
     return self._stats(self.img_dist, self.img_out(deter))
 
   def _stats(self, dist, x):
-    """Hidden [..., hidden] to float32 logit, or mean and std."""
+    """Hidden [..., hidden] to float32 logit."""
     x = tf.cast(dist(x), tf.float32)
-    if self.discrete:
-      shape = tf.concat([tf.shape(x)[:-1], self.stoch_shape], 0)
-      logit = tf.reshape(x, shape)
-      logit.set_shape(x.shape[:-1] + self.stoch_shape)
-      return {'logit': logit}
-    mean, raw = tf.split(x, 2, -1)
-    std = STD_ACTS[self.config.std_act](raw) + self.config.min_std
-    return {'mean': mean, 'std': std}
+    shape = tf.concat([tf.shape(x)[:-1], self.stoch_shape], 0)
+    logit = tf.reshape(x, shape)
+    logit.set_shape(x.shape[:-1] + self.stoch_shape)
+    return {'logit': logit}
 
   def _sample(self, stats, noise):
-    """Straight-through or reparameterised; the mode without noise."""
-    if self.discrete:
-      dist = dists.OneHot(stats['logit'])
-      return dist.mode() if noise is None else dist.sample(noise)
-    mean = stats['mean']
-    return mean if noise is None else mean + stats['std'] * noise
+    """Straight-through; the mode without noise."""
+    dist = dists.OneHot(stats['logit'])
+    return dist.mode() if noise is None else dist.sample(noise)

@@ -7,8 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.config import inputs
-from dreamer.nn import dists, layers, nets, replicas
+from dreamer.nn import layers, nets, replicas, returns
 from dreamerv2.rssm import RSSM, State
 
 Tensors = dict[str, tf.Tensor]
@@ -20,27 +19,25 @@ class WorldModel(layers.Module):
   Submodules are encoder, rssm, decoder, reward and, if enabled, discount.
   """
 
+  rssm_class: type[RSSM] = RSSM
+
   def __init__(self, config: Any, obs_space: Mapping[str, Any], action: int,
                init: layers.Init):
     super().__init__('model')
     self.config = config
-    encoder, decoder = config.encoder, config.decoder
-    self.encoder = nets.Encoder(
-        'encoder', *inputs.choose('encoder', encoder, obs_space), init,
-        encoder.act, encoder.depth, encoder.norm,
-        inputs.widths('encoder', encoder), inputs.kernels('encoder', encoder))
-    self.rssm = RSSM('rssm', config.rssm, self.encoder.size, action, init)
+    self.encoder = nets.make_encoder(config.encoder, obs_space, init)
+    self.rssm = self.rssm_class(
+        'rssm', config.rssm, self.encoder.size, action, init)
     feat = self.rssm.feat_size
-    self.decoder = nets.Decoder(
-        'decoder', feat, *inputs.choose('decoder', decoder, obs_space), init,
-        decoder.act, decoder.depth, decoder.norm,
-        inputs.widths('decoder', decoder), inputs.kernels('decoder', decoder))
-    self.reward = nets.ScalarHead(
-        'reward', feat, config.reward, init, config.reward.norm)
+    self.decoder = nets.make_decoder(config.decoder, feat, obs_space, init)
+    self._make_heads(feat, init)
+
+  def _make_heads(self, feat, init):
+    config = self.config
+    self.reward = nets.ScalarHead('reward', feat, config.reward, init)
     if config.discount_head.enabled:
-      self.discount = nets.ScalarHead(
-          'discount', feat, config.discount_head, init,
-          config.discount_head.norm)
+      self.discount: nets.ScalarHead = nets.BinaryHead(
+          'discount', feat, config.discount_head, init)
 
   @property
   def obs_keys(self) -> tuple[str, ...]:
@@ -63,8 +60,8 @@ class WorldModel(layers.Module):
     The discount's label is gamma * (1 - is_terminal), a soft one.
     """
     data = {**batch, **self.preprocess_obs(batch, noise)}
-    transform = {'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign}
-    data['reward'] = transform[self.config.reward_transform](batch['reward'])
+    transform = returns.TRANSFORMS[self.config.reward_transform]
+    data['reward'] = transform(batch['reward'])
     data['discount'] = self.config.discount * (
         1.0 - tf.cast(batch['is_terminal'], tf.float32))
     return data
@@ -109,59 +106,56 @@ class WorldModel(layers.Module):
     """
     embed, post, prior = self.infer(data, noise, unroll)
     feat = self.rssm.get_feat(post)  # [B, T, F]
-    losses, scales, tensors = self._head_losses(feat, data)
+    tensors = {'embed': embed, 'post': post, 'prior': prior, 'feat': feat}
+    losses, found = self._head_losses(tensors, data)
     losses['kl'], kl = self._kl_loss(post, prior)
-    scales['kl'] = self.config.kl.scale
-    losses['model'] = sum(
-        scales.get(key, 1.0) * value for key, value in losses.items())
-    tensors.update(embed=embed, post=post, prior=prior, feat=feat, kl=kl)
-    return losses, tensors
+    losses['model'] = self._total(losses)
+    return losses, {**tensors, **found, 'kl': kl}
 
   def _kl_loss(self, post, prior):
-    """Balanced KL (Algorithm 2) with free nats; also KL of each step [B, T].
+    """Balanced KL (Algorithm 2); also the KL of each step [B, T].
 
       balance * KL(sg(post) || prior) + (1 - balance) * KL(post || sg(prior))
-
-    `forward` exchanges posterior and prior in both terms, and their shares.
     """
-    config, get = self.config.kl, self.rssm.get_dist
-    left, right = (prior, post) if config.forward else (post, prior)
-    share = config.balance if config.forward else 1 - config.balance
+    return self._balanced(post, prior, 1 - self.config.kl.balance)
+
+  def _balanced(self, left, right, share):
+    """share KL(left || sg(right)) + (1 - share) KL(sg(left) || right)."""
+    get = self.rssm.get_dist
     stop = lambda state: {k: tf.stop_gradient(v) for k, v in state.items()}
     value = get(left).kl_divergence(get(stop(right)))
-    if config.balance == 0.5:  # As released: plain, and free by element.
-      plain = get(left).kl_divergence(get(right))
-      return tf.reduce_mean(tf.maximum(plain, config.free)), plain
     other = get(stop(left)).kl_divergence(get(right))
-    sides = [self._free(value), self._free(other)]
-    return share * sides[0] + (1 - share) * sides[1], value
+    loss = share * self._free(value) + (1 - share) * self._free(other)
+    return loss, value
 
   def _free(self, kl):
-    config = self.config.kl
-    if config.free_by == 'mean':
-      return tf.maximum(replicas.mean(tf.reduce_mean(kl)), config.free)
-    return tf.reduce_mean(tf.maximum(kl, config.free))
+    """Mean of the KL [B, T], at least the free nats."""
+    mean = replicas.mean(tf.reduce_mean(kl))
+    return tf.maximum(mean, self.config.kl.free)
 
-  def _head_losses(self, feat, data):
-    """Losses of the heads, means over batch and time, scales and tensors.
+  def _head_losses(self, tensors, data):
+    """Losses of the heads, means over batch and time, and tensors by name.
 
     A head whose `gradient` is off learns from stopped features.
     """
-    config, scales = self.config, {}
+    config, feat = self.config, tensors['feat']
     seen = lambda head: feat if head.gradient else tf.stop_gradient(feat)
     losses, like = self.decoder.losses(seen(config.decoder), data)
-    like['reward'] = dists.unit_normal_log_prob(
-        data['reward'], self.reward(seen(config.reward)), 0)
+    like['reward'] = self.reward.log_prob(
+        seen(config.reward), data['reward'])
     losses['reward'] = -tf.reduce_mean(like['reward'])
-    scales['reward'] = config.reward.scale
     if config.discount_head.enabled:
-      out = self.discount(seen(config.discount_head))
-      like['discount'] = dists.bernoulli_log_prob(data['discount'], out) if (
-          config.discount_head.dist == 'binary') else (
-              dists.unit_normal_log_prob(data['discount'], out, 0))
+      like['discount'] = self.discount.log_prob(
+          seen(config.discount_head), data['discount'])
       losses['discount'] = -tf.reduce_mean(like['discount'])
-      scales['discount'] = config.discount_head.scale
-    return losses, scales, {'like': like}
+    return losses, {'like': like}
+
+  def _total(self, losses):
+    """The scaled sum of losses."""
+    config = self.config
+    scales = {'reward': config.reward.scale, 'kl': config.kl.scale,
+              'discount': config.discount_head.scale}
+    return sum(scales.get(key, 1.0) * x for key, x in losses.items())
 
   def summaries(self, tensors: dict[str, Any]) -> Tensors:
     """Metrics of one update from its tensors."""
@@ -176,10 +170,7 @@ class WorldModel(layers.Module):
 
     What follows the start states is known: gamma * (1 - is_terminal [N]).
     """
-    gamma = self.config.discount
     if not self.learns_ends:
-      return tf.fill(tf.shape(feat)[:-1], float(gamma))
-    known = gamma * (1.0 - tf.cast(is_terminal, tf.float32))
-    out = self.discount(feat[1:])
-    binary = self.config.discount_head.dist == 'binary'
-    return tf.concat([known[None], tf.sigmoid(out) if binary else out], 0)
+      return tf.fill(tf.shape(feat)[:-1], float(self.config.discount))
+    known = self.config.discount * (1.0 - tf.cast(is_terminal, tf.float32))
+    return tf.concat([known[None], self.discount.mean(feat[1:])], 0)

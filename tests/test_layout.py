@@ -207,14 +207,14 @@ def test_nothing_imports_a_command():
 
 @pytest.mark.parametrize('agent', AGENTS)
 def test_arrows_within_an_agent(agent):
-  """__init__ -> agent -> {world_model -> rssm, actor_critic} -> dreamer."""
+  """__init__ -> variants -> agent -> {world_model -> rssm, actor_critic}."""
   allowed = {
-      'rssm': [], 'contrastive': [], 'planner': [], 'reward_norm': [],
-      'actor_critic': ['reward_norm'],
-      'explore': ['actor_critic', 'reward_norm'],
-      'world_model': ['rssm', 'contrastive'],
-      'agent': ['world_model', 'actor_critic', 'rssm', 'planner',
-                'explore']}
+      'rssm': [], 'actor_critic': [], 'explore': [], 'reward_norm': [],
+      'world_model': ['rssm'],
+      'agent': ['world_model', 'actor_critic', 'explore'],
+      'contrastive': ['world_model'], 'no_value': ['actor_critic'],
+      'planner': ['agent'],
+      'plan2explore': ['agent', 'actor_critic', 'explore', 'reward_norm']}
   for name, targets in allowed.items():
     path = ROOT / agent / f'{name}.py'
     if path.exists():

@@ -21,19 +21,22 @@ def choose(
 ) -> tuple[Sizes, Sizes]:
   """Sizes of the images and vectors that encoder or decoder use.
 
-  config has `images` and `vectors`: names with commas, `all` or `none`.
-  Returns dicts of key to channels and of key to length. Raises UserError for
-  names that the environment doesn't have, or that have another shape.
+  config has `images` and `vectors`: names with commas, `all` or `none`; a
+  section without them means `image` and no vector. Returns dicts of key to
+  channels and of key to length. Raises UserError for names that the
+  environment doesn't have, or that have another shape, and for no name where
+  there could be some of both.
   """
   images = {key: space.shape[-1] for key, space in obs_space.items()
             if len(space.shape) == 3}
   vectors = {key: space.shape[0] for key, space in obs_space.items()
              if len(space.shape) == 1}
-  found = (_named(f'{name}.images', config.images, images),
-           _named(f'{name}.vectors', config.vectors, vectors))
+  found = (
+      _named(f'{name}.images', config.get('images', 'image'), images),
+      _named(f'{name}.vectors', config.get('vectors', 'none'), vectors))
   for key in found[0]:
     check_image(key, obs_space[key].shape)
-  if not found[0] and not found[1]:
+  if not found[0] and not found[1] and 'vectors' in config:
     raise UserError(
         f'{name}.images, {name}.vectors: nothing is named; the environment '
         f'has {", ".join(obs_space)}')
@@ -72,8 +75,11 @@ def embed_size(depth: int, kernels: Sequence[int] = ENCODER) -> int:
 def kernels(name: str, config: Any) -> list[int]:
   """Sizes of the kernels of `encoder` or `decoder`, from its `kernels`.
 
-  Raises UserError where they don't fit the image.
+  Those of both papers for a section without. Raises UserError where they
+  don't fit the image.
   """
+  if 'kernels' not in config:
+    return list({'encoder': ENCODER, 'decoder': DECODER}[name])
   found = _sizes(f'{name}.kernels', config.kernels)
   sides = {'encoder': encoded, 'decoder': decoded}[name](found)
   if name == 'encoder' and min(sides) < 1:
@@ -89,7 +95,12 @@ def kernels(name: str, config: Any) -> list[int]:
 
 
 def widths(name: str, config: Any) -> list[int]:
-  """Units of each dense layer, from `widths` or else `layers` and `units`."""
+  """Units of each dense layer, from `widths` or else `layers` and `units`.
+
+  None for a section without, which reads and predicts no vectors.
+  """
+  if 'widths' not in config:
+    return []
   if not config.widths:
     return [config.units] * config.layers
   return _sizes(f'{name}.widths', config.widths)

@@ -63,9 +63,8 @@ class Agent:
   `restore(arrays)` carry everything that learning changes.
 
   A subclass is a paper. In its constructor it makes `model`, `behaviour`,
-  `explore` (its action noise) and `optimizers` by group; `modules` lists what
-  has parameters and `statistics` what else a checkpoint holds. It writes
-  `_learn` and `_act`.
+  `explore` (its action noise) and, by `_make_optimizers`, `optimizers` by
+  group; `modules` lists what has parameters. It writes `_learn` and `opts`.
 
   Args are the Config, the ActionSpace, and, for tests, a noise object that
   replaces every random draw.
@@ -88,7 +87,6 @@ class Agent:
     self.dtype = DTYPES[config.precision]
     self._updates: int | None = 0  # so far, if known here; reading waits
     self.modules: list[Module] = []
-    self.statistics: dict[str, tf.Variable] = {}
     self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
         'updates', 'acts_train', 'acts_eval', 'reports')}
     self.compiled = device.compiles(config)
@@ -217,7 +215,8 @@ class Agent:
     tensors = lambda items, keys: {
         key: tf.convert_to_tensor(items[key]) for key in keys}
     state = self._policy(
-        tensors(state, state), tensors(obs, keys), mode, amount)
+        tensors(state, state), tensors(obs, keys), mode,
+        tf.constant(amount, tf.float32))
     state = {key: value.numpy() for key, value in state.items()}
     return state['action'], state
 
@@ -249,7 +248,7 @@ class Agent:
 
   def _act(self, model, post, noise, mode):
     """Actions [n, A] for posteriors [n, ...], before exploration."""
-    raise NotImplementedError
+    return self._bind(self.behaviour).act(model, post, noise, mode)
 
   # Pictures
 
@@ -304,6 +303,12 @@ class Agent:
             for key, value in module.variables.items()}
 
   @property
+  def statistics(self) -> dict[str, tf.Variable]:
+    """Running numbers by name, which a checkpoint holds as well."""
+    return {key: value for module in self.modules
+            for key, value in module.statistics.items()}
+
+  @property
   def variables(self) -> dict[str, tf.Variable]:
     """Everything a checkpoint holds, by name."""
     found = dict(self.parameters)
@@ -348,7 +353,7 @@ class Agent:
     """
     model, explorer = self.model, self.explorer
     modules = [model.encoder, model.rssm, model.reward, self.behaviour]
-    modules += [explorer.behaviour] if explorer else []
+    modules += [explorer.actor] if explorer else []
     found = {key: x for part in modules for key, x in part.variables.items()}
     found.update({f'counter/{key}': self.counters[key]
                   for key in ('updates', 'acts_train')})
@@ -364,11 +369,19 @@ class Agent:
     if 'counter/updates' in arrays:
       self._updates = int(arrays['counter/updates'])
 
-  def _optimizer(self, name, variables, config, kind='adam', decay=0.0):
-    """That of a group, with a loss scale where float16 needs it."""
+  @property
+  def opts(self) -> dict[str, Any]:
+    """Sections of the optimisers by group of parameters."""
+    raise NotImplementedError
+
+  def _make_optimizers(self, groups):
+    """One for each group, with a loss scale where float16 needs it."""
     half = self.config.precision == 'float16'
     scale = self.config.loss_scale if half else None
-    return optim.KINDS[kind](name, variables, config, scale, decay)
+    kind = lambda section: optim.KINDS[section.get('kind', 'adam')]
+    return {key: kind(self.opts[key])(
+        key, x, self.opts[key], scale, self.opts[key].get('decay', 0.0))
+            for key, x in groups.items()}
 
   def _bind(self, module: M) -> M:
     """The module with its weights in the precision of the matmuls."""
@@ -383,30 +396,26 @@ class Agent:
 class Direct:
   """A compiled `step(state, obs, mode, amount)`, called without detours.
 
-  Traced for each mode and number; shapes must not change from call to call.
+  Traced for each mode; shapes must not change from call to call.
   """
 
   def __init__(self, step: Callable) -> None:
     self._step = step
-    self._traces: dict[tuple, Callable] = {}
+    self._traces: dict[str, Callable] = {}
 
   def __call__(
       self, state: Tensors, obs: Tensors, mode: str,
-      amount: tf.Tensor | float) -> Tensors:
-    tensors = [*state.values(), *obs.values()]
-    key: tuple = mode, amount
-    if isinstance(amount, tf.Tensor):
-      key = mode,
-      tensors.append(amount)
-    if key not in self._traces:
-      self._traces[key] = self._trace(state, obs, tensors, *key)
-    return self._traces[key](*tensors)
+      amount: tf.Tensor) -> Tensors:
+    tensors = [*state.values(), *obs.values(), amount]
+    if mode not in self._traces:
+      self._traces[mode] = self._trace(state, obs, tensors, mode)
+    return self._traces[mode](*tensors)
 
-  def _trace(self, state, obs, tensors, mode, *amount):
+  def _trace(self, state, obs, tensors, mode):
     def step(*tensors):
       left = iter(tensors)
       read = lambda items: {key: next(left) for key in items}
-      return self._step(read(state), read(obs), mode, *amount, *left)
+      return self._step(read(state), read(obs), mode, *left)
 
     compiled = tf.function(step, autograph=False, jit_compile=True)
     return compiled.get_concrete_function(

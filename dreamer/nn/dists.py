@@ -1,7 +1,9 @@
 """Distributions on tensorflow_probability, sampled from given noise.
 
 `sample` takes the noise as an argument, so that all randomness of a step
-comes from one place (dreamer/nn/noise.py).
+comes from one place (dreamer/nn/noise.py). Those over actions say of which kind
+it is (NOISE), and how many samples stand for a mode or an entropy that has no
+closed form (SAMPLES; 0: it has one).
 """
 
 from __future__ import annotations
@@ -60,6 +62,7 @@ def bernoulli_log_prob(target: tf.Tensor, logit: tf.Tensor) -> tf.Tensor:
 class TanhNormal:
   """tanh(Normal(mean, std)) over actions [..., A] in (-1, 1)."""
 
+  NOISE, SAMPLES = 'normal', 100  # of no closed form: mode and entropy
   LIMIT = np.nextafter(np.float32(1), np.float32(0))
 
   def __init__(self, mean: tf.Tensor, std: tf.Tensor):
@@ -101,6 +104,8 @@ class TanhNormal:
 class OneHot:
   """Categorical over actions, as one-hot rows; logits [..., A]."""
 
+  NOISE, SAMPLES = 'gumbel', 0
+
   def __init__(self, logits: tf.Tensor, gradient: str = 'straight_through'):
     self.logits, self.gradient = logits, gradient
 
@@ -138,6 +143,7 @@ class OneHot:
 class TruncNormal:
   """Normal(loc, scale) cut to (-1, 1), over actions [..., A] (2010.02193)."""
 
+  NOISE, SAMPLES = 'uniform', 0
   CLIP = 1e-6  # samples keep this distance from the bounds
 
   def __init__(self, loc: tf.Tensor, scale: tf.Tensor):

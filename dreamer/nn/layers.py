@@ -60,6 +60,14 @@ class Module:
       found.update(child.variables)
     return found
 
+  @property
+  def statistics(self) -> dict[str, tf.Variable]:
+    """Running numbers by full name, which are saved but not trained."""
+    found: dict[str, tf.Variable] = {}
+    for child in self.children:
+      found.update(child.statistics)
+    return found
+
   def add(self, kind: str, value: np.ndarray) -> None:
     """A weight of this layer with its first value."""
     value = np.asarray(value, np.float32)
@@ -148,6 +156,14 @@ class Layer(Module):
   def _finish(self, x):
     """Norm and activation of what has its bias."""
     return self.act(self.norm(x) if self.norm else x)
+
+
+def style(config: Any) -> dict[str, Any]:
+  """Activation and norm that a section asks for; no norm where it has no key.
+
+  What layers take: `Dense(name, size_in, size_out, init, **style(config))`.
+  """
+  return {'act': config.act, 'norm': config.get('norm', 'none')}
 
 
 class Dense(Layer):

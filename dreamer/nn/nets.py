@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from dreamer.config import inputs
-from dreamer.nn import chunks, dists, layers
+from dreamer.nn import chunks, dists, layers, replicas
 
 IMAGES = 250  # decoded at a time; bounds the memory
 
@@ -111,15 +111,93 @@ def _lengths(x):
 
 
 class ScalarHead(MLP):
-  """One number per row: features [..., F] to [...] float32."""
+  """One number per row: features [..., F] to [...] float32; Normal(mean, 1).
 
-  def __init__(self, name: str, size_in: int, config: Any, init: layers.Init,
-               norm: str = 'none'):
+  config is a section with layers, units, act and perhaps norm.
+  """
+
+  def __init__(self, name: str, size_in: int, config: Any, init: layers.Init):
     super().__init__(name, size_in, [config.units] * config.layers,
-                     config.act, {'out': 1}, init, norm)
+                     outs={'out': 1}, init=init, **layers.style(config))
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     return super().__call__(x)[..., 0]
+
+  def mean(self, feat: tf.Tensor) -> tf.Tensor:
+    """Predictions [...] of features [..., F]."""
+    return self(feat)
+
+  def log_prob(self, feat: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Log likelihood [...] of targets [...], given features [..., F]."""
+    return dists.unit_normal_log_prob(target, self(feat), 0)
+
+
+class BinaryHead(ScalarHead):
+  """A probability per row, of 1; called, it gives the logit."""
+
+  def mean(self, feat: tf.Tensor) -> tf.Tensor:
+    return tf.sigmoid(self(feat))
+
+  def log_prob(self, feat: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Log likelihood of labels in [0, 1], soft ones as cross entropy."""
+    return dists.bernoulli_log_prob(target, self(feat))
+
+
+class Actor(MLP):
+  """Policy over features; a subclass is a paper's.
+
+  It says `continuous`, the distribution of continuous actions, `_outs`, the
+  sizes of its outputs, and `dist`, what they make. Discrete ones are one-hot.
+  """
+
+  continuous: Any
+
+  def __init__(self, name: str, size_in: int, config: Any, act_space: Any,
+               init: layers.Init):
+    self.config = config
+    self.discrete = act_space.discrete
+    self.size = act_space.dim
+    self.policy = dists.OneHot if self.discrete else self.continuous
+    super().__init__(name, size_in, [config.units] * config.layers,
+                     outs=self._outs(), init=init, **layers.style(config))
+
+  def _outs(self):
+    """Sizes of the outputs by name."""
+    raise NotImplementedError
+
+  def dist(self, feat: tf.Tensor) -> Any:
+    """Features [..., F] to a distribution over actions [..., A]."""
+    raise NotImplementedError
+
+  def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
+    """Noise [*lead, A] of the kind that `sample` takes."""
+    kind = getattr(noise, self.policy.NOISE)
+    return replicas.draw(kind, name, [*lead, self.size], len(lead) - 1)
+
+  def draws(self, noise: Any, name: str,
+            lead: Sequence[int]) -> tf.Tensor | None:
+    """Noise [K, *lead, A] that `mode` and `entropy` take, where they do."""
+    if not self.policy.SAMPLES:
+      return None
+    return self.draw(noise, name, [self.policy.SAMPLES, *lead])
+
+
+def make_encoder(config: Any, obs_space: Mapping[str, Any],
+                 init: layers.Init) -> Encoder:
+  """The encoder that a section describes, of the observations it names."""
+  return Encoder(
+      'encoder', *inputs.choose('encoder', config, obs_space), init,
+      depth=config.depth, widths=inputs.widths('encoder', config),
+      kernels=inputs.kernels('encoder', config), **layers.style(config))
+
+
+def make_decoder(config: Any, feat: int, obs_space: Mapping[str, Any],
+                 init: layers.Init) -> Decoder:
+  """The decoder that a section describes, from features [..., feat]."""
+  return Decoder(
+      'decoder', feat, *inputs.choose('decoder', config, obs_space), init,
+      depth=config.depth, widths=inputs.widths('decoder', config),
+      kernels=inputs.kernels('decoder', config), **layers.style(config))
 
 
 class Encoder(layers.Module):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
@@ -85,7 +82,3 @@ class NormGRU(Module):
     reset, cand, update = tf.split(parts, 3, -1)
     cand = tf.tanh(tf.sigmoid(reset) * cand)
     return state + tf.sigmoid(update - 1) * (cand - state)
-
-
-GRUS: dict[str, Callable[..., Any]] = {
-    'reset_after': GRU, 'reset_before': TF1GRU}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+# Of rewards, before anything is learned from them.
+TRANSFORMS = {'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign}
+
 
 def lambda_return(
     reward: tf.Tensor, value: tf.Tensor, discount: tf.Tensor,

@@ -42,7 +42,7 @@ def protocol(config: Any) -> dict[str, Any]:
   atari = flat if suite == 'atari' else {}
   return {
       'returns': 'evaluation', 'mode': 'eval',
-      'noise': flat.get('expl.eval_amount', flat.get('expl.eval_noise')),
+      'noise': flat.get('expl.eval_noise'),
       'collect': flat.get('collect'), 'episodes': config.eval_episodes,
       'every': config.eval_every, 'action_repeat': config.action_repeat,
       'time_limit': config.time_limit,

@@ -596,7 +596,7 @@ class TestReadme:
         first)
     assert get('dreamerv1', 'atari') == [
         'atari.noops', 'atari.life_loss', 'expl.schedule', 'expl.min',
-        'expl.eval_amount']
+        'expl.eval_noise']
     assert get('dreamerv1', 'dmlab') == [
         'discount_head.enabled', 'discount_head.gradient']
     assert get('dreamerv2', 'montezuma') == []
@@ -654,13 +654,13 @@ UNITS = [
     (r'atari.sticky', 'probability per emulator frame'),
     (r'atari.noops', 'no-ops'),
     (r'dmlab.actions', 'size of the action set'),
-    (r'(expl.)?(amount|noise|min)', 'standard deviation|amount'),
+    (r'(expl.)?(noise|min)', 'standard deviation|amount|random actions'),
     (r'(.*\.)?(model|actor|value|critic|expl|diagnostic)_opt.'
      r'(lr|eps|clip|decay)|loss_scale', None),
     (r'(.*\.)?(depth|layers|units|stoch|classes|deter|hidden|models|'
      r'candidates|iterations|elites)', None),
     (r'(.*\.)?(min_std|init_std|mean_scale|scale|eps|momentum|fraction|start|'
-     r'end|balance|intrinsic_scale|extrinsic_scale|eval_amount|eval_noise)',
+     r'end|balance|intrinsic_scale|extrinsic_scale|eval_noise)',
      None),
     (r'seed|lambda|dmc.camera', None)]
 

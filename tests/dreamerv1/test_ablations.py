@@ -39,7 +39,7 @@ REPRESENTATION = (
     'step/decoder/.*')  # by an optimiser of its own
 DISCRETE = (
     'task steps action_repeat time_limit prefill train_every eval_every '
-    'reward_transform kl.scale horizon expl.(amount|schedule|min)')
+    'reward_transform kl.scale horizon expl.(noise|schedule|min)')
 SIZES = (
     'steps prefill pretrain_updates train_every train_updates '
     'log_every batch_(size|length) (en|de)coder.depth '
@@ -113,10 +113,10 @@ TABLE = {
         '(model|critic|actor)_opt.lr', trace=False, base=('released',)),
     # What one profile changes in one suite, beside the two by themselves.
     'atari+paper_code': Row(
-        'expl.(schedule|min|eval_amount)', 'expl/.*', may='act/.*',
+        'expl.(schedule|min|eval_noise)', 'expl/.*', may='act/.*',
         kind='discrete'),
     'dmlab+paper_code': Row(
-        'expl.(schedule|min|eval_amount)', 'expl/.*', may='act/.*',
+        'expl.(schedule|min|eval_noise)', 'expl/.*', may='act/.*',
         kind='discrete'),
     'atari+released': Row(
         'discount_head.enabled',
@@ -178,17 +178,25 @@ def shrink(flat):
 @functools.cache
 def trace(kind, items):
   """Results of an agent with these settings, as dict of name to array."""
-  from dreamerv1 import explore  # TensorFlow with it.
-  from dreamerv1.agent import Agent  # TensorFlow with it.
+  from dreamerv1 import variants  # TensorFlow with it.
   config = shrink(dict(items))
   def make():
-    return Agent(config, {'image': Space((64, 64, 3), np.uint8)},
-                 ActionSpace(kind, agent_tools.ACTIONS))
+    return variants.make_agent(
+        config, {'image': Space((64, 64, 3), np.uint8)},
+        ActionSpace(kind, agent_tools.ACTIONS))
   with eagerly():
     out = agent_running.learn(make(), agent_tools.make_batch(kind))
     out.update(agent_tools.act(make()))
-  return {**out, 'expl/eval': np.array(config.expl.eval_amount),
-          'expl/train': explore.amount(config.expl, 1000, 50000)}
+  amounts = {mode: exploration(config).now(mode, 1000, 50000)[1]
+             for mode in ('train', 'eval')}
+  return {**out, **{f'expl/{mode}': np.array(x)
+                    for mode, x in amounts.items()}}
+
+
+def exploration(config, kind='continuous'):
+  from dreamerv1 import explore, variants  # TensorFlow with it.
+  return variants.choose(explore.Exploration, config)(
+      config, ActionSpace(kind, agent_tools.ACTIONS))
 
 
 def same(one, two):
@@ -264,8 +272,8 @@ def test_tasks_of_the_figure_exist():
     (['dmlab', 'paper_code'], 150000, 0.1),
     (['atari', 'paper_code'], 300000, 0.1)])
 def test_epsilon_falls_with_the_updates(presets, updates, amount):
-  from dreamerv1 import explore  # TensorFlow with it.
-  found = [explore.amount(schema.config(presets).expl, steps, updates)
+  explore = exploration(schema.config(presets), 'discrete')
+  found = [explore.now('train', steps, updates)[1]
            for steps in (0, 10 ** 7)]
   np.testing.assert_allclose(found, amount, rtol=1e-5)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dreamer.envs.spaces import ActionSpace
 from dreamer.nn.noise import Noise
-from dreamerv1 import explore
+from dreamerv1.explore import Exploration
 from tests.support import GOLDEN, agent_tools
 
 KINDS = ['continuous', 'discrete']
@@ -33,7 +33,7 @@ class TestActing:
       ('train', 'sample')])
   def test_mode_or_sample_without_noise(self, kind, mode, collect):
     agent = agent_tools.make_agent(
-        kind, collect=collect, **{'expl.amount': 0.0, 'actor.init_std': 0.5})
+        kind, collect=collect, **{'expl.noise': 0.0, 'actor.init_std': 0.5})
     action, state = agent.policy(agent_tools.make_obs(), None, mode)
     dist = agent.behaviour.actor.dist(
         tf.concat([state['stoch'], state['deter']], -1))
@@ -80,7 +80,7 @@ class TestExploration:
     np.testing.assert_allclose(found, expected, atol=3e-3)
 
   def test_epsilon_draws_from_all_actions(self):
-    exploration = explore.Exploration(
+    exploration = Exploration(
         agent_tools.make_config(), ActionSpace('discrete', 4))
     action = tf.repeat(tf.constant([[0., 1., 0., 0.]]), 40000, 0)
     noisy = exploration(action, 0.4, Noise('0', 0), 'train').numpy()
@@ -104,22 +104,22 @@ class TestExploration:
     np.testing.assert_allclose(noisy.std(0), 0.1, rtol=0.02)
 
   @pytest.mark.parametrize('settings, steps, updates, amount', [
-      ({'amount': 0.3}, 10 ** 6, 10 ** 6, 0.3),
+      ({'noise': 0.3}, 10 ** 6, 10 ** 6, 0.3),
       # The paper's: from .4 to .1 over the first 200k updates.
-      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 0, 0.4),
-      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 100000, 0.25),
-      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 200000, 0.1),
-      ({'schedule': 'linear', 'amount': 0.4, 'min': 0.1}, 0, 900000, 0.1),
+      ({'schedule': 'linear', 'noise': 0.4, 'min': 0.1}, 0, 0, 0.4),
+      ({'schedule': 'linear', 'noise': 0.4, 'min': 0.1}, 0, 100000, 0.25),
+      ({'schedule': 'linear', 'noise': 0.4, 'min': 0.1}, 0, 200000, 0.1),
+      ({'schedule': 'linear', 'noise': 0.4, 'min': 0.1}, 0, 900000, 0.1),
       # TF1's: .1 is reached at 150k, and .075 with an amount of .3.
-      ({'schedule': 'relative', 'amount': 0.4, 'min': 0.25}, 0, 100000, 0.2),
-      ({'schedule': 'relative', 'amount': 0.4, 'min': 0.25}, 0, 150000, 0.1),
-      ({'schedule': 'relative', 'amount': 0.3, 'min': 0.25}, 0, 180000, 0.075),
+      ({'schedule': 'relative', 'noise': 0.4, 'min': 0.25}, 0, 100000, 0.2),
+      ({'schedule': 'relative', 'noise': 0.4, 'min': 0.25}, 0, 150000, 0.1),
+      ({'schedule': 'relative', 'noise': 0.3, 'min': 0.25}, 0, 180000, 0.075),
       # TF2's, by environment steps.
       ({'schedule': 'half_life', 'decay': 1000}, 2000, 0, 0.075),
       ({'schedule': 'half_life', 'decay': 1000, 'min': 0.1}, 5000, 0, 0.1),
       ({'schedule': 'half_life'}, 5000, 0, 0.3)])
   def test_schedules(self, settings, steps, updates, amount):
-    config = agent_tools.make_config(
+    agent = agent_tools.make_agent(
         **{f'expl.{key}': value for key, value in settings.items()})
-    np.testing.assert_allclose(
-        explore.amount(config.expl, steps, updates), amount, rtol=1e-6)
+    found = agent.explore.now('train', steps, updates)
+    assert found == ('train', pytest.approx(amount, rel=1e-6))

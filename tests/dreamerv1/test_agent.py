@@ -6,7 +6,7 @@ import pytest
 
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.nn import layers, recurrent
-from dreamerv1.agent import Agent
+from dreamerv1 import variants
 from tests.support import agent_running, agent_tools
 from tests.support.agent_noise import FixedNoise
 from tests.support.agent_running import eagerly
@@ -23,8 +23,9 @@ class TestSizes:
   def test_parameters_of_the_release(self):
     import dreamerv1  # For this test only.
     config = dreamerv1.schema().config(['released'])
-    agent = Agent(config, {'image': Space((64, 64, 3), np.uint8)},
-                  ActionSpace('continuous', 6))
+    agent = variants.make_agent(
+        config, {'image': Space((64, 64, 3), np.uint8)},
+        ActionSpace('continuous', 6))
     count = lambda module: sum(
         int(np.prod(x.shape)) for x in module.variables.values())
     assert count(agent.model) == 5296820
@@ -33,9 +34,10 @@ class TestSizes:
 
   @pytest.mark.parametrize('channels', [1, 4])
   def test_channels_of_the_image(self, channels):
-    agent = Agent(agent_tools.make_config(),
-                  {'image': Space((64, 64, channels), np.uint8)},
-                  ActionSpace('continuous', agent_tools.ACTIONS))
+    agent = variants.make_agent(
+        agent_tools.make_config(),
+        {'image': Space((64, 64, channels), np.uint8)},
+        ActionSpace('continuous', agent_tools.ACTIONS))
     batch = agent_tools.make_batch()
     batch['image'] = np.repeat(batch['image'][..., :1], channels, -1)
     assert np.isfinite(float(agent.train(batch)['loss/model']))

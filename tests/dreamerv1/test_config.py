@@ -139,9 +139,9 @@ TABLE = [
     ('expl.kind', 'none', {}, 'act/train', 'act/eval'),
     ('expl.kind', 'random', {}, 'act/train', 'act/eval'),
     ('expl.kind', 'epsilon', {}, 'act/train', 'act/eval'),
-    ('expl.kind', 'none', {**DISCRETE, 'expl.amount': 1.0}, 'act/train',
+    ('expl.kind', 'none', {**DISCRETE, 'expl.noise': 1.0}, 'act/train',
      'act/eval'),
-    ('expl.amount', 0.1, {}, 'act/train', 'act/eval'),
+    ('expl.noise', 0.1, {}, 'act/train', 'act/eval'),
     ('expl.schedule', 'half_life', HALF_LIFE, 'act/train', 'act/eval'),
     ('expl.schedule', 'linear', {}, 'act/train', 'act/eval'),
     ('expl.schedule', 'relative', {}, 'act/train', 'act/eval'),
@@ -149,7 +149,7 @@ TABLE = [
     ('expl.min', 0.2, LINEAR, 'act/train', 'act/eval'),
     ('expl.decay', 2000, HALF_LIFE, 'act/train', 'act/eval'),
     ('expl.decay_updates', 100000, LINEAR, 'act/train', 'act/eval'),
-    ('expl.eval_amount', 0.2, {}, 'act/eval', 'act/train'),
+    ('expl.eval_noise', 0.2, {}, 'act/eval', 'act/train'),
 ]
 
 for group, name in OPT.items():

@@ -182,7 +182,8 @@ class TestBehaviour:
     agent = agent_tools.make_agent(
         behaviour='no_value', **{'actor_opt.lr': 0.03, 'actor.init_std': 0.5})
     model = types.SimpleNamespace(
-        rssm=agent.model.rssm, reward=lambda feat: feat[..., 0],
+        rssm=agent.model.rssm,
+        reward=types.SimpleNamespace(mean=lambda feat: feat[..., 0]),
         imagined_discount=agent.model.imagined_discount)
     step = lambda prev, action, noise: {
         **prev, 'stoch': tf.repeat(action[:, :1], 4, 1)}

@@ -216,8 +216,8 @@ def test_preset(row):
 
 @pytest.mark.parametrize('preset', SHAPES)
 def test_sizes(preset):
-  from dreamerv2.agent import Agent  # TensorFlow with it.
-  agent = Agent(
+  from dreamerv2 import variants  # TensorFlow with it.
+  agent = variants.make_agent(
       dreamerv2.schema().config([preset]),
       {'image': Space((64, 64, 3), 'uint8')}, ActionSpace('discrete', 3))
   shapes = {key: tuple(x.shape) for key, x in agent.parameters.items()}

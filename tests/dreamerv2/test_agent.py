@@ -15,6 +15,7 @@ from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
 from dreamer.nn import layers
 from dreamer.nn.noise import Noise
+from dreamerv2 import variants
 from dreamerv2.actor_critic import ActorCritic
 from dreamerv2.reward_norm import RewardNorm
 from dreamerv2.world_model import WorldModel
@@ -25,7 +26,7 @@ from tests.support.agent_running import eagerly
 
 KINDS = ['continuous', 'discrete']
 LATENTS = ['discrete', 'gaussian']
-PLAN = {'expl.behaviour': 'plan2explore'}
+PLAN = {'expl.kind': 'plan2explore'}
 INPUTS = {**tools.SPACES, 'map': Space((64, 64, 3), 'uint8')}
 ALL = {f'{name}.{kind}': 'all' for name in ('encoder', 'decoder')
        for kind in ('images', 'vectors')}
@@ -108,6 +109,7 @@ class TestKL:
     model = copy.copy(gaussian_model())
     model.config = tools.make_config(
         **{f'kl.{key}': value for key, value in settings.items()})
+    model.__class__ = variants.choose(WorldModel, model.config)
     post, prior = (tf.Variable(np.float32(mean)[None, :, None])
                    for mean in means)
     state = lambda mean, std: {'mean': mean, 'std': tf.fill(mean.shape, std)}
@@ -438,11 +440,10 @@ class TestImagination:
     rssm, noise = agent.model.rssm, Noise('0', 0)
     start = {'deter': random(3, tools.DETER),
              'stoch': random(3, *rssm.stoch_shape)}
-    reward = lambda feat, action: agent.model.reward(feat)
     with tf.GradientTape() as tape:
       tape.watch(start)
       losses, _ = agent.behaviour.loss(
-          agent.model, start, np.zeros(3, bool), reward, noise, 0)
+          agent.model, start, np.zeros(3, bool), noise, 0)
     return tape.gradient(losses[loss], [agent.parameters, start])
 
   @pytest.mark.parametrize('kind', KINDS)
@@ -503,13 +504,14 @@ class TestImagination:
         'actor_gradient': gradient, 'horizon': 3, 'discount': 0.5,
         'slow_critic.enabled': False, 'actor_entropy.start': 0.0})
     space = ActionSpace(kind, 3)
-    behaviour = ActorCritic(config, 3, space, layers.Init(0))
+    behaviour = variants.choose(ActorCritic, config)(
+        config, 3, space, layers.Init(0))
     model = types.SimpleNamespace(
         rssm=types.SimpleNamespace(
             draw=lambda *args: None, imagine=echo,
             get_feat=lambda states: states['deter']),
+        reward=types.SimpleNamespace(mean=lambda feat: feat[..., 2]),
         imagined_discount=lambda feat, first: tf.fill(feat.shape[:2], 0.5))
-    paid = lambda feat, action: feat[..., 2]
     start = {'deter': tf.zeros([64, 3])}
     weights = list(behaviour.actor.variables.values())
 
@@ -517,7 +519,7 @@ class TestImagination:
     def update(index):
       with tf.GradientTape() as tape:
         losses, found = behaviour.loss(
-            model, start, tf.zeros([64]), paid, Noise('0', index), 0)
+            model, start, tf.zeros([64]), Noise('0', index), 0)
       for weight, grad in zip(weights, tape.gradient(losses['actor'], weights)):
         weight.assign_sub(0.3 * grad)
       return found['imag_action'][1:]

@@ -10,7 +10,7 @@ SPACES = {'image': IMAGE, 'speed': vector_space((2,)),
           'angle': vector_space((3,))}
 CONTINUOUS, DISCRETE = (ActionSpace(kind, 3) for kind in (
     'continuous', 'discrete'))
-LOSS = {'expl.behaviour': 'model_loss'}
+LOSS = {'expl.kind': 'model_loss'}
 
 
 def validate(spaces=None, **settings):

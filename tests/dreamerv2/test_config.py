@@ -17,14 +17,16 @@ CONTINUOUS = {'kind': 'continuous'}
 VECTORS = {'encoder.vectors': 'all', 'decoder.vectors': 'all'}
 GAUSSIAN = {'rssm.latents': 'gaussian'}
 BOTH = {'actor_gradient': 'both'}
+TANH = {**CONTINUOUS, 'actor.dist': 'tanh_normal'}
+NORMED = {'reward_norm.momentum': 0.9}
 LINEAR = {'kind': 'linear', 'start': 0.0, 'end': 1.0, 'duration': 100}
 MIX = {**BOTH, 'env_steps': 50,
        **{f'actor_mix.{key}': x for key, x in LINEAR.items()}}
 ENTROPY = {'env_steps': 50,
            **{f'actor_entropy.{key}': x for key, x in LINEAR.items()}}
-RANDOM = {**CONTINUOUS, 'expl.behaviour': 'random'}
-PLAN = {'expl.behaviour': 'plan2explore'}
-LOSS = {'expl.behaviour': 'model_loss'}
+RANDOM = {**CONTINUOUS, 'expl.kind': 'random'}
+PLAN = {'expl.kind': 'plan2explore'}
+LOSS = {'expl.kind': 'model_loss'}
 
 # Names that several rows watch.
 CONV = 'encoder/conv2/kernel'
@@ -156,13 +158,15 @@ TABLE = [
     ('actor.dist', 'tanh_normal', CONTINUOUS, 'tensor/imag_action '
      'loss/actor act/train act/eval', 'init/actor/std/kernel'),
     ('actor.init_std', 1.0, CONTINUOUS, 'tensor/imag_action '
-     'tensor/policy_scale', 'init/actor/std/kernel'),
-    ('actor.init_std', 1.0, {**CONTINUOUS, 'actor.dist': 'tanh_normal'},
-     'tensor/imag_action tensor/policy_std', 'init/actor/std/kernel'),
-    ('actor.min_std', 1.0, {**CONTINUOUS, 'actor.dist': 'tanh_normal'},
-     'tensor/imag_action tensor/policy_std', 'init/actor/std/kernel'),
+     'tensor/policy_entropy', 'init/actor/std/kernel'),
+    ('actor.init_std', 1.0, TANH, 'tensor/imag_action tensor/policy_entropy',
+     'init/actor/std/kernel'),
+    ('actor.min_std', 1.0, TANH, 'tensor/imag_action tensor/policy_entropy',
+     'init/actor/std/kernel'),
     ('actor.min_std', 1.0, CONTINUOUS, 'tensor/imag_action '
-     'tensor/policy_scale', 'init/actor/std/kernel'),
+     'tensor/policy_entropy', 'init/actor/std/kernel'),
+    ('actor.mean_scale', 0.1, TANH, 'tensor/imag_action act/eval',
+     'init/actor/std/kernel'),
     ('critic.layers', 2, {}, 'init/critic/dense2/kernel '
      'init/slow_critic/dense2/kernel', 'init/actor/dense1/kernel'),
     ('critic.units', 9, {}, 'init/critic/dense1/kernel '
@@ -195,17 +199,19 @@ TABLE = [
      'step/slow_critic/dense1/kernel', 'step/critic/dense1/kernel'),
     ('slow_critic.fraction', 0.5, {'updates': 2},
      'step/slow_critic/dense1/kernel', 'step/critic/dense1/kernel'),
-    ('reward_norm.momentum', 0.5, {}, 'tensor/imag_reward tensor/returns '
+    ('reward_norm.momentum', 0.5, NORMED, 'tensor/imag_reward tensor/returns '
      'norm/reward_norm/mag', 'tensor/imag_reward_raw'),
-    ('reward_norm.scale', 2.0, {}, 'tensor/imag_reward tensor/returns',
+    ('reward_norm.scale', 2.0, NORMED, 'tensor/imag_reward tensor/returns',
      'tensor/imag_reward_raw'),
-    ('reward_norm.eps', 1.0, {}, 'tensor/imag_reward tensor/returns',
+    ('reward_norm.scale', 2.0, {}, 'tensor/imag_reward tensor/returns',
+     'loss/reward'),
+    ('reward_norm.eps', 1.0, NORMED, 'tensor/imag_reward tensor/returns',
      'tensor/imag_reward_raw'),
     ('eval_state_mean', True, CONTINUOUS, 'act/eval', 'act/train'),
-    ('expl.behaviour', 'random', CONTINUOUS, 'act/train', 'act/eval'),
-    ('expl.behaviour', 'plan2explore', CONTINUOUS, 'act/train '
+    ('expl.kind', 'random', CONTINUOUS, 'act/train', 'act/eval'),
+    ('expl.kind', 'plan2explore', CONTINUOUS, 'act/train '
      f'{HEAD} loss/expl_heads', 'act/eval loss/model loss/actor'),
-    ('expl.behaviour', 'model_loss', CONTINUOUS, 'act/train '
+    ('expl.kind', 'model_loss', CONTINUOUS, 'act/train '
      'init/expl/head1/dense1/kernel loss/expl_heads',
      'act/eval loss/model loss/actor'),
     ('expl.until', 1000, RANDOM, 'act/train', 'act/eval'),
@@ -317,9 +323,11 @@ def test_every_key_is_read(monkeypatch):
   """What the agent reads has a row above; the other keys: only speed."""
   with eagerly(), recorded_reads(monkeypatch) as keys:
     for kind, settings in (
-        ('continuous', {**VECTORS, **GAUSSIAN, 'precision': 'float16'}),
+        ('continuous', {**VECTORS, **GAUSSIAN, **NORMED, **TANH,
+                        'precision': 'float16'}),
         ('discrete', {**MIX, **ENTROPY, **PLAN}), ('discrete', LOSS)):
-      settings = {k: v for k, v in settings.items() if k != 'env_steps'}
+      settings = {k: v for k, v in settings.items()
+                  if k not in ('env_steps', 'kind')}
       agent = tools.make_agent(kind, **settings)
       tools.act(agent)
       agent_running.look(agent, tools.make_batch(kind))

@@ -10,8 +10,8 @@ from tests.support import agent_running
 from tests.support import agent_tools_v2 as tools
 
 KINDS = ['continuous', 'discrete']
-PLAN = {'expl.behaviour': 'plan2explore'}
-LOSS = {'expl.behaviour': 'model_loss'}
+PLAN = {'expl.kind': 'plan2explore'}
+LOSS = {'expl.kind': 'model_loss'}
 FEAT = tools.DETER + tools.STOCH * tools.CLASSES
 
 
@@ -21,6 +21,11 @@ pytestmark = pytest.mark.usefixtures('eager')
 def uniform(*shape, seed=0):
   rng = np.random.default_rng(seed)
   return tf.constant(rng.uniform(-1, 1, shape), tf.float32)
+
+
+def rewards_of(agent, feat, action):
+  """Tensors that the explorer makes of imagined states and actions."""
+  return agent.explorer._rewards(agent.model, feat, action)
 
 
 class TestNoise:
@@ -49,7 +54,7 @@ class TestSwitching:
       (0, 0, True), (0, 10 ** 9, True), (500, 499, True), (500, 500, False)])
   def test_until(self, until, steps, explores):
     agent = tools.make_agent('continuous', **{
-        'expl.behaviour': 'random', 'expl.until': until})
+        'expl.kind': 'random', 'expl.until': until})
     action, state = agent.policy(tools.make_obs(), None, 'train', steps)
     expected = actions.uniform(
         action.shape, False, Noise('0/policy/train', 0)).numpy()
@@ -58,7 +63,7 @@ class TestSwitching:
 
   def test_evaluating_never_explores(self):
     def act(behaviour):
-      agent = tools.make_agent('continuous', **{'expl.behaviour': behaviour})
+      agent = tools.make_agent('continuous', **{'expl.kind': behaviour})
       return agent.policy(tools.make_obs(), None, 'eval')[0]
     assert np.array_equal(act('random'), act('greedy'))
 
@@ -71,7 +76,7 @@ class TestSwitching:
     bias = agent.behaviour.actor.variables['actor/mean/bias']
     bias.assign(bias + 1)
     assert np.array_equal(before, act())
-    bias = agent.explorer.behaviour.actor.variables['expl/actor/mean/bias']
+    bias = agent.explorer.actor.variables['expl/actor/mean/bias']
     bias.assign(bias + 1)
     assert np.all(act() > before)
 
@@ -99,7 +104,7 @@ class TestLearning:
     assert sorted([*names, *slow]) == sorted(agent.parameters)
 
   def test_random_learns_nothing_more(self):
-    agent = tools.make_agent(**{'expl.behaviour': 'random'})
+    agent = tools.make_agent(**{'expl.kind': 'random'})
     assert agent.explorer is None
     assert set(agent.parameters) == set(tools.make_agent().parameters)
 
@@ -108,7 +113,7 @@ class TestLearning:
       agent = tools.make_agent(**PLAN, **{
           f'expl.{key}': value for key, value in settings.items()})
       feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
-      raw = agent.explorer.reward(agent.model.reward)(feat, action)
+      raw = rewards_of(agent, feat, action)['imag_reward']
       return (raw, agent.explorer.intrinsic(feat, action),
               agent.model.reward(feat))
     raw, inner, outer = rewards(intrinsic_scale=2.0, extrinsic_scale=3.0)
@@ -122,8 +127,8 @@ class TestLearning:
         'expl.reward_norm.momentum': 0.0, 'expl.extrinsic_scale': 1.0,
         'reward_norm': {'momentum': 0.0, 'scale': 4.0}})
     feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
-    raw = agent.explorer.reward(agent.model.reward)(feat, action)
-    normed = agent.explorer.behaviour.reward_norm(raw)
+    found = rewards_of(agent, feat, action)
+    raw, normed = found['imag_reward_raw'], found['imag_reward']
     parts = (agent.explorer.intrinsic(feat, action), agent.model.reward(feat))
     total = sum(x / np.abs(x).mean() for x in map(np.asarray, parts))
     np.testing.assert_allclose(raw, total, rtol=1e-4)
@@ -148,7 +153,7 @@ class TestPlan2Explore:
              'feat': tf.concat([flat, deter], -1),
              'embed': uniform(rows, length, 64, seed=2)}
     action = uniform(rows, length, tools.ACTIONS, seed=3)
-    losses, parts = agent.explorer.loss(found, {'action': action})
+    losses, parts = agent.explorer.heads_loss(found, {'action': action})
     truth = {'stoch': flat, 'deter': deter, 'feat': found['feat'],
              'embed': found['embed']}[target].numpy()[:, offset:]
     assert truth.shape[-1] == size
@@ -192,7 +197,7 @@ class TestPlan2Explore:
     feat, action = uniform(2, 5, FEAT), uniform(2, 5, tools.ACTIONS, seed=1)
     with tf.GradientTape(persistent=True) as tape:
       tape.watch([feat, action])
-      raw = agent.explorer.reward(agent.model.reward)(feat, action)
+      raw = rewards_of(agent, feat, action)['imag_reward']
     for source in (feat, action):
       assert np.all(np.any(tape.gradient(raw, source), -1))
     weights = [w for head in agent.explorer.heads
@@ -205,7 +210,7 @@ class TestPlan2Explore:
     data = agent.model.preprocess(batch, None)
     with tf.GradientTape() as tape:
       _, found = agent.model.loss(data, Noise('0', 0))
-      losses, _ = agent.explorer.loss(found, data)
+      losses, _ = agent.explorer.heads_loss(found, data)
     weights = list(agent.model.variables.values())
     assert tape.gradient(losses['heads'], weights) == [None] * len(weights)
 
@@ -228,5 +233,5 @@ class TestModelLoss:
     np.testing.assert_allclose(
         found['loss/expl_heads'], loss.mean(), rtol=1e-4)
     np.testing.assert_allclose(
-        found['tensor/expl_imag_reward_raw'],
+        found['tensor/expl_imag_reward'],
         head(found['tensor/expl_imag_feat']), rtol=1e-4, atol=1e-6)

@@ -21,7 +21,7 @@ READ = {f'{part}.{kind}': 'all' for part in ('encoder', 'decoder')
 def agent():
   return tools.make_agent(
       'continuous', spaces=SPACES, **READ,
-      **{'expl.behaviour': 'plan2explore'})
+      **{'expl.kind': 'plan2explore'})
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +49,8 @@ def test_what_is_learned_from_is_reserved(agent):
 
 def test_own_environment_reads_all():
   config = tools.schema().config(['debug'], {'task': 'own_x'})
-  from dreamerv2.agent import Agent  # TensorFlow with it.
-  agent = Agent(config, {'image': IMAGE, 'goal': vector_space((2,))},
-                tools.ActionSpace('discrete', 2))
+  from dreamerv2 import variants  # TensorFlow with it.
+  agent = variants.make_agent(
+      config, {'image': IMAGE, 'goal': vector_space((2,))},
+      tools.ActionSpace('discrete', 2))
   assert agent.obs_keys == ('image', 'goal') and agent.learns_ends

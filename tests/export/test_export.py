@@ -45,7 +45,7 @@ def test_programs_say_what_goes_in_and_out(folder):
   assert set(train['writes']) <= set(train['reads']) <= set(content['state'])
   acts = content['programs']['policy_train']
   assert ['state/action', [1, 2], 'float32'] in acts['inputs']
-  assert acts['defaults']['amount'] == pytest.approx(config.expl.amount)
+  assert acts['defaults']['amount'] == pytest.approx(config.expl.noise)
   assert content['programs']['policy_eval']['defaults']['amount'] == 0
 
 

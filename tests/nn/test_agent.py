@@ -13,7 +13,7 @@ from tests.support.agent_noise import FixedNoise
 
 pytestmark = pytest.mark.usefixtures('eager')
 KINDS = ['continuous', 'discrete']
-PLAN = {'expl.behaviour': 'plan2explore'}
+PLAN = {'expl.kind': 'plan2explore'}
 # Actions that differ where their distributions do.
 SMOOTH = {agent_tools: {'actor.init_std': 0.5},
           agent_tools_v2: {'rssm.latents': 'gaussian'}}
@@ -200,7 +200,7 @@ class TestState:
       (agent_tools, {'decoder.gradient': False}, {
           'rssm/gru/kernel', 'rssm/gru/recurrent_kernel', 'discount/out/bias',
           'opt/decoder/step', 'opt/discount/m/discount/out/bias'}),
-      (agent_tools_v2, PLAN, {
+      (agent_tools_v2, {**PLAN, 'reward_norm.momentum': 0.5}, {
           'rssm/gru/dense/kernel', 'rssm/gru/norm/gamma',
           'slow_critic/out/bias', 'expl/actor/dense1/kernel',
           'expl/head3/out/kernel', 'opt/expl_heads/v/expl/head1/out/bias',

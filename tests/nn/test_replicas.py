@@ -41,8 +41,6 @@ for update in range(3):
       batch[key] = rng.integers(0, 255, x.shape, np.uint8)
     elif key in ('reward', 'action'):
       batch[key] = rng.uniform(-1, 1, x.shape).astype(x.dtype)
-    elif key == 'discount':
-      batch[key] = np.ones_like(x)
     elif key in ('is_first', 'is_terminal'):
       batch[key] = rng.random(x.shape) < 0.1
   found = [agent.train(batch, 100) for agent in agents]
@@ -83,7 +81,7 @@ def run(code, *argv):
         'decoder.gradient': False, 'discount_head.enabled': True,
         'discount_head.gradient': True}, marks=pytest.mark.slow),
     pytest.param('dreamerv2', 'continuous', {
-        'expl.behaviour': 'plan2explore', 'reward_norm.momentum': 0.9},
+        'expl.kind': 'plan2explore', 'reward_norm.momentum': 0.9},
         marks=pytest.mark.slow)])
 def test_as_on_one_device(name, kind, settings):
   """Metrics, gradients (as moments) and parameters of three updates."""

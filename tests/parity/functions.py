@@ -7,7 +7,8 @@ from dreamer.config.schema import Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.nn import returns
-from dreamerv1 import explore
+from dreamerv1 import variants
+from dreamerv1.explore import Exploration
 from tests.parity import cases as parity_cases
 from tests.parity import keys_v1 as parity_keys
 from tests.parity.references import REFERENCES
@@ -60,8 +61,8 @@ def exploration(path, case):
     config = parity_keys.make_config(reference, row['config'])
     name = f'{index}/amount'
     expected[name] = row['amount']
-    arrays[name] = [explore.amount(config.expl, step, 0)
-                    for step in row['steps']]
+    explore = _exploration(config)
+    arrays[name] = [explore.now('train', step, 0)[1] for step in row['steps']]
   return expected, arrays
 
 
@@ -71,10 +72,10 @@ def mpc_agent(path, case):
   for preset, modes in case['presets'].items():
     row = modes['train']
     name, values = f'{preset}/amount', row['values']
-    expl = _tf1_exploration(row).expl
+    explore = _exploration(_tf1_config(row))
     expected[name] = list(values.values())
     # 50 batch elements, TF1's unit, are one update.
-    arrays[name] = [explore.amount(expl, 0, int(step) / 50)
+    arrays[name] = [explore.now('train', 0, int(step) / 50)[1]
                     for step in values]
   for index, row in enumerate(case['mpc_agent']):
     name = f'{index}/action'
@@ -83,11 +84,11 @@ def mpc_agent(path, case):
   return expected, arrays
 
 
-def _tf1_exploration(row, presets=()):
+def _tf1_config(row, presets=()):
   overrides = {
       'expl.kind': {'additive_normal': 'gaussian',
                     'epsilon_greedy': 'epsilon'}[row['type']],
-      'expl.amount': row['scale'], 'expl.min': row['min']}
+      'expl.noise': row['scale'], 'expl.min': row['min']}
   if row['ramp']:
     overrides.update({'expl.schedule': 'relative',
                       'expl.decay_updates': max(1, -row['ramp'] // 50)})
@@ -112,13 +113,17 @@ class _GivenNoise:
 
 
 def _tf1_action(row):
-  config = _tf1_exploration(row, ['debug'])
+  config = _tf1_config(row, ['debug'])
   action = np.array(row['policy_action'], np.float32)
   kind = 'continuous' if row['type'] == 'additive_normal' else 'discrete'
-  exploration = explore.Exploration(
-      config, ActionSpace(kind, action.shape[1]))
-  amount = explore.amount(config.expl, 0, row['trainer_step'] / 50)
-  return exploration(action, amount, _GivenNoise(row), 'train').numpy()
+  explore = _exploration(config, ActionSpace(kind, action.shape[1]))
+  mode, amount = explore.now('train', 0, row['trainer_step'] / 50)
+  return explore(action, amount, _GivenNoise(row), mode).numpy()
+
+
+def _exploration(config, space=None):
+  return variants.choose(Exploration, config)(
+      config, space or ActionSpace('continuous', 1))
 
 
 FUNCTIONS = {'tools.lambda_return': lambda_return,

@@ -69,7 +69,7 @@ TF2_ACTIONS = {'tanh_normal': 'continuous', 'onehot': 'discrete'}
 TF2 = {
     **TF2_SCHEDULE,
     'precision': lambda x: {'precision': f'float{x}'},
-    'eval_noise': 'expl.eval_amount',
+    'eval_noise': 'expl.eval_noise',
     'clip_rewards': 'reward_transform',
     'deter_size': lambda x: {'rssm.deter': x, 'rssm.hidden': x},
     'stoch_size': 'rssm.stoch',
@@ -102,7 +102,7 @@ TF2 = {
     'expl': lambda x: {'expl.kind': {
         'additive_gaussian': 'gaussian', 'epsilon_greedy': 'epsilon',
         'completely_random': 'random'}[x]},
-    'expl_amount': 'expl.amount',
+    'expl_amount': 'expl.noise',
     'expl_decay': lambda x: {
         'expl.decay': int(x), 'expl.schedule': 'half_life'},
     'expl_min': 'expl.min',

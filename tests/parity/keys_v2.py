@@ -84,7 +84,7 @@ KEYS = {
     'precision': lambda x: {'precision': f'float{x}'},
     'clip_rewards': lambda x: {
         'reward_transform': {'identity': 'none'}.get(x, x)},
-    'expl_behavior': lambda x: {'expl.behaviour': BEHAVIOURS[x]},
+    'expl_behavior': lambda x: {'expl.kind': BEHAVIOURS[x]},
     'expl_noise': 'expl.noise',
     'eval_noise': 'expl.eval_noise',
     'eval_state_mean': 'eval_state_mean',

@@ -12,8 +12,8 @@ import tensorflow as tf
 from dreamer.config.schema import Schema, Section
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
-from dreamer.nn import actions, dists, layers, returns, schedules
-from dreamerv2.agent import Agent
+from dreamer.nn import actions, dists, layers, recurrent, returns, schedules
+from dreamerv2 import variants
 from dreamerv2.reward_norm import RewardNorm
 from tests.parity import cases as parity_cases
 from tests.parity import replay as parity_replay
@@ -105,7 +105,7 @@ def _truncated(get):
 def gru_cell(data):
   """One step of the normalised GRU."""
   size_in, units = data['input'].shape[1], data['state'].shape[1]
-  cell = layers.NormGRU('gru', size_in, units, layers.Init(0))
+  cell = recurrent.NormGRU('gru', size_in, units, layers.Init(0))
   for key, variable in cell.variables.items():
     variable.assign(data[key])
   return ({'output': data['output'], 'epsilon': data['epsilon']},
@@ -217,8 +217,9 @@ def _small_agent(suite, image, size):
       'encoder': {'depth': 4, **head}, 'decoder': {'depth': 4, **head},
       'reward': head, 'discount_head': head, 'actor': head, 'critic': head})
   kind = 'discrete' if suite == 'atari' else 'continuous'
-  agent = Agent(config, {'image': Space(image, 'uint8')},
-                ActionSpace(kind, size), FixedNoise())
+  agent = variants.make_agent(
+      config, {'image': Space(image, 'uint8')}, ActionSpace(kind, size),
+      FixedNoise())
   for key, variable in parameters(agent).items():
     variable.assign(parity_cases.rule_parameter(key, variable.shape))
   return agent

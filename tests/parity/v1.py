@@ -10,7 +10,7 @@ import tensorflow as tf
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
 from dreamer.nn import dists
-from dreamerv1.agent import Agent
+from dreamerv1 import variants
 from dreamerv1.checks import validate
 from tests.parity import cases as parity_cases
 from tests.parity import keys_v1 as parity_keys
@@ -22,7 +22,7 @@ from tests.support.agent_running import eagerly
 # Names in expected.npz of what the agent's metrics hold.
 METRICS = {'model/kl': 'metric/kl_raw', 'model/prior_ent': 'metric/prior_ent',
            'model/post_ent': 'metric/post_ent',
-           'actor/entropy': 'metric/action_ent',
+           'actor/replay_entropy': 'metric/action_ent',
            'grad_norm/decoder': 'grad_norm/image',
            'grad_norm/discount': 'grad_norm/pcont',
            'grad_norm/critic': 'grad_norm/value',
@@ -163,7 +163,7 @@ def make_agent(case, reference, noise=None):
             ActionSpace(space['type'], space['dim']))
   validate(config)
   validate(config, spaces)
-  return Agent(config, *spaces, noise or FixedNoise())
+  return variants.make_agent(config, *spaces, noise or FixedNoise())
 
 
 def read_batch(path):
@@ -172,8 +172,8 @@ def read_batch(path):
   TF1 can leave out rewards, where the mask is 0.
   """
   batch = parity_cases.read_npz(path)
-  if 'pcont' in batch:
-    batch['discount'] = batch.pop('pcont')
+  discount = batch.pop('pcont' if 'pcont' in batch else 'discount')
+  batch['is_terminal'] = discount == 0
   mask = batch.pop('reward_mask', None)
   return agent_running.tensors(batch), mask
 

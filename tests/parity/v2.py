@@ -8,7 +8,7 @@ import tensorflow as tf
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
 from dreamer.nn import dists
-from dreamerv2.agent import Agent
+from dreamerv2 import variants
 from dreamerv2.checks import validate
 from tests.parity import cases as parity_cases
 from tests.parity import keys_v2 as parity_keys_v2
@@ -64,7 +64,7 @@ def make_agent(case, batch, noise=None):
   spaces = spaces, ActionSpace(space['type'], space['dim'])
   validate(config)
   validate(config, spaces)
-  return Agent(config, *spaces, noise or FixedNoise())
+  return variants.make_agent(config, *spaces, noise or FixedNoise())
 
 
 @contextlib.contextmanager
@@ -84,7 +84,7 @@ def parameters(agent):
 def _theirs(agent, name):
   """That of our parameter; the one head of a model loss has no number."""
   name = theirs('dreamerv2', name)
-  if agent.config.expl.behaviour == 'model_loss':
+  if agent.config.expl.kind == 'model_loss':
     return name.replace('expl/networks0/', 'expl/head/')
   return name
 
@@ -93,12 +93,14 @@ def train(agent, batch, case):
   """All arrays: step 0 with tensors and gradients, then the other steps."""
   steps = case.get('tfstep', [0] * case['steps'])
   steps = [step * agent.config.action_repeat for step in steps]
+  start = agent.state()
   update = agent_running.update(agent, batch, steps[0])
   arrays = _metrics(update.scalars, 'step0')
   arrays.update({f'grad/{_theirs(agent, key)}': grad
                  for group in update.gradients.values()
                  for key, grad in group.items()})
   arrays.update(_tensors(agent, update.tensors))
+  arrays.update(_policies(agent, start, update.tensors))
   for index, step in enumerate(steps[1:], 1):
     metrics = {key: x.numpy() for key, x in agent.train(batch, step).items()}
     arrays.update(_metrics(metrics, f'step{index}'))
@@ -116,7 +118,12 @@ def slots(agent):
 
 
 def _metrics(metrics, prefix):
+  """By their names there; rewards that are not normed are normed by 1."""
   found = {}
+  for key in ('imag/reward', 'imag/reward_std'):
+    for raw in {key, f'expl_{key}'} & set(metrics):
+      normed = raw.replace('reward', 'reward_normed')
+      metrics = {normed: metrics[raw], **metrics}
   for key, value in metrics.items():
     key = key.replace(HEADS, 'expl_expl')
     base = key.removeprefix('expl_')
@@ -133,6 +140,8 @@ def _tensors(agent, tensors):
     if f'{prefix}imag_feat' not in tensors:
       continue
     feat = tensors[f'{prefix}imag_feat']
+    arrays.setdefault(f'tensor/{prefix}imag_reward_raw',
+                      arrays[f'tensor/{prefix}imag_reward'])
     stoch, deter = feat[..., :rssm.stoch_size], feat[..., rssm.stoch_size:]
     arrays[f'tensor/{prefix}imag_deter'] = deter
     arrays[f'tensor/{prefix}imag_stoch'] = stoch.reshape(
@@ -144,11 +153,33 @@ def _tensors(agent, tensors):
   return arrays
 
 
+def _policies(agent, start, tensors):
+  """Policies of the imagined states before the update, by parameter."""
+  arrays, moved = {}, agent.state()
+  agent.restore(start)
+  for prefix, behaviour in behaviours(agent).items():
+    feat = tf.constant(tensors[f'{prefix}imag_feat'])
+    action = tf.constant(tensors[f'{prefix}imag_action'])
+    policy = behaviour.actor.dist(feat[:-2])
+    found = {key: value for key, value in vars(policy).items()
+             if isinstance(value, tf.Tensor)}
+    found['logprob'] = policy.log_prob(action[1:-1])
+    arrays.update({f'tensor/{prefix}policy_{key}': value.numpy()
+                   for key, value in found.items()})
+  agent.restore(moved)
+  return arrays
+
+
+def behaviours(agent):
+  """Behaviours by the prefix of what they compute."""
+  found = {'': agent.behaviour}
+  return {**found, 'expl_': agent.explorer} if agent.explorer else found
+
+
 def _extra(agent):
-  norms = {'': agent.behaviour.reward_norm}
-  if agent.explorer:
-    norms['expl_'] = agent.explorer.behaviour.reward_norm
-  found = {f'extra/{key}rewnorm_mag': norm.mag.numpy()
-           for key, norm in norms.items()}
-  found.update({f'extra/{key}target_updates': agent.updates for key in norms})
+  found = {}
+  for key, behaviour in behaviours(agent).items():
+    norm = getattr(behaviour, 'reward_norm', None)
+    found[f'extra/{key}rewnorm_mag'] = norm.mag.numpy() if norm else 1.0
+    found[f'extra/{key}target_updates'] = agent.updates
   return found

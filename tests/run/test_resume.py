@@ -20,7 +20,7 @@ FEW = {**agent_tools_v2.SIZES, 'steps': 130, 'prefill': 80, 'time_limit': 40,
        'action_repeat': 2, 'pretrain_updates': 1, 'train_every': 10,
        'train_updates': 1, 'save_every': 25, 'eval_every': 0,
        'envs.worker': 'inline', 'reward_norm.momentum': 0.9}
-EXPLORES = {'expl.behaviour': 'plan2explore', 'expl.reward_norm.momentum': 0.9}
+EXPLORES = {'expl.kind': 'plan2explore', 'expl.reward_norm.momentum': 0.9}
 VECTORS = {'images': 'none', **{
     f'{name}.{kind}': value for name in ('encoder', 'decoder')
     for kind, value in (('images', 'none'), ('vectors', 'all'))}}

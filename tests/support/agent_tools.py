@@ -21,9 +21,10 @@ def make_config(presets=(), **overrides):
 
 def make_agent(kind='continuous', presets=(), noise=None, **overrides):
   """An Agent of the presets in debug size, with dotted overrides."""
-  from dreamerv1.agent import Agent  # TensorFlow with it.
+  from dreamerv1 import variants  # TensorFlow with it.
   config = make_config(presets, **overrides)
-  return Agent(config, SPACES, ActionSpace(kind, ACTIONS), noise)
+  return variants.make_agent(
+      config, SPACES, ActionSpace(kind, ACTIONS), noise)
 
 
 def make_actions(rng, kind, lead):
@@ -49,8 +50,8 @@ def make_batch(kind='continuous', seed=0, rows=ROWS, length=LENGTH):
   lead = rows, length
   batch = {'action': make_actions(rng, kind, lead), **make_inputs(rng, lead)}
   batch['reward'] = 2 * rng.normal(size=lead).astype(np.float32)
-  batch['discount'] = np.ones(lead, np.float32)
-  batch['discount'][0, -1] = 0
+  batch['is_terminal'] = np.zeros(lead, bool)
+  batch['is_terminal'][0, -1] = True
   return batch
 
 

@@ -28,9 +28,10 @@ def make_config(presets=(), **overrides):
 def make_agent(kind='discrete', presets=(), noise=None, spaces=None,
                **overrides):
   """An Agent of the presets in debug size, with dotted overrides."""
-  from dreamerv2.agent import Agent  # TensorFlow with it.
+  from dreamerv2 import variants  # TensorFlow with it.
   config = make_config(presets, **overrides)
-  return Agent(config, spaces or SPACES, ActionSpace(kind, ACTIONS), noise)
+  return variants.make_agent(
+      config, spaces or SPACES, ActionSpace(kind, ACTIONS), noise)
 
 
 def make_batch(kind='discrete', seed=0, rows=ROWS, length=LENGTH, spaces=None):
