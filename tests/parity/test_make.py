@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 GOLDEN = pathlib.Path(__file__).parents[1] / 'golden'
-MAKERS = ('v3', 'v2', 'v1')
+MAKERS = ('v3', 'v2', 'v1', 'tf1')
 TABLES = {
     maker: importlib.import_module(f'tests.golden.make.{maker}.cases')
     for maker in MAKERS}

@@ -15,14 +15,15 @@ import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent
-sys.path[:0] = [str(HERE)]
+sys.path[0] = str(GOLDEN.parents[1])  # the root, in place of this folder
 
-import compare  # noqa: E402
 import numpy as np  # noqa: E402
 
-MAKERS = ('v3', 'v2', 'v1')
+from tests.golden.make import compare  # noqa: E402
+
+MAKERS = ('v3', 'v2', 'v1', 'tf1')
 # May differ from run to run, or say how a case was checked when it was made.
 REMARKS = ('notes', 'versions', 'checks', 'form', 'argmax_margin_min')
 
@@ -66,7 +67,7 @@ def arguments():
 
 
 def table(maker):
-  return importlib.import_module(f'{maker}.cases')
+  return importlib.import_module(f'tests.golden.make.{maker}.cases')
 
 
 def maker_of(case):
@@ -107,13 +108,16 @@ def check_release(folder, cases):
 
 def make(maker, case, args, stored, out):
   """Runs the maker in the release's Python."""
-  command = [args.python, '-B', '-m', maker, case, '--release',
+  python = args.python
+  if os.path.dirname(python):
+    python = os.path.abspath(python)
+  command = [python, '-B', '-m', maker, case, '--release',
              os.path.abspath(args.release), '--out', str(out.resolve())]
   command += ['--stored', str(stored.resolve())] if stored.exists() else []
   command += ['--plain'] if args.plain else []
   result = subprocess.run(
-      command, env=dict(os.environ, PYTHONPATH=str(HERE)), check=False,
-      text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+      command, cwd=HERE, env=dict(os.environ, PYTHONPATH=str(HERE)),
+      check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
   if result.returncode:
     raise Refused(f'the maker failed:\n{result.stdout[-2000:]}')
 
