@@ -103,8 +103,8 @@ class Records:
       self._checked(os.fsync, self._handle)
 
   def state(self) -> Arrays:
-    """What a restored store must not use; with `restore`'s slots."""
-    return {'stale': np.concatenate([np.zeros(0, np.int64), *self._old])}
+    """What a restored store must not use, beside the slots in use."""
+    return {'stale': np.concatenate([self._older, *self._old])}
 
   def restore(self, slots: np.ndarray, state: Mapping[str, np.ndarray]) -> None:
     """Goes back to a checkpoint, in which these slots were in use."""
@@ -118,12 +118,15 @@ class Records:
     self._free = Numbers(np.flatnonzero(free))
     self._fresh = np.zeros(self._total, bool)
 
-  def saved(self) -> None:
-    """A checkpoint with `state()` was written."""
-    if not self._old and not self._fresh.any():
-      return  # The same once more.
-    self._free.extend(self._older)
-    self._older = np.concatenate([np.zeros(0, np.int64), *self._old])
+  def saved(self, again: bool = False) -> None:
+    """A checkpoint with `state()` was written.
+
+    again: in the place of the last one: the one before is still there.
+    """
+    if not again:
+      self._free.extend(self._older)
+      self._older = self._older[:0]
+    self._older = np.concatenate([self._older, *self._old])
     self._old = []
     self._fresh[:] = False
 

@@ -265,9 +265,9 @@ class StreamReplay(Base):
     going = Drawn(state['going'], int(state['offset']), self._length)
     self._going = going if len(going.items) else None
 
-  def saved(self) -> None:
-    self._records.saved()
-    self._lanes.saved()
+  def saved(self, again: bool = False) -> None:
+    self._records.saved(again)
+    self._lanes.saved(again)
 
   def close(self) -> None:
     self._records.close()

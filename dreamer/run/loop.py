@@ -91,6 +91,7 @@ class Loop:
     self.eta = Eta()
     self.nonfinite = 0  # updates in a row
     self._warned = False  # that no episode ends
+    self._saved_at = -1  # where the newest checkpoint is
     # Of the last updates, unread, with the step they were made at.
     self._metrics: list[tuple[int, Mapping[str, Any]]] = []
     self._return: float | None = None  # of the last episode
@@ -410,10 +411,12 @@ class Loop:
     """Writes a checkpoint. Raises UserError; the older ones then stay."""
     meta = dict(zip(
         ('env_steps', 'agent_steps', 'updates'), self.counters, strict=True))
+    again = self._saved_at == self.env_steps
     self.checkpoints.save(self.state(), {
         'agent': self.name, 'task': self.config.task, **meta,
         'presets': self.config.presets, 'config': self.config.flat})
-    self.replay.saved()
+    self._saved_at = self.env_steps
+    self.replay.saved(again)
 
   def state(self) -> Arrays:
     """All that the rest of the run depends on, as a dict of arrays."""
@@ -438,6 +441,7 @@ class Loop:
       for key, value in below(state, f'{name}/').items():
         getattr(self, name)[key] = int(value)
     self.nonfinite = int(state['nonfinite'])
+    self._saved_at = self.env_steps
 
   @property
   def _parts(self):
