@@ -7,7 +7,7 @@ what is measured: `update/dreamerv1/full/float32`, `jit/dreamerv1/full` (the
 same compiled by XLA and not), `act/dreamerv1/full` (actions for 1 and 16
 environments), `replay`, `env/dmc_full`, `parallel`; without one, everything
 is. A whole name selects that line only; `replay/atari` fills 9 GB of disk for
-a while (`--quick`: 0.1 GB). Each size of update runs in a process of its own,
+a while and `replay/v3` 21 GB (`--quick`: 0.1 and 0.4). Each size of update runs in a process of its own,
 so that its peak memory and its start are its own.
 
 CPU seconds are those of all threads; on a shared machine they, and the lowest
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, envs
-from dreamer.bench import agents
+from dreamer.bench import agents, streams
 from dreamer.bench import parallel as bench_parallel
 from dreamer.bench import replay as bench_replay
 from dreamer.errors import UserError
@@ -79,6 +79,7 @@ def benchmarks() -> dict[str, Benchmark]:
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
   found['replay/open'] = bench_replay.measure_open
+  found['replay/v3'] = streams.measure_streams
   for name in bench_parallel.PACE:
     found[name] = bench_parallel.measure_pace
   found['parallel/dreamerv1/dmc'] = bench_parallel.measure_wall_clock

@@ -56,10 +56,14 @@ class Records:
     """Of the file."""
     return self._total * self.step
 
-  def write(self, slots: np.ndarray, records: np.ndarray) -> np.ndarray:
-    """Writes records [N, size] for what has these slots; returns the new ones.
+  def blank(self, amount: int) -> np.ndarray:
+    """Room for records to write, uint8 [N, step]; the last bytes are ours."""
+    return np.zeros((amount, self.step), np.uint8)
 
-    slots: [N], no slot twice; NONE for what has none.
+  def write(self, slots: np.ndarray, records: np.ndarray) -> np.ndarray:
+    """Writes records for what has these slots; returns the new ones.
+
+    slots: [N], no slot twice; NONE for what has none. records: of `blank`.
     """
     keeps = (slots != NONE) & self._fresh[slots] if len(self._fresh) else (
         np.zeros(len(slots), bool))
@@ -153,10 +157,12 @@ class Records:
       self._old.append(slots.astype(np.int64))
 
   def _write(self, slots, records):
-    sums = _checksums(records)[:, None].view(np.uint8)
-    content = np.concatenate([records, sums], 1)
+    records[:, self.size:] = _checksums(
+        records[:, :self.size])[:, None].view(np.uint8)
     for part in _runs(slots):
-      data = np.ascontiguousarray(content[part]).data.cast('B')
+      in_order = len(part) == 1 or (np.diff(part) == 1).all()
+      rows = slice(part[0], part[-1] + 1) if in_order else part
+      data = np.ascontiguousarray(records[rows]).data.cast('B')
       place = int(slots[part[0]]) * self.step
       while len(data):
         written = self._checked(os.pwrite, self._open(), data, place)

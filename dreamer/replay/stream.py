@@ -107,7 +107,9 @@ class StreamReplay(Base):
            stored: Arrays) -> None:
     slot = NONE
     if stored:
-      records = self._packed.encode({k: v[None] for k, v in stored.items()})
+      records = self._records.blank(1)
+      self._packed.encode(
+          {key: x[None] for key, x in stored.items()}, records[:, :self._packed.size])
       slot = int(self._records.write(np.array([NONE]), records)[0])
     self._records.release(self._lanes.grow(stream, row, action, slot))
 
@@ -237,8 +239,10 @@ class StreamReplay(Base):
     _, last = np.unique(backwards, axis=0, return_index=True)
     chosen = len(rows) - 1 - last
     chosen = np.sort(chosen[self._lanes.are_there(streams, rows)[chosen]])
-    records = self._packed.encode({
-        key: x.reshape(-1, *x.shape[2:])[chosen] for key, x in new.items()})
+    records = self._records.blank(len(chosen))
+    self._packed.encode({
+        key: x.reshape(-1, *x.shape[2:])[chosen] for key, x in new.items()},
+        records[:, :self._packed.size])
     places = streams[chosen], rows[chosen]
     slots = self._records.write(self._lanes.slots(*places), records)
     self._lanes.set_slots(*places, slots)

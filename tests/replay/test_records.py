@@ -24,7 +24,8 @@ class Model:
   def write(self):
     rows = np.flatnonzero(self.rng.random(len(self.slots)) < 0.3)
     data = self.rng.integers(0, 256, (len(rows), SIZE), np.uint8)
-    self.slots[rows] = self.records.write(self.slots[rows], data)
+    self.slots[rows] = self.records.write(
+        self.slots[rows], blank(self.records, data))
     self.content.update(zip(rows.tolist(), data, strict=True))
 
   def release(self):
@@ -82,17 +83,23 @@ def test_as_a_model(seed, tmp_path):
 
 def write(records, amount):
   data = np.arange(amount * SIZE, dtype=np.uint8).reshape(amount, SIZE)
-  return records.write(np.full(amount, NONE), data), data
+  return records.write(np.full(amount, NONE), blank(records, data)), data
+
+
+def blank(records, data):
+  found = records.blank(len(data))
+  found[:, :SIZE] = data
+  return found
 
 
 def test_without_checkpoints_it_is_overwritten(tmp_path):
   records = Records(tmp_path / 'x.bin', SIZE)
   slots, data = write(records, 3)
-  again = records.write(slots, data + 1)
+  again = records.write(slots, blank(records, data + 1))
   np.testing.assert_array_equal(slots, again)
   assert records.stale == 0
   records.saved()
-  later = records.write(slots[:2], data[:2])
+  later = records.write(slots[:2], blank(records, data[:2]))
   assert not set(later) & set(slots) and records.stale == 2
 
 
@@ -118,7 +125,7 @@ def test_damage_is_told_once_and_never_stops(tmp_path, damage):
   assert len(told) == 1
   assert np.flatnonzero(good).tolist() == expected
   # What is written then is read again.
-  slots = records.write(slots, data)
+  slots = records.write(slots, blank(records, data))
   assert records.read(slots)[1].all()
 
 

@@ -45,8 +45,8 @@ def test_several_in_one_record():
       'b': np.eye(300, dtype=np.float32)[rng.integers(0, 300, (6, 2))],
       'c': rng.normal(size=(6, 2, 2)).astype(np.float32),
       'd': np.arange(6, dtype=np.float32)}
-  records = packed.encode(given)
-  assert records.shape == (6, packed.size) and records.dtype == np.uint8
+  records = np.zeros((6, packed.size), np.uint8)
+  packed.encode(given, records)
   found = packed.decode(records, np.array([True] * 5 + [False]))
   assert found.keys() == given.keys()
   for key, value in given.items():

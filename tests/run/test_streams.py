@@ -210,9 +210,8 @@ class TestKills:
 
 
 def newest(config):
-  return max(x.name for x in pathlib.Path(
-      config.logdir, 'checkpoints').glob('*.npz')) if pathlib.Path(
-          config.logdir, 'checkpoints').exists() else ''
+  folder = pathlib.Path(config.logdir, 'checkpoints')
+  return max((x.name for x in folder.glob('*.npz')), default='')
 
 
 class TestParallel:
