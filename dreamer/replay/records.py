@@ -202,6 +202,8 @@ def _checksums(records):
 
 def _runs(slots: np.ndarray) -> list[np.ndarray]:
   """Indices of slots that are neighbours, in order, in one array each."""
+  if len(slots) == 1:
+    return [np.zeros(1, np.int64)] if slots[0] != NONE else []
   order = np.argsort(slots, kind='stable')
   order = order[slots[order] != NONE]
   if not len(order):

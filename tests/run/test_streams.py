@@ -13,7 +13,7 @@ import pytest
 
 from dreamer.envs import make_envs
 from dreamer.errors import UserError
-from dreamer.run import replays, resume, training
+from dreamer.run import checks, replays, resume, training
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import unfinished
 from dreamer.run.stop import Stop, Stopped
@@ -216,11 +216,13 @@ def newest(config):
 
 class TestParallel:
 
-  def test_to_its_end_and_continued(self, config):
+  def test_to_its_end_and_continued(self, config, capsys):
     """Rows, and what the acting process stored with them, arrive here."""
     options = {'parallel': True, 'eval_every': 0, 'steps': 300}
     run(config(**options))
     run(config(**{**options, 'steps': 420}))
+    # As many updates as the ratio asks for, but for one.
+    assert 'at least 0.125 and at most 0.125' in capsys.readouterr().err
     found = content(config(**options))
     assert found['driver/steps'] == 210
     rows = found['replay/rows'][:2]
@@ -229,7 +231,7 @@ class TestParallel:
     assert len(ends) == 2 * int(rows[0] // 26)
     assert found['good'].sum() >= rows.sum() - len(ends)
     assert len(found['records']) == found['good'].sum()
-    assert found['updates'] > 1
+    assert 40 < found['updates'] < 48
     stored = [x for x in found if x.startswith('driver/policy/')]
     assert 'driver/policy/deter' in stored
 
@@ -251,6 +253,12 @@ class TestTold:
         r'steps: 20 were not enough .* has 10 rows, in which 0 sequences of 9 '
         'begin, of 16')):
       run(config(steps=20))
+
+  def test_a_small_capacity(self, config):
+    checks.schedule(config())
+    with pytest.raises(UserError, match=(
+        'replay.capacity: 15 is less than batch_size . batch_length, 16')):
+      checks.schedule(config(**{'replay.capacity': 15}))
 
   def test_a_small_disk(self, config, capsys):
     run(config(steps=100, **{'replay.spare_gb': 1e6}))
