@@ -27,8 +27,9 @@ from dreamer.envs import make_envs
 from dreamer.log.jsonlines import read_lines
 from dreamer.log.logger import Logger
 from dreamer.run.actor import Actor
-from dreamer.run.driver import Driver, RandomPolicy
+from dreamer.run.driver import Driver
 from dreamer.run.parallel import ParallelLoop
+from dreamer.run.prefill import RandomPolicy
 from dreamer.run.stop import Stop
 
 SECONDS = 0.05  # of a step of the slow environment

@@ -98,7 +98,7 @@ def measure_store(steps: int, amount: int) -> dict[str, Any]:
         'disk_gb': round(size / 1e9, 3),
         'disk_gb_per_million_steps': round(size / replay.steps / 1e3, 3),
         'fill_steps_per_s': round(replay.steps / seconds),
-        **_batch_times(replay, paths, amount), **_memory(), **_index(folder)}
+        **_batch_times(replay, paths, amount), **memory(), **_index(folder)}
   return result
 
 
@@ -117,7 +117,7 @@ def measure_open(name: str, quick: bool) -> dict[str, Any]:
     replay = Replay(folder, 0)
     return {'episodes': replay.episodes - ADDED,
             **timing.summary(times, 'open'), 'add_ms_empty': empty,
-            'add_ms_full': full, **_memory()}
+            'add_ms_full': full, **memory()}
 
 
 def _add_ms(folder):
@@ -167,7 +167,7 @@ def _batch_times(replay, paths, amount):
   return result
 
 
-def _memory():
+def memory() -> dict[str, Any]:
   """Resident memory of this process, MB = 10^6 bytes, now and at most."""
   result = {'resident_mb_max': round(
       resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)}

@@ -126,8 +126,11 @@ class Base:
     """
     raise NotImplementedError
 
-  def saved(self) -> None:
-    """To be called when a checkpoint with `state()` has been written."""
+  def saved(self, again: bool = False) -> None:
+    """To be called when a checkpoint with `state()` has been written.
+
+    again: in the place of the last one, so that the one before is kept.
+    """
 
   def close(self) -> None:
     """Nothing is asked any more."""

@@ -209,8 +209,8 @@ class Lanes:
       lane.slots = Numbers(slots.drop(lane.end - lane.begin), np.int32)
       assert lane.end == self.items.rows[index], (index, lane.end)
 
-  def saved(self) -> None:
-    """A checkpoint with `state()` was written."""
-    if self._counter != self._saved:
+  def saved(self, again: bool) -> None:
+    """As of StreamReplay."""
+    if self._counter != self._saved and not again:
       self._saved = self._counter
       self.shelf.folder.expire()

@@ -126,9 +126,9 @@ class Prefetch:
     self._forget()
     self._replay.restore(state, unfinished or {})
 
-  def saved(self) -> None:
+  def saved(self, again: bool = False) -> None:
     self._wait()
-    self._replay.saved()
+    self._replay.saved(again)
 
   def close(self) -> None:
     """Ends the thread; whatever it was drawing has not been drawn."""

@@ -56,10 +56,14 @@ class Records:
     """Of the file."""
     return self._total * self.step
 
-  def write(self, slots: np.ndarray, records: np.ndarray) -> np.ndarray:
-    """Writes records [N, size] for what has these slots; returns the new ones.
+  def blank(self, amount: int) -> np.ndarray:
+    """Room for records to write, uint8 [N, step]; the last bytes are ours."""
+    return np.zeros((amount, self.step), np.uint8)
 
-    slots: [N], no slot twice; NONE for what has none.
+  def write(self, slots: np.ndarray, records: np.ndarray) -> np.ndarray:
+    """Writes records for what has these slots; returns the new ones.
+
+    slots: [N], no slot twice; NONE for what has none. records: of `blank`.
     """
     keeps = (slots != NONE) & self._fresh[slots] if len(self._fresh) else (
         np.zeros(len(slots), bool))
@@ -103,8 +107,8 @@ class Records:
       self._checked(os.fsync, self._handle)
 
   def state(self) -> Arrays:
-    """What a restored store must not use; with `restore`'s slots."""
-    return {'stale': np.concatenate([np.zeros(0, np.int64), *self._old])}
+    """What a restored store must not use, beside the slots in use."""
+    return {'stale': np.concatenate([self._older, *self._old])}
 
   def restore(self, slots: np.ndarray, state: Mapping[str, np.ndarray]) -> None:
     """Goes back to a checkpoint, in which these slots were in use."""
@@ -118,12 +122,15 @@ class Records:
     self._free = Numbers(np.flatnonzero(free))
     self._fresh = np.zeros(self._total, bool)
 
-  def saved(self) -> None:
-    """A checkpoint with `state()` was written."""
-    if not self._old and not self._fresh.any():
-      return  # The same once more.
-    self._free.extend(self._older)
-    self._older = np.concatenate([np.zeros(0, np.int64), *self._old])
+  def saved(self, again: bool = False) -> None:
+    """A checkpoint with `state()` was written.
+
+    again: in the place of the last one: the one before is still there.
+    """
+    if not again:
+      self._free.extend(self._older)
+      self._older = self._older[:0]
+    self._older = np.concatenate([self._older, *self._old])
     self._old = []
     self._fresh[:] = False
 
@@ -150,10 +157,12 @@ class Records:
       self._old.append(slots.astype(np.int64))
 
   def _write(self, slots, records):
-    sums = _checksums(records)[:, None].view(np.uint8)
-    content = np.concatenate([records, sums], 1)
+    records[:, self.size:] = _checksums(
+        records[:, :self.size])[:, None].view(np.uint8)
     for part in _runs(slots):
-      data = np.ascontiguousarray(content[part]).data.cast('B')
+      in_order = len(part) == 1 or (np.diff(part) == 1).all()
+      rows = slice(part[0], part[-1] + 1) if in_order else part
+      data = np.ascontiguousarray(records[rows]).data.cast('B')
       place = int(slots[part[0]]) * self.step
       while len(data):
         written = self._checked(os.pwrite, self._open(), data, place)
@@ -193,6 +202,8 @@ def _checksums(records):
 
 def _runs(slots: np.ndarray) -> list[np.ndarray]:
   """Indices of slots that are neighbours, in order, in one array each."""
+  if len(slots) == 1:
+    return [np.zeros(1, np.int64)] if slots[0] != NONE else []
   order = np.argsort(slots, kind='stable')
   order = order[slots[order] != NONE]
   if not len(order):

@@ -210,12 +210,9 @@ class Replay(Base):
       self._sampler.rewind(drawing)
       self._rest = rest
 
-  def saved(self) -> None:
-    """To be called when a checkpoint with `state()` has been written.
-
-    Deletes the files that only checkpoints before the last two need.
-    """
-    if self._counter != self._saved:
+  def saved(self, again: bool = False) -> None:
+    """Deletes the files that only checkpoints before the last two need."""
+    if self._counter != self._saved and not again:
       self._saved = self._counter
       self._shelf.folder.expire()
 

@@ -71,13 +71,12 @@ class Packed:
           self.size + dtype.itemsize * math.prod(shape))
       self._places[name] = begin, self.size
 
-  def encode(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Rows [N, ...] by name to records, uint8 [N, size]."""
-    parts = []
+  def encode(self, arrays: Mapping[str, np.ndarray], out: np.ndarray) -> None:
+    """Rows [N, ...] by name to records, out: uint8 [N, size]."""
     for name, spec in self.specs.items():
+      begin, end = self._places[name]
       kept = np.ascontiguousarray(spec.encode(arrays[name]))
-      parts.append(kept.reshape(len(kept), -1).view(np.uint8))
-    return np.concatenate(parts, 1)
+      out[:, begin: end] = kept.reshape(len(out), -1).view(np.uint8)
 
   def decode(self, records: np.ndarray, good: np.ndarray) -> Arrays:
     """The inverse; zeros where not `good`, bool [N]."""

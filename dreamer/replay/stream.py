@@ -107,8 +107,8 @@ class StreamReplay(Base):
            stored: Arrays) -> None:
     slot = NONE
     if stored:
-      records = self._packed.encode({k: v[None] for k, v in stored.items()})
-      slot = int(self._records.write(np.array([NONE]), records)[0])
+      one = {key: x[None] for key, x in stored.items()}
+      slot = int(self._write(np.array([NONE]), one)[0])
     self._records.release(self._lanes.grow(stream, row, action, slot))
 
   def cut(self, stream: int) -> None:
@@ -237,11 +237,16 @@ class StreamReplay(Base):
     _, last = np.unique(backwards, axis=0, return_index=True)
     chosen = len(rows) - 1 - last
     chosen = np.sort(chosen[self._lanes.are_there(streams, rows)[chosen]])
-    records = self._packed.encode({
-        key: x.reshape(-1, *x.shape[2:])[chosen] for key, x in new.items()})
     places = streams[chosen], rows[chosen]
-    slots = self._records.write(self._lanes.slots(*places), records)
+    slots = self._write(self._lanes.slots(*places), {
+        key: x.reshape(-1, *x.shape[2:])[chosen] for key, x in new.items()})
     self._lanes.set_slots(*places, slots)
+
+  def _write(self, slots, arrays):
+    """Stores rows [N, ...] by name; returns their slots."""
+    records = self._records.blank(len(slots))
+    self._packed.encode(arrays, records[:, :self._packed.size])
+    return self._records.write(slots, records)
 
   def mark(self) -> tuple:
     return self._items.mark(), self._going
@@ -265,9 +270,9 @@ class StreamReplay(Base):
     going = Drawn(state['going'], int(state['offset']), self._length)
     self._going = going if len(going.items) else None
 
-  def saved(self) -> None:
-    self._records.saved()
-    self._lanes.saved()
+  def saved(self, again: bool = False) -> None:
+    self._records.saved(again)
+    self._lanes.saved(again)
 
   def close(self) -> None:
     self._records.close()

@@ -36,15 +36,35 @@ def devices(config: Config) -> None:
 
 def schedule(config: Config) -> None:
   """Raises UserError for a run that would fail, or learn nothing, later."""
-  if config.steps < config.prefill:
-    raise UserError(
-        f'steps: {config.steps} is less than prefill {config.prefill}, nothing '
-        'would be learned; raise steps or lower prefill')
+  _bounds(config)
+  if 'train_ratio' in config:
+    _streams(config)
+  else:
+    _episodes(config)
+
+
+def _bounds(config):
   least, most = config.update_ratio.least, config.update_ratio.most
   if least > most > 0:
     raise UserError(
         f'update_ratio.least: {least} is more than update_ratio.most {most}, '
         'acting and learning would wait for each other; lower it')
+
+
+def _streams(config):
+  """Learning starts when there are as many sequences as rows of a batch."""
+  least = config.batch_size * config.batch_length
+  if config.replay.capacity < least:
+    raise UserError(
+        f'replay.capacity: {config.replay.capacity} is less than batch_size * '
+        f'batch_length, {least}, with which learning starts; raise it')
+
+
+def _episodes(config):
+  if config.steps < config.prefill:
+    raise UserError(
+        f'steps: {config.steps} is less than prefill {config.prefill}, nothing '
+        'would be learned; raise steps or lower prefill')
   rows = math.ceil(config.time_limit / config.action_repeat) + 1
   replay, length = config.replay, config.batch_length
   shortest = replay.get('min_length', 0)

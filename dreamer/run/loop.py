@@ -27,31 +27,30 @@ its config, and nothing is in flight where it can stop.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import pathlib
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dreamer import files, scalars
+from dreamer import files
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.replay.prefetch import Prefetch
 from dreamer.run import pace, provenance, replays, resume
 from dreamer.run.checkpoint import below
-from dreamer.run.driver import Driver, Glue, RandomPolicy, unfinished
+from dreamer.run.driver import Driver, unfinished
 from dreamer.run.eta import Eta
-from dreamer.run.evaluate import evaluate, told
+from dreamer.run.learned import Learned
 from dreamer.run.means import Means
+from dreamer.run.prefill import Glue, RandomPolicy
 from dreamer.run.protocols import Agent, Arrays, Env, MakeReplay
+from dreamer.run.scoring import Scoring
 from dreamer.run.stop import Stop, Stopped
 from dreamer.run.when import Every
-
-NONFINITE = 10  # updates in a row that end a run
 
 
 class Loop:
@@ -89,10 +88,10 @@ class Loop:
     self.done = {'eval': -1, 'video': -1, 'run': -1}
     self.means = Means()
     self.eta = Eta()
-    self.nonfinite = 0  # updates in a row
+    self.learned = Learned(config, self.means)
+    self.scoring = Scoring(self)
     self._warned = False  # that no episode ends
-    # Of the last updates, unread, with the step they were made at.
-    self._metrics: list[tuple[int, Mapping[str, Any]]] = []
+    self._saved_at = -1  # where the newest checkpoint is
     self._return: float | None = None  # of the last episode
 
   def _make_driver(self, envs):
@@ -162,9 +161,9 @@ class Loop:
       self._updates('first')
     elif self.idle and self.env_steps and self.pace.random:
       self._warn_of_idling()
-    wrote = self._evaluations()
+    wrote = self.scoring.due()
     if self._is_due('log') and self.env_steps and not wrote:
-      self._write()
+      self.write()
     if self._is_due('save') or self.replay.wants_save:
       self.save()
 
@@ -255,125 +254,7 @@ class Loop:
     if self.stored:
       self.replay.refresh(self.agent.refreshed())
     self.todo[key] -= 1
-    # Reading waits for an update; as many as end a run are read at once, but
-    # for the one that has only begun.
-    if len(self._metrics) >= NONFINITE:
-      self._read_metrics()
-    self._metrics.append((self.env_steps, metrics))
-
-  def _read_metrics(self):
-    unread, self._metrics = self._metrics, []
-    found = scalars.read([metrics for _, metrics in unread])
-    for (step, _), metrics in zip(unread, found, strict=True):
-      self.means.add(metrics)
-      self._check_finite(step, metrics)
-
-  def _check_finite(self, step, metrics):
-    bad = [key for key, value in metrics.items() if not math.isfinite(value)
-           and key.startswith(('loss/', 'grad_norm/'))]
-    if self.config.precision == 'float16':
-      # Overflow only lowers a group's loss scale, down to 1.
-      scales = {key.replace('loss_scale/', 'grad_norm/'): value
-                for key, value in metrics.items() if 'loss_scale/' in key}
-      bad = [key for key in bad if scales.get(key, math.inf) <= 1]
-    self.nonfinite = self.nonfinite + 1 if bad else 0
-    if self.nonfinite >= NONFINITE:
-      raise UserError(
-          f'{bad[0]}: not finite in {self.nonfinite} updates in a row, the '
-          f'last at env step {step}; lower model_opt.lr or '
-          'model_opt.clip, or set precision float32')
-
-  # Evaluation and pictures
-
-  def _evaluations(self):
-    """Scores and videos, if due or at the end; is a line written?"""
-    found = self._due_evaluations()
-    if self.ended:
-      try:
-        found = self._missing_evaluations() or found
-      except Stopped:
-        if found:
-          self._write()
-        raise
-    if found:
-      self._write()
-    return found
-
-  def _due_evaluations(self):
-    """Scores when due; videos with the first score after they are due."""
-    if self.done['eval'] == self.env_steps:
-      self.todo['eval'] = 0  # It was done here when the run had ended.
-    if not self.todo['eval'] and (self.eval_envs or not self.todo['video']):
-      return False
-    if self.todo['eval']:
-      self._evaluate(self.todo['video'] or self.ended)
-      self.todo['eval'] = 0
-      self.done['eval'] = self.env_steps
-    if self.todo['video']:
-      self._open_loop()
-      self.todo['video'] = 0
-      self.done['video'] = self.env_steps
-    return True
-
-  def _missing_evaluations(self):
-    """What the last step lacks of a score and videos.
-
-    The agent goes back to where it was: raising `steps` later continues as
-    if the run had not ended here.
-    """
-    score = self.eval_envs and self.done['eval'] != self.env_steps
-    video = not self.prefilling and self.done['video'] != self.env_steps
-    before = self.agent.state()
-    try:
-      if score:
-        self._evaluate(video=True)
-        self.done['eval'] = self.env_steps
-      if video:
-        self._open_loop()
-        self.done['video'] = self.env_steps
-    finally:
-      self.agent.restore(before)
-    return bool(score or video)
-
-  def _evaluate(self, video):
-    """Scores the agent in eval mode; seeds depend on the step only.
-
-    If asked to stop, the agent goes back to where it was, so that a resumed
-    run evaluates as if it had not stopped.
-    """
-    def policy(obs, state, numbers):
-      self.stop.check()
-      return self.agent.policy(obs, state, 'eval', self.env_steps)
-
-    before = self.agent.state()
-    try:
-      with self.eta.evaluation():
-        result = evaluate(
-            policy, self.eval_envs, self.act_space, self.config.seed,
-            f'eval{self.env_steps}', self.config.eval_episodes, video,
-            self.config.envs.restarts)
-    except Stopped:
-      self.agent.restore(before)
-      raise
-    lengths = [x * self.config.action_repeat for x in result.lengths]
-    for score, length in zip(result.returns, lengths, strict=True):
-      self.logger.add({'eval/return': score, 'eval/length': length})
-    self.logger.score(
-        *self.counters, result.returns, lengths=lengths, **self.origin)
-    with contextlib.suppress(BrokenPipeError):  # Found by `_progress`.
-      self.logger.info(f'step {self.env_steps:,}: {told(result.returns)}'
-                       f'{self.note and f"; {self.note}"}')
-    if result.video is not None:
-      self.logger.video('policy', result.video)
-
-  def _open_loop(self):
-    """Pictures of predictions; leaves the order of later batches alone."""
-    batch = self.replay.peek(
-        min(self.config.batch_size, 6), self.config.batch_length,
-        self.agent.batch_keys)
-    for name, video in self.agent.report(batch).items():
-      self.logger.video(
-          name, video, labels=('truth', 'model', 'error'))
+    self.learned.add(self.env_steps, metrics)
 
   # Log
 
@@ -396,9 +277,9 @@ class Loop:
     return (self.todo['first'] + self.todo['updates']
             + self.pace.left(rest))
 
-  def _write(self):
+  def write(self) -> None:
     """One line of means since the last one."""
-    self._read_metrics()
+    self.learned.read()
     self.logger.add(self.means.pop())
     self.logger.add(self.replay.stats(), 'replay')
     self.logger.scalar('envs/dropped', self.driver.dropped)
@@ -410,21 +291,23 @@ class Loop:
     """Writes a checkpoint. Raises UserError; the older ones then stay."""
     meta = dict(zip(
         ('env_steps', 'agent_steps', 'updates'), self.counters, strict=True))
+    again = self._saved_at == self.env_steps
     self.checkpoints.save(self.state(), {
         'agent': self.name, 'task': self.config.task, **meta,
         'presets': self.config.presets, 'config': self.config.flat})
-    self.replay.saved()
+    self._saved_at = self.env_steps
+    self.replay.saved(again)
 
   def state(self) -> Arrays:
     """All that the rest of the run depends on, as a dict of arrays."""
-    self._read_metrics()
+    self.learned.read()
     parts = {name: part.state() for name, part in self._parts.items()}
     state = {f'{name}/{key}': value for name, part in parts.items()
              for key, value in part.items()}
     for name in ('todo', 'done'):
       for key, value in getattr(self, name).items():
         state[f'{name}/{key}'] = np.array(value)
-    return {**state, 'nonfinite': np.array(self.nonfinite)}
+    return {**state, 'nonfinite': np.array(self.learned.nonfinite)}
 
   def restore(self, state: Arrays) -> None:
     """Continues from `state()`, bit for bit."""
@@ -437,7 +320,8 @@ class Loop:
     for name in ('todo', 'done'):
       for key, value in below(state, f'{name}/').items():
         getattr(self, name)[key] = int(value)
-    self.nonfinite = int(state['nonfinite'])
+    self.learned.nonfinite = int(state['nonfinite'])
+    self._saved_at = self.env_steps
 
   @property
   def _parts(self):

@@ -79,6 +79,9 @@ class Ratio:
 
   def __init__(self, config: Config) -> None:
     self.least, self.most = config.update_ratio.least, config.update_ratio.most
+    if 'train_ratio' in config and not (self.least or self.most):
+      # It is kept where nothing else is asked for.
+      self.least = self.most = pace.make(config).per_step
 
   def may_act(self, steps: int, updates: int) -> bool:
     return updates + 1 >= self.least * steps
@@ -319,7 +322,7 @@ class ParallelLoop(Loop):
 
 def describe(config: Config) -> str:
   """What a run says at its start about acting beside learning."""
-  ratio = config.update_ratio
+  ratio = Ratio(config)
   lockstep = pace.make(config).per_step
   bounds = [f'{name} {value:g}' for name, value in (
       ('at least', ratio.least), ('at most', ratio.most)) if value]

@@ -18,7 +18,7 @@ from dreamer.run.checkpoint import Checkpoints
 HARMLESS = (
     'logdir', 'steps', 'threads', 'devices', 'log_every', 'save_every',
     'eval_every', 'video_every', 'envs.timeout', 'envs.reset_timeout',
-    'envs.restarts', 'replay.memory_gb')
+    'envs.restarts', 'replay.memory_gb', 'replay.spare_gb')
 OWN = (
     'config.yaml', env_identity.FILE, 'checkpoints', 'episodes',
     'metrics.jsonl', 'scores.jsonl', 'videos')

@@ -88,6 +88,7 @@ def train(
         logger.info(line)
     if arrays is not None:
       loop.restore(arrays)
+      arrays = saved = None  # It would be in memory as long as the run lasts.
     loop.run()
 
 

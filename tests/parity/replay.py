@@ -14,7 +14,8 @@ import numpy as np
 from dreamer import npz
 from dreamer.envs.spaces import ActionSpace
 from dreamer.replay.replay import Replay
-from dreamer.run.driver import Driver, Glue
+from dreamer.run.driver import Driver
+from dreamer.run.prefill import Glue
 from dreamer.run.when import Every, Until
 
 FREQUENCIES = 2, 20000  # seed and draws behind the case's frequencies

@@ -8,6 +8,8 @@ import pytest
 from dreamer.errors import UserError
 from dreamer.replay.prefetch import Prefetch
 from dreamer.replay.replay import Replay
+from tests.support.stream_tools import Feeder
+from tests.support.stream_tools import make as make_streams
 
 
 def episode(value, steps=12):
@@ -99,3 +101,61 @@ def test_an_error_comes_when_its_batch_is_due(tmp_path):
   assert len(calls) == 4
   replay.sample(2, 4)
   replay.close()
+
+
+class Plain:
+  """A replay of streams as Prefetch offers it, without a batch ahead."""
+
+  def __init__(self, replay):
+    self.replay = replay
+
+  def __getattr__(self, name):
+    return getattr(self.replay, name)
+
+  def sample(self, batch, length, ahead):
+    return self.replay.sample(batch, length)
+
+  def refresh(self, new):
+    self.replay.refresh(self.replay.drawn, new)
+
+
+def streams(replay, seed):
+  """As `history`, of a replay that sees rows and takes states back."""
+  rng, found = np.random.default_rng(seed), []
+  feeders = [Feeder(replay, x) for x in range(2)]
+  for _ in range(12):
+    for feeder in feeders:
+      feeder(not feeder.rows)
+  for _ in range(80):
+    what, ahead = rng.integers(7), bool(rng.integers(2))
+    if what == 0:
+      feeder = feeders[rng.integers(2)]
+      first = not feeder.rows
+      feeder(first, not first and rng.random() < 0.2)
+    elif what == 1:
+      found.append(replay.peek(2, 4))
+    elif what == 2:
+      state = replay.state()
+      replay.saved()
+      found.append({key: state[key] for key in ('rng', 'queue', 'slots')})
+    else:
+      found.append(replay.sample(3, 4, ahead=ahead))
+      if what > 3:
+        replay.refresh({'deter': rng.random((3, 4, 2), np.float32),
+                        'stoch': rng.integers(0, 4, (3, 4, 3))})
+  return found
+
+
+@pytest.mark.parametrize('kind', [{}, {'consec': 2}, {'capacity': 20}])
+@pytest.mark.parametrize('seed', range(3))
+def test_the_same_of_streams(kind, seed, tmp_path):
+  """What was stored is as the last update left it."""
+  plain = streams(Plain(make_streams(tmp_path / 'a', **kind)), seed)
+  ahead = Prefetch(make_streams(tmp_path / 'b', **kind))
+  found = streams(ahead, seed)
+  ahead.close()
+  assert len(plain) == len(found) > 40
+  for one, two in zip(plain, found, strict=True):
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+      np.testing.assert_array_equal(value, two[key], err_msg=key)

@@ -12,8 +12,9 @@ from dreamer import files
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.processes.failure import WorkerError
-from dreamer.run.driver import Driver, Glue, RandomPolicy
+from dreamer.run.driver import Driver
 from dreamer.run.evaluate import evaluate
+from dreamer.run.prefill import Glue, RandomPolicy
 
 SPACE = ActionSpace('continuous', 2)
 

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-import types
 
 import numpy as np
 import pytest
 
 from dreamer import npz
+from dreamer.config.schema import Section
 from dreamer.envs import make_envs
 from dreamer.envs.spaces import IMAGE, ActionSpace
 from dreamer.errors import UserError
@@ -190,8 +190,7 @@ class TestRatio:
   @pytest.mark.parametrize('least, most', [
       (0, 0), (0.1, 0.1), (0.3, 0), (0, 0.3), (2, 2.5), (0.01, 7)])
   def test_one_of_both_may_always_go_on(self, least, most):
-    config = types.SimpleNamespace(update_ratio=types.SimpleNamespace(
-        least=least, most=most))
+    config = Section({'update_ratio': {'least': least, 'most': most}})
     ratio = parallel.Ratio(config)
     for steps, updates in itertools.product(range(0, 60, 4), range(60)):
       act, learn = ratio.may_act(steps, updates), ratio.may_learn(

@@ -1,6 +1,9 @@
 """When: triggers, catching up, resuming."""
 
-from dreamer.run.when import Every, Once, Until
+import json
+
+from dreamer.run.when import Every, Once, Ratio, Until
+from tests.support import ROOT
 
 
 def test_every_fires_first_and_then_without_drift():
@@ -47,3 +50,14 @@ def test_once():
 def test_until():
   assert [Until(3)(x) for x in (0, 2, 3, 4)] == [True, True, False, False]
   assert Until(0)(10 ** 9)
+
+
+def test_ratio_as_released():
+  path = ROOT / 'tests/golden/v3_misc/ratio.json'
+  for case in json.loads(path.read_text()):
+    ratio, found = Ratio(case['ratio']), []
+    for step in case['steps']:
+      ratio, before = Ratio(case['ratio']), ratio
+      ratio.restore(before.state())
+      found.append(ratio(step))
+    assert found == case['repeats'], case['ratio']

@@ -8,6 +8,7 @@ import numpy as np
 
 from dreamer.config.schema import Section
 from dreamer.replay.replay import Replay
+from dreamer.replay.stream import StreamReplay
 from tests.support import ROOT
 
 
@@ -34,10 +35,11 @@ def recorded_reads(monkeypatch):
 def names_in_sources(agent):
   """By which the core or the agent's package could read a setting.
 
-  Attributes, arguments of Replay and texts; those that are the last part of a
+  Attributes, arguments of replays and texts; those that are the last part of a
   dotted key.
   """
-  names = set(inspect.signature(Replay).parameters)
+  names = {name for kind in (Replay, StreamReplay)
+           for name in inspect.signature(kind).parameters}
   for folder in ('dreamer', agent):
     for path in (ROOT / folder).rglob('*.py'):
       for node in ast.walk(ast.parse(path.read_text())):

@@ -16,7 +16,8 @@ from dreamer import envs
 from dreamer.envs import gl, spaces
 from dreamer.envs.workers import remote
 from dreamer.errors import UserError
-from dreamer.run.driver import Driver, RandomPolicy
+from dreamer.run.driver import Driver
+from dreamer.run.prefill import RandomPolicy
 from tests.support import ROOT
 from tests.support import strange_envs as strange
 from tests.support.env_tools import (
