@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(show.to_json(verdict, causes=causes))
   else:
     print('\n'.join([*causes, show.text(verdict, args.arrays)]))
-  absent = args.all and len(verdict.given) < len(verdict.findings)
+  absent = args.all and len(verdict.given) < len(verdict.computed)
   return 0 if verdict.conforms and not absent else 1
 
 

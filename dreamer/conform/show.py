@@ -17,7 +17,7 @@ LISTED = 8  # arrays that are off, in the text
 def text(verdict: Verdict, source: str) -> str:
   """Lines for a terminal; the last one is the summary."""
   case = verdict.case
-  total, given = len(verdict.findings), len(verdict.given)
+  total, given = len(verdict.computed), len(verdict.given)
   lines = [f'{case.name}: {case.reference}, {total} arrays; {source} gives '
            f'{given} ({given / total:.0%})', '']
   lines += _first(verdict) + ['', *_table(verdict), '']
@@ -41,6 +41,8 @@ def trust(verdict: Verdict) -> list[str]:
 
 def _first(verdict):
   first = verdict.first
+  if first is None and not verdict.given:
+    return ['No array is given that a train step computes.']
   if first is None:
     return ['Every array that is given agrees.']
   off = [x for x in verdict.findings if x.status == 'off']
@@ -79,7 +81,7 @@ def data(verdict: Verdict) -> dict[str, typing.Any]:
   return {
       'summary': verdict.summary, 'conforms': verdict.conforms,
       'case': verdict.case.name, 'reference': verdict.case.reference,
-      'expected': len(verdict.findings), 'given': len(verdict.given),
+      'expected': len(verdict.computed), 'given': len(verdict.given),
       'agree': len(verdict.agreeing),
       'first': first.name if first else None, 'notes': trust(verdict),
       'arrays': [_record(x) for x in verdict.findings]}

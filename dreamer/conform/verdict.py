@@ -71,8 +71,13 @@ class Verdict:
   notes: list[str]
 
   @functools.cached_property
+  def computed(self) -> list[Finding]:
+    """Without the parameters that one starts from."""
+    return [x for x in self.findings if not x.name.startswith('init/')]
+
+  @functools.cached_property
   def given(self) -> list[Finding]:
-    return [x for x in self.findings if x.status != 'absent']
+    return [x for x in self.computed if x.status != 'absent']
 
   @property
   def agreeing(self) -> list[Finding]:
@@ -98,9 +103,11 @@ class Verdict:
   @property
   def summary(self) -> str:
     """One line to paste."""
-    counts = f'in {len(self.agreeing)} of {len(self.findings)} arrays'
+    counts = f'in {len(self.agreeing)} of {len(self.computed)} arrays'
     if self.first is None:
-      some = '' if len(self.given) == len(self.findings) else (
+      if not self.given:
+        return f'nothing to compare with {self.case.release}, {self.case.name}'
+      some = '' if len(self.given) == len(self.computed) else (
           ' (the others are not given)')
       return (f'conforms to {self.case.release} {counts}{some}, '
               f'{self.case.name}')
