@@ -65,7 +65,7 @@ def make_planner(actions=1, **settings):
   config = types.SimpleNamespace(planner=types.SimpleNamespace(**{
       'horizon': 12, 'candidates': 1000, 'iterations': 10, 'elites': 100,
       **settings}))
-  return Planner(config, ActionSpace('continuous', actions))
+  return Planner(config, 0, ActionSpace('continuous', actions), None)
 
 
 class Given:
