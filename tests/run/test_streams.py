@@ -108,6 +108,7 @@ class TestResume:
     assert_same(config(), whole)
     assert metrics(config()) == metrics(whole)
 
+  @pytest.mark.slow
   def test_settings_of_the_replay(self, config):
     """Each of them, in a run that is stopped now and then."""
     for number, options in enumerate([

@@ -9,7 +9,8 @@ import sys
 import numpy as np
 
 from dreamer import cli
-from dreamer.config.schema import Schema, read_parts
+from dreamer.config import yaml_files
+from dreamer.config.schema import Schema
 from dreamer.files import DATA
 from dreamer.replay.stored import Stored
 from dreamer.run import replays
@@ -27,7 +28,7 @@ REPLAY = {
 
 def schema():
   """That of DreamerV1, but for the replay and the schedule."""
-  content, shared = read_parts(DATA / 'configs' / 'dreamerv1.yaml')
+  content, shared = yaml_files.parts(DATA / 'configs' / 'dreamerv1.yaml')
   defaults, debug = content['defaults'], content['presets']['debug']
   for key in SCHEDULE:
     del defaults[key]
@@ -35,7 +36,7 @@ def schema():
   defaults.update(replay=REPLAY, train_ratio='32.0 in -1..')
   debug.update(train_ratio=4)
   content['presets'] = {'debug': debug}
-  return Schema(content, shared, pathlib.Path('fake.yaml'))
+  return Schema(content, shared, pathlib.Path('dreamerv1.yaml'))
 
 
 def configure(**overrides):
