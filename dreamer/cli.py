@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import logging
 import os
 import sys
 import warnings
@@ -49,7 +50,7 @@ def _open_closed():
 
 def _answered(function, *args):
   try:
-    with warnings_to(tell):
+    with warnings_to(tell), matplotlib_is_quiet():
       files.here()
       function(*args)
   except UserError as e:
@@ -93,6 +94,18 @@ def tell(text: str, write: Callable[..., Any] = print) -> None:
   except OSError as error:
     if error.errno == errno.EIO:  # The terminal has gone, for ever.
       _print_to_nowhere(sys.stderr)
+
+
+@contextlib.contextmanager
+def matplotlib_is_quiet() -> Iterator[None]:
+  """It tells of a home that can't be written, and of fonts: no matter."""
+  logger = logging.getLogger('matplotlib')
+  level = logger.level
+  logger.setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    logger.setLevel(level)
 
 
 def one_line(message: object) -> str:

@@ -54,6 +54,21 @@ def logdir(tmp_path_factory):
   return path
 
 
+def test_libraries_say_nothing_about_a_home_that_can_not_be_written(tmp_path):
+  code = (
+      'from dreamer import cli\nimport logging\n'
+      'def main():\n  import matplotlib.font_manager\n  print("done")\n'
+      'cli.guard(main)\n'
+      'assert not logging.getLogger("matplotlib").level')
+  environ = {**os.environ, 'HOME': '/proc/none', 'PYTHONPATH': str(ROOT)}
+  for key in ('MPLCONFIGDIR', 'XDG_CONFIG_HOME', 'XDG_CACHE_HOME'):
+    environ.pop(key, None)
+  done = subprocess.run(
+      [sys.executable, '-c', code], cwd=tmp_path, env=environ,
+      capture_output=True, text=True, timeout=60)
+  assert (done.stdout, done.stderr) == ('done\n', '')
+
+
 class TestCommand:
   """`python -m AGENT COMMAND`: train and eval, nothing else."""
 

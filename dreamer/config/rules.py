@@ -27,6 +27,18 @@ class Rule:
     if self._choices is None:
       self._low, self._high, self._above = _bounds(self._text)
 
+  def meant(self, value: Any) -> Any:
+    """The value, or `on` and `off` for a truth value where these are choices.
+
+    YAML 1.1 makes one of them without being asked.
+    """
+    words = {'true': 'on', 'false': 'off'}
+    if self._choices is None or not {'on', 'off'} <= set(self._choices):
+      return value
+    if not isinstance(value, (str, bool)):
+      return value
+    return words.get(str(value).lower(), value)
+
   def check(self, value: Plain) -> None:
     """Raises ValueError that says what is allowed."""
     near = ''

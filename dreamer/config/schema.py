@@ -35,6 +35,7 @@ from dreamer.files import DATA
 RESERVED = (
     'configs', AGENT, PRESETS, declare.LIKE, declare.INHERITS,
     declare.BENEATH)
+FOR_PRESETS = ('config', 'configs', 'preset', PRESETS)  # what people write
 
 
 class Section(collections.abc.Mapping):
@@ -262,10 +263,11 @@ class Schema:
   def check(self, key: str, value: Any) -> Plain:
     """Returns the value in the type of the key's default, or raises."""
     default = self._flat[self._known(key)]
+    rule = self.allowed.get(key)
     try:
-      value = convert(value, type(default))
-      if key in self.allowed:
-        self.allowed[key].check(value)
+      value = convert(rule.meant(value) if rule else value, type(default))
+      if rule:
+        rule.check(value)
     except ValueError as e:
       raise ConfigError(f'{key}: {e}') from None
     return value
@@ -278,8 +280,12 @@ class Schema:
       raise ConfigError(
           f'{key} is a group of keys and has no value; its keys: '
           f'{", ".join(inside)}')
+    if key in FOR_PRESETS:
+      raise ConfigError(
+          f'unknown key {show(key)}; presets are named by --configs NAME ..., '
+          'in Python by the first argument, configure([NAME, ...], key=value)')
     raise ConfigError(
-        f'unknown key {show(key)}{nearest(key, self._flat)}; '
+        f'unknown key {show(key)}{nearest(key, [*self._flat, "configs"])}; '
         '--help lists all keys')
 
   def checked(self, flat: Mapping[str, Any]) -> dict[str, Plain]:

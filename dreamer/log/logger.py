@@ -44,7 +44,7 @@ class Logger:
     self._logdir = pathlib.Path(logdir)
     self._values: dict[str, list] = collections.defaultdict(list)
     self._videos: dict[str, tuple[np.ndarray, float, tuple[str, ...]]] = {}
-    self._warned: set[str] = set()
+    self._warned: set[tuple[str, bool]] = set()
     self._terminal = Terminal(steps_total, initial)
     self._jsonl = _JsonLines(self._logdir, METRICS, initial)
     self._scores = _JsonLines(self._logdir, SCORES, initial)
@@ -87,7 +87,7 @@ class Logger:
     scalars.update({
         name: sum(map(float, values)) / len(values)
         for name, values in self._values.items()})
-    scalars = {name: self._finite(name, value, step)
+    scalars = {name: self._finite(name, value, step, scalars)
                for name, value in scalars.items()}
     self._values.clear()
     before = self._jsonl.row(step)
@@ -143,12 +143,19 @@ class Logger:
     (before, first), self._last = self._last, (now, step)
     return (step - first) / max(now - before, 1e-6)
 
-  def _finite(self, name, value, step):
+  def _finite(self, name, value, step, scalars):
     if math.isfinite(value):
       return value
-    if name not in self._warned:
-      self._warned.add(name)
-      self.info(f'warning: {name} is {value} at step {step}; written as null')
+    group = name.removeprefix('grad_norm/')
+    scale = scalars.get(f'loss_scale/{group}', 0.0) if group != name else 0.0
+    text = f'warning: {name} is {value} at step {step}; written as null'
+    if scale > 1.0:  # It can still be halved.
+      text = (f'float16: gradients of {group} overflow, so its updates are '
+              f'skipped and its loss scale, {scale:,.0f} on average, is halved '
+              f'until they fit; until then {name} is written as null')
+    if (name, scale > 1.0) not in self._warned:
+      self._warned.add((name, scale > 1.0))
+      self.info(text)
     return None
 
   def _write_videos(self, step):

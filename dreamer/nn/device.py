@@ -6,13 +6,14 @@ import contextlib
 import gc
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from dreamer import cpus
+from dreamer import cli, cpus
 from dreamer.errors import UserError
 
 # Lines about what a CPU does not have, printed before any log level counts.
@@ -31,8 +32,9 @@ def setup(config: Any) -> None:
   # By default only on CPUs with AVX-512 or AMX; elsewhere convolutions run
   # backward at a third of the speed without it.
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
-  with _without(NOISE), without_gc():
+  with _without(NOISE), cli.matplotlib_is_quiet(), without_gc():
     tf, _ = _libraries()
+    tf.get_logger().addFilter(_is_told)
     gpus = tf.config.list_physical_devices('GPU')
     _set_threads(tf.config.threading, config.threads)
     for gpu in gpus:
@@ -97,6 +99,17 @@ def _libraries():
   import tensorflow as tf
   import tensorflow_probability as tfp
   return tf, tfp.distributions
+
+
+def _is_told(record):
+  """All but the warning that steps of agents are traced again and again.
+
+  TensorFlow counts the traces of all objects that share a function's code:
+  several runs in one process are no mistake.
+  """
+  text = record.getMessage()
+  ours = re.search(r'<dreamer\w*\.[\w.]+ object|Direct\._trace', text)
+  return not (ours and 'triggered tf.function retracing' in text)
 
 
 def _warn_if_emulated(precision, cpuinfo='/proc/cpuinfo'):

@@ -69,8 +69,9 @@ def presets(given: Any) -> list:
     return []
   if isinstance(given, str):
     return [given]
-  if isinstance(given, (collections.abc.Mapping, collections.abc.Set)) or (
-      not isinstance(given, Iterable)):
+  if isinstance(given, (
+      collections.abc.Mapping, collections.abc.Set, bytes, bytearray)) or (
+          not isinstance(given, Iterable)):
     raise ConfigError(
         f'presets: {_what(given)} is no list of names; write '
         "configure(['laptop'], key=value)")

@@ -27,6 +27,11 @@ def jobs(path: str, seeds: int | None = None,
   the file. Raises UserError for what training would refuse as well.
   """
   content = yaml_files.read(path)
+  for name in content:
+    if not isinstance(name, str):
+      raise UserError(
+          f'{path}: {_written(name)}: is no text to YAML; write the name in '
+          f"quotes: '{_written(name)}': ...")
   for name in methods or ():
     if name not in content:
       raise UserError(f'--methods: {name!r} is not in {path}; allowed: '
@@ -43,9 +48,15 @@ def jobs(path: str, seeds: int | None = None,
   return found
 
 
+def _written(name):
+  """A name that is no text, as it stands in a file."""
+  return 'null' if name is None else (
+      str(name).lower() if isinstance(name, bool) else str(name))
+
+
 def _job(path, name, command, task, seed):
   where = f'{path}: {name}'
-  if not isinstance(name, str) or not re.fullmatch(r'[\w.-]+', name):
+  if not re.fullmatch(r'[\w.-]+', name):
     raise UserError(f'{where}: no name of a folder; use letters, digits, _ . -')
   agent, *options = _words(where, command)
   for key in GIVEN:

@@ -136,6 +136,22 @@ class TestJsonLines:
     assert err.count('loss/kl is nan at step 10') == 1
     assert err.count('loss/kl') == 1
 
+  def test_a_loss_scale_at_work_is_no_mistake(self, tmp_path, capsys):
+    """Until it is 1: what is not finite then was so before."""
+    with Logger(tmp_path, 1000) as logger:
+      for step, scale in ((10, 2 ** 14), (20, 2 ** 10), (30, 1), (40, 1)):
+        logger.add({'grad_norm/model': math.nan, 'loss_scale/model': scale,
+                    'grad_norm/actor': math.nan})
+        logger.write(step, 0, 0)
+    told = capsys.readouterr().err.splitlines()
+    told = [line for line in told if line]
+    assert [line.split(':')[0] for line in told] == [
+        'float16', 'warning', 'warning']
+    assert 'of model overflow' in told[0] and '16,384' in told[0]
+    assert 'grad_norm/actor is nan at step 10' in told[1]
+    assert 'grad_norm/model is nan at step 30' in told[2]
+    assert all(x['grad_norm/model'] is None for x in lines(tmp_path))
+
   def test_resume_moves_later_lines_away(self, tmp_path):
     run(tmp_path, 10, 50)
     run(tmp_path, 40, 70, initial=30)

@@ -1,5 +1,6 @@
 """Updates and actions compiled by XLA: key `jit`."""
 
+import logging
 import re
 import types
 
@@ -23,6 +24,28 @@ def test_auto_follows_the_device(monkeypatch):
     assert [compiles(jit) for jit in ('auto', 'on', 'off')] == [
         bool(gpus), True, False]
     assert not compiles('auto', devices=2)
+
+
+@pytest.mark.parametrize('module, warns', [
+    ('dreamerv1.agent', False), ('dreamer.nn.replicas', False),
+    ('study', True)])
+def test_several_runs_in_a_process_are_no_mistake(module, warns):
+  """Each traces the same code; TensorFlow says so of others' functions."""
+  device.setup(agent_tools.make_config())
+  told = []
+  handler = logging.Handler()
+  handler.emit = lambda record: told.append(record.getMessage())
+  logger = tf.get_logger()
+  code = f'class Learner:\n  def step(self, x):\n    return x, {module!r}'
+  names = {'__name__': module}
+  exec(code, names)  # code of its own, as TensorFlow counts by code
+  logger.addHandler(handler)
+  try:
+    for _ in range(12):
+      tf.function(names['Learner']().step, autograph=False)(tf.zeros([]))
+  finally:
+    logger.removeHandler(handler)
+  assert any('retracing' in line for line in told) == warns
 
 
 @pytest.mark.parametrize('agent', TOOLS)

@@ -47,6 +47,12 @@ class TestRefusals:
       ('a: [dreamerv1]', 'a: no command'),
       ('a: ""', 'a: no command'),
       ('a/b: dreamerv1', 'a/b: no name of a folder'),
+      ('1: dreamerv1', "1: is no text to YAML; .* quotes: '1'"),
+      ('0.5: dreamerv1', "0.5: is no text to YAML; .* quotes: '0.5'"),
+      ('true: dreamerv1', "true: is no text to YAML; .* quotes: 'true'"),
+      ('null: dreamerv1', "null: is no text to YAML; .* quotes: 'null'"),
+      ('2024-01-02: dreamerv1', "2024-01-02: is no text .* '2024-01-02'"),
+      ("'': dreamerv1", ': no name of a folder'),
       ('- dreamerv1', 'no mapping'), ('a: {', 'no valid YAML'),
       ('{}', 'names no run')])
   def test_a_mistake_in_a_file_is_one_line(self, line, wanted, tmp_path):
@@ -55,6 +61,13 @@ class TestRefusals:
     with pytest.raises(UserError, match=wanted) as info:
       sweep(path)
     assert str(path) in str(info.value) and '\n' not in str(info.value)
+
+  @pytest.mark.parametrize('name', ["'1'", '"0.5"', "'true'", 'yes', '1a'])
+  def test_a_name_in_quotes(self, name, tmp_path):
+    path = tmp_path / 'own.yaml'
+    path.write_text(f'{name}: {RUN}\n')
+    job, = own_runs.jobs(str(path))
+    assert job.folder.split('/')[0] == name.strip('\'"')
 
   @pytest.mark.parametrize('argv, wanted', [
       (['table_x'], "'table_x'; allowed: table_g"),

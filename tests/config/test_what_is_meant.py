@@ -1,0 +1,77 @@
+"""What people write in place of the right word: taken, or the word is named."""
+
+import pytest
+
+import dreamerv1
+import dreamerv2
+from dreamer.config.rules import Rule
+from dreamer.errors import ConfigError
+
+SCHEMAS = {module.NAME: module.schema() for module in (dreamerv1, dreamerv2)}
+
+
+def refusal(function, *args, **kwargs):
+  with pytest.raises(ConfigError) as info:
+    function(*args, **kwargs)
+  assert '\n' not in str(info.value)
+  return str(info.value)
+
+
+def switches():
+  """Keys whose choices are on and off, among others."""
+  return [(name, key) for name, schema in SCHEMAS.items()
+          for key, rule in schema.allowed.items()
+          if {'on', 'off'} <= set(str(rule).split(', '))]
+
+
+@pytest.mark.parametrize('agent, key', switches())
+@pytest.mark.parametrize('given, wanted', [
+    (True, 'on'), (False, 'off'), ('true', 'on'), ('False', 'off'),
+    ('on', 'on'), ('off', 'off')])
+def test_truth_values_are_on_and_off(agent, key, given, wanted):
+  schema = SCHEMAS[agent]
+  assert schema.config(overrides={key: given}).flat[key] == wanted
+  if isinstance(given, str):
+    assert schema.parse([f'--{key}', given]).flat[key] == wanted
+
+
+def test_there_are_switches():
+  assert ('dreamerv1', 'jit') in switches() and ('dreamerv2', 'jit') in (
+      switches())
+
+
+def test_only_where_they_are_choices():
+  assert Rule(['auto', 'always']).meant(True) is True
+  assert Rule(['on', 'auto']).meant('true') == 'true'
+  assert Rule('0..').meant(True) is True
+  assert Rule(['on', 'off']).meant(1) == 1
+  assert 'not a text' in refusal(
+      SCHEMAS['dreamerv1'].config, (), {'precision': True})
+  assert 'allowed: auto, on, off' in refusal(
+      SCHEMAS['dreamerv1'].config, (), {'jit': 'yes'})
+
+
+@pytest.mark.parametrize('key', ['config', 'configs', 'preset', 'presets'])
+@pytest.mark.parametrize('module', [dreamerv1, dreamerv2])
+def test_presets_are_named_elsewhere(module, key):
+  if key != 'presets':
+    text = refusal(module.configure, **{key: ['debug']})
+    assert 'first argument' in text and 'configure([NAME, ...]' in text
+  text = refusal(module.configure(['debug']).update, {key: 'debug'})
+  assert f'unknown key {key!r}' in text
+  if key != 'configs':
+    text = refusal(module.schema().parse, [f'--{key}', 'debug'])
+    assert 'presets are named by --configs NAME' in text
+
+
+@pytest.mark.parametrize('key', ['confgs', 'cofigs', 'config_s'])
+def test_a_slip_in_configs(key):
+  text = refusal(SCHEMAS['dreamerv1'].parse, [f'--{key}', 'debug'])
+  assert 'did you mean configs?' in text
+
+
+@pytest.mark.parametrize('given', [b'debug', bytearray(b'debug')])
+def test_bytes_are_no_names(given):
+  text = refusal(dreamerv1.configure, given)
+  assert f'an object of type {type(given).__name__}' in text
+  assert "configure(['laptop']" in text
