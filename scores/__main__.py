@@ -95,13 +95,17 @@ def _reference(parser, required=True):
   parser.add_argument(
       '--budgets', nargs='+', type=steps, metavar='STEPS',
       help='environment steps; default: all that both have')
+  _allow(parser)
+  parser.add_argument(
+      '--bin', help='of a reference that is a file: width of bins in '
+      'environment steps, or the name of a rule')
+
+
+def _allow(parser):
   parser.add_argument(
       '--allow', nargs='+', default=(), metavar='KEY',
       help='keys of the protocol that may differ: returns, actions, sticky, '
       'time_limit')
-  parser.add_argument(
-      '--bin', help='of a reference that is a file: width of bins in '
-      'environment steps, or the name of a rule')
 
 
 def _plot(parser):
@@ -113,6 +117,7 @@ def _plot(parser):
   _runs(parser, '*')
   parser.add_argument('--to', metavar='REFERENCE', help='see compare --help')
   parser.add_argument('--method', help="default: the paper's agent")
+  _allow(parser)
   parser.add_argument('--out', required=True, help='.png, .svg or .pdf')
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.run.provenance import EMULATOR
 
 from . import (
   aggregates,
@@ -21,14 +20,13 @@ from . import (
   binning,
   catalog,
   collect,
+  comparable,
   intervals,
   references,
   runs,
   verdicts,
 )
 
-# Keys of the protocol whose difference makes a comparison meaningless.
-REFUSED = ('returns', 'actions', 'sticky', 'time_limit')
 MARGINS = {'dmc': '50', 'other': '20%'}
 
 
@@ -65,14 +63,12 @@ def compare(
 
   found: Runs of one agent. margin: see `_margin`. budgets: environment
   steps, or None: all that both have. allow: keys of the protocol that may
-  differ although they are REFUSED. learned: the score from which on a run
+  differ although comparable.REFUSED. learned: the score from which on a run
   counts as having learned. Margin and this are by default the reference's.
   """
   if not 0.5 <= level < 1:
     raise UserError(f'--level: {level} is not allowed; allowed: 0.5..1')
-  groups = runs.by_task(found)
-  references.check_tasks(reference, groups)
-  flags = _protocol(groups, reference, allow)
+  groups, flags = comparable.check(found, reference, allow)
   scores, skipped = _scores(groups, reference, budgets)
   if not scores:
     raise UserError(
@@ -91,71 +87,6 @@ def compare(
           reference.curve) else None}
 
 
-# Protocol
-
-
-def _protocol(groups, reference, allow):
-  """Returns lines about what differs; raises where nothing can be said."""
-  first = next(iter(groups.values()))[0]
-  found: dict = {}
-  for task, group in groups.items():
-    for run in group:
-      for difference in _mismatches(
-          run.protocol, _applies(reference.protocol, task)):
-        found.setdefault(difference, {})[task] = None
-  lines = {difference: _difference(difference, tasks, groups)
-           for difference, tasks in found.items()}
-  refused = {key: line for (key, *_), line in lines.items()
-             if key in REFUSED and key not in allow}
-  if refused:
-    raise UserError(
-        f'{reference.name} was measured in another way: '
-        f'{"; ".join(refused.values())}. Such numbers can not be compared; '
-        f'to do it all the same: --allow {" ".join(refused)}')
-  return [*_origin_flags(first, reference), *lines.values()]
-
-
-def _applies(protocol, task):
-  """Drops what says something about Atari's emulator only."""
-  if task.startswith('atari_'):
-    return protocol
-  return {key: value for key, value in protocol.items()
-          if key not in EMULATOR}
-
-
-def _difference(difference, tasks, groups):
-  key, ours, theirs = difference
-  every = len(tasks) == len(groups) > 1
-  where = 'all tasks' if every else _few(sorted(tasks))
-  return f'{where}: {key} is {_show(ours)} here, {_show(theirs)} there'
-
-
-def _origin_flags(run, reference):
-  flags = []
-  if reference.agent and run.method != reference.agent:
-    flags.append(f'the runs are of {run.method}, the reference is of '
-                 f'{reference.agent}')
-  if reference.agent and set(run.presets) != set(reference.presets):
-    flags.append(
-        f'the runs have the presets {" ".join(run.presets) or "paper"}, the '
-        f'reference {" ".join(reference.presets) or "paper"}')
-  return flags
-
-
-def _mismatches(ours, theirs):
-  """Yields (key, our value, their value); their None is not known."""
-  for key, value in theirs.items():
-    if isinstance(value, dict):
-      inner = _mismatches(ours.get(key) or {}, value)
-      yield from ((f'{key}.{x}', a, b) for x, a, b in inner)
-    elif value is not None and ours.get(key) != value:
-      yield key, ours.get(key), value
-
-
-def _show(value):
-  return 'not known' if value is None else str(value).lower()
-
-
 # Scores
 
 
@@ -171,8 +102,9 @@ def _scores(groups, reference, budgets):
       _check_budgets(budgets, known, task, reference)
       wanted = [x for x in wanted if x in budgets]
     if not wanted:
+      steps = comparable.few(f'{x:,}' for x in budgets or known)
       skipped.append(f'{task}: the runs reached {furthest:,}, its scores are '
-                     f'at {_few([f"{x:,}" for x in budgets or known])}')
+                     f'at {steps}')
     for budget in wanted:
       sample, why = _sample(group, reference, budget)
       if sample:
@@ -208,13 +140,7 @@ def _check_budgets(budgets, known, task, reference):
     if budget not in known:
       raise UserError(
           f'--budgets: {reference.name} has no score of {task} at '
-          f'{budget:,}; it has {_few([f"{x:,}" for x in known])}')
-
-
-def _few(texts):
-  texts = list(texts)
-  return ', '.join(texts if len(texts) < 9 else [
-      *texts[:3], '...', texts[-1]])
+          f'{budget:,}; it has {comparable.few([f"{x:,}" for x in known])}')
 
 
 # Statistics

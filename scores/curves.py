@@ -11,7 +11,7 @@ import numpy as np
 from dreamer.stats import confidence
 from dreamer.tables import amount
 
-from . import references, runs
+from . import comparable, references, runs
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -36,8 +36,10 @@ def draw(run: runs.Run) -> Figure:
   _point(axes, run.final.get('trained'))
   paper = references.paper(run)
   if paper:
+    differs = comparable.paper_differs(run)
     axes.axhline(paper.score, color=PAPER, linestyle='--', linewidth=1.2,
-                 label=f'the paper, {paper.when} ({paper.score:.0f})')
+                 label=f'the paper, {paper.when} ({paper.score:.0f})' + (
+                     f': {differs}' if differs else ''))
   _decorate(figure, axes, run)
   return figure
 

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import pathlib
+from collections.abc import Sequence
 
 from dreamer.audit import __main__ as audit
 from dreamer.audit.tables import value_text
@@ -15,7 +16,15 @@ from dreamer.run.run_folder import RunFolder
 from dreamer.stats import confidence
 from dreamer.tables import Table, interval, to_html
 
-from . import compare, plot, references, runs, series, verdicts
+from . import (
+  comparable,
+  compare,
+  plot,
+  references,
+  runs,
+  series,
+  verdicts,
+)
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -40,17 +49,20 @@ MOST_BYTES = 20_000_000  # of all videos
 
 
 def page(found: list[runs.Run], reference: references.Reference | None = None,
-         options: dict | None = None) -> str:
-  """Returns the HTML. options: of compare."""
-  groups = runs.by_task(found)
+         allow: Sequence[str] = (), compared: dict | str = '') -> str:
+  """Returns the HTML.
+
+  allow: keys of the protocol that may differ. compared: see `compared`.
+  """
+  groups, _ = comparable.check(found, reference, allow)
   title = f'{found[0].method}: {_amount(len(groups), "task")}, ' + _amount(
       len(found), 'run')
   parts = [
       _section('Runs', _runs(found)),
       _section('Evaluations after training', _final(found)),
       _section('Compared with the paper', _comparison(
-          found, reference, options or {})),
-      _section('Curves', _figures(found, groups, reference)),
+          reference, compared)),
+      _section('Curves', _figures(found, groups, reference, allow)),
       _section('Videos', _videos(found)),
       _section('Settings', _settings(found)),
       _section('Protocol', _protocol(found, reference))]
@@ -108,14 +120,28 @@ def _mean(entry):
   return f'{interval(*confidence(returns))} ({len(returns)})'
 
 
-def _comparison(found, reference, options):
+def compared(found: list[runs.Run], reference: references.Reference | None,
+             options: dict) -> dict | str:
+  """Returns the comparison, or why there is none.
+
+  options: of `compare.compare`. Raises UserError for what must not stand
+  beside each other; see `comparable`.
+  """
+  comparable.check(found, reference, options.get('allow', ()))
   if reference is None:
-    return _note('Name a reference by --to.')
+    return ''
   try:
     runs.check(found)
-    result = compare.compare(found, reference, **options)
+    return compare.compare(found, reference, **options)
   except UserError as e:
-    return _note(f'Not compared: {e}')
+    return str(e)
+
+
+def _comparison(reference, result):
+  if reference is None:
+    return _note('Name a reference by --to.')
+  if isinstance(result, str):
+    return _note(f'Not compared: {result}')
   notes = [*(f'Note: {x}' for x in (*result['remarks'], *result['flags'])),
            *(f'Left out: {x}' for x in result['skipped'])]
   return (''.join(map(_note, notes))
@@ -123,16 +149,16 @@ def _comparison(found, reference, options):
           + ''.join(map(_note, verdicts.explain(result))))
 
 
-def _figures(found, groups, reference):
+def _figures(found, groups, reference, allow):
   kinds = ['curves']
   if len(groups) > 1 and series.scale(groups):
     kinds.append('aggregate')
   if reference is not None and series.bars(reference, groups) and any(
-      plot.final(group, reference) for group in groups.values()):
+      series.final(group, reference) for group in groups.values()):
     kinds.append('bars')
   if not any(run.evaluations for run in found):
     return _note('No evaluations during training.')
-  return ''.join(_image(plot.draw(kind, found, reference), kind)
+  return ''.join(_image(plot.draw(kind, found, reference, allow), kind)
                  for kind in kinds)
 
 

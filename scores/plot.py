@@ -6,6 +6,7 @@ import argparse
 import itertools
 import math
 import pathlib
+import sys
 import typing
 from collections.abc import Sequence
 
@@ -20,7 +21,9 @@ from . import (
     binning,
     catalog,
     collect,
+    comparable,
     csv_rows,
+    omissions,
     references,
     runs,
     series,
@@ -50,20 +53,40 @@ def main(args: argparse.Namespace) -> None:
     raise UserError('horizons: draws Figure 4 alone; leave runs and --to out')
   if not found and reference is None and args.kind != 'horizons':
     raise UserError('nothing to draw: name runs, or a reference by --to')
-  figure = draw(args.kind, found, reference)
+  for line in left_out(args.kind, found, reference, args.allow):
+    print(f'note: {line}', file=sys.stderr)
+  figure = draw(args.kind, found, reference, args.allow)
   with atomic_write(path) as file:
     figure.savefig(file, format=path.suffix[1:])
   print(path)
 
 
+def left_out(kind: str, found: list[runs.Run],
+             reference: references.Reference | None,
+             allow: Sequence[str] = ()) -> list[str]:
+  """Returns lines about what differs, and what a figure will lack, and why.
+
+  Raises UserError as `draw`, and where nothing of the runs would be drawn.
+  """
+  if kind == 'horizons':
+    return []
+  groups, flags = comparable.check(
+      found, reference, allow, variants=kind == 'ablations')
+  tasks = sorted(groups or (reference.scores if reference else ()))
+  return [*flags, *omissions.check(kind, groups, reference, tasks)]
+
+
 def draw(kind: str, found: list[runs.Run],
-         reference: references.Reference | None) -> Figure:
-  """Returns a matplotlib Figure. found: Runs; reference: or None."""
+         reference: references.Reference | None,
+         allow: Sequence[str] = ()) -> Figure:
+  """Returns a matplotlib Figure. found: Runs; reference: or None.
+
+  Raises UserError for what can't stand beside each other; see `comparable`.
+  """
   if kind == 'horizons':
     return horizons()
-  groups = runs.by_task(found) if kind != 'ablations' else {}
-  if reference is not None and groups:
-    references.check_tasks(reference, groups)
+  groups, _ = comparable.check(
+      found, reference, allow, variants=kind == 'ablations')
   tasks = sorted(groups or (reference.scores if reference else ()))
   return {'curves': curves, 'bars': bars, 'aggregate': aggregate,
           'ablations': lambda *_: ablations(found, reference)}[kind](
@@ -83,7 +106,8 @@ def curves(groups: Groups, reference: references.Reference | None,
       axes.axhline(flat[1], color=COLORS[0], linestyle='--', linewidth=1.2,
                    label=flat[0])
     if task in groups:
-      _line(axes, series.ours(groups[task], _rule(reference, groups[task]),
+      bins = series.rule(reference, groups[task])
+      _line(axes, series.ours(groups[task], bins,
                               _ours(groups[task])), OURS)
       _within(axes, groups[task], known)
     _finish(axes, task)
@@ -97,7 +121,8 @@ def bars(groups: Groups, reference: references.Reference | None,
     raise UserError('bars: name a reference by --to')
   scores = series.bars(reference, tasks) or {reference.method: {
       task: _last(reference.scores[task]) for task in tasks}}
-  mine = {task: final(group, reference) for task, group in groups.items()}
+  mine = {task: series.final(group, reference)
+          for task, group in groups.items()}
   if any(mine.values()):
     label = _ours(next(iter(groups.values())))
     scores[label] = {k: v for k, v in mine.items() if v}
@@ -118,7 +143,7 @@ def aggregate(groups: Groups, reference: references.Reference | None,
         task: series.of_reference(reference, task) for task in tasks}))
   if groups:
     lines.append(('ours', OURS, {task: series.ours(
-        groups[task], _rule(reference, groups[task]), '')
+        groups[task], series.rule(reference, groups[task]), '')
         for task in tasks}))
   for axes, (name, function) in zip(panels, metrics.items(), strict=True):
     for label, color, found in lines:
@@ -141,7 +166,6 @@ def ablations(found: list[runs.Run],
   tasks = list(dict.fromkeys(row.task for row in rows))
   known = {run.task for run in found}
   tasks = [task for task in tasks if not known or task in known]
-  references.check_tasks(reference, known)
   figure, panels = _grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
     methods = dict.fromkeys(row.method for row in rows)
@@ -347,12 +371,6 @@ def _colors(scores):
           for method in scores]
 
 
-def _rule(reference, group):
-  if reference is not None and reference.rule is not None:
-    return reference.rule
-  return catalog.default_rule(group[0].task, group[0].method)
-
-
 def _ours(group):
   return f'ours, {group[0].method}'
 
@@ -360,16 +378,3 @@ def _ours(group):
 def _last(points):
   sample = points[max(points)]
   return sample.mean, sample.std
-
-
-def final(group: list[runs.Run], reference: references.Reference
-          ) -> tuple[float, float] | None:
-  """Our (score, std) at the reference's last budget, or None."""
-  points = reference.scores[group[0].task]
-  budget, rule = max(points), _rule(reference, group)
-  if max(run.reached for run in group) < budget:
-    return None
-  found = [binning.at(binning.points(run.evaluations, rule), rule, budget,
-                      run.reached) for run in group]
-  values = [x.value for x in found if isinstance(x, binning.Point)]
-  return (float(np.mean(values)), float(np.std(values))) if values else None

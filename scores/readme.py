@@ -10,7 +10,7 @@ from dreamer.files import ROOT, atomic_write, replace_section
 from dreamer.stats import confidence
 from dreamer.tables import Table, amount, interval, to_markdown
 
-from . import catalog, collect, references, runs
+from . import catalog, collect, comparable, references, runs
 
 OURS = ROOT / 'scores' / 'ours'
 README = ROOT / 'README.md'
@@ -80,9 +80,13 @@ def _finals(run):
 
 
 def _paper(run):
-  """The last score of the paper's agent, and its steps."""
+  """The last score of the paper's agent, its steps, and what differs."""
   paper = references.paper(run)
-  return f'{paper.score:,.1f} at {amount(paper.steps)}' if paper else '-'
+  if paper is None:
+    return '-'
+  differs = comparable.paper_differs(run)
+  return f'{paper.score:,.1f} at {amount(paper.steps)}' + (
+      f' ({differs})' if differs else '')
 
 
 def _width(found):

@@ -85,17 +85,27 @@ def paper(run: runs.Run) -> Paper | None:
 
 def paper_of(agent: str, task: str, presets: Iterable[str]) -> Paper | None:
   """Returns the last score that the paper of an agent has of a task."""
-  found = catalog.published(agent, task, presets)
-  if not found or not found.reference:
-    return None
-  task = task.replace('dmc_ball_in_cup_', 'dmc_cup_')
-  points = _points(found.reference, found.method).get(task)
+  reference = of_paper(agent, task, presets)
+  points = reference.scores.get(_theirs(task)) if reference else None
   return Paper(points[max(points)].mean, max(points)) if points else None
 
 
+def of_paper(
+    agent: str, task: str, presets: Iterable[str]) -> Reference | None:
+  """Returns what the paper of an agent has of tasks such as this one."""
+  found = catalog.published(agent, task, presets)
+  if not found or not found.reference:
+    return None
+  return _loaded(found.reference, found.method)
+
+
+def _theirs(task):
+  return task.replace('dmc_ball_in_cup_', 'dmc_cup_')
+
+
 @functools.cache
-def _points(name, method):
-  return load(name, method).scores
+def _loaded(name, method):
+  return load(name, method)
 
 
 def load(name: str, method: str | None = None,

@@ -10,6 +10,7 @@ import argparse
 import math
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from dreamer import files
 from dreamer.errors import UserError
@@ -17,7 +18,7 @@ from dreamer.files import atomic_write
 from dreamer.stats import confidence
 from dreamer.tables import Table, interval, to_text
 
-from . import curves, page, references, runs
+from . import comparable, curves, page, references, runs
 
 PICTURES = ('.png', '.svg', '.pdf')
 OUT = 'report.html', 'report.png'
@@ -34,13 +35,17 @@ def main(args: argparse.Namespace) -> None:
       'margin': args.margin, 'level': args.level, 'seed': args.seed,
       'budgets': args.budgets, 'allow': args.allow, 'learned': args.learned}
   paths = outputs(found, args.out)
+  compared = page.compared(found, reference, options)
   for run in found:
     print(to_text(table(run)), end='\n\n')
     for note in (*run.notes, *run.faults):
       print(f'note: {run.where}: {note}', file=sys.stderr)
+  if reference is not None and isinstance(compared, str):
+    print(f'note: not compared with {reference.name}: {compared}',
+          file=sys.stderr)
   for path in paths:
     try:
-      write(path, found, reference, options)
+      write(path, found, reference, args.allow, compared)
     except UserError as e:
       if args.out or not isinstance(e.__cause__, OSError):
         raise
@@ -72,14 +77,15 @@ def outputs(found: list[runs.Run], out: str | None) -> list[pathlib.Path]:
 
 
 def write(path: pathlib.Path, found: list[runs.Run],
-          reference: references.Reference | None, options: dict) -> None:
+          reference: references.Reference | None, allow: Sequence[str],
+          compared: dict | str) -> None:
   """Writes a page, or a picture of the first run."""
   if path.suffix in PICTURES:
     figure = curves.draw(found[0])
     with atomic_write(path) as file:
       figure.savefig(file, format=path.suffix[1:])
   else:
-    text = page.page(found, reference, options)
+    text = page.page(found, reference, allow, compared)
     with atomic_write(path, 'w') as file:
       file.write(text)
 
@@ -92,6 +98,7 @@ def table(run: runs.Run) -> Table:
            interval(*entries[policy])]
           for policy, name in runs.POLICIES.items() if policy in entries]
   paper = references.paper(run)
+  differs = comparable.paper_differs(run)
   if paper:
     rows.append([f'the paper, {paper.when}', '', f'{paper.score:,.1f}'])
   title = f'{run.where}: {run.task or "unknown task"}'
@@ -100,12 +107,15 @@ def table(run: runs.Run) -> Table:
     notes = ['The trained agent has not been evaluated.', _training(run)]
   else:
     title += f' after {run.final["trained"]["step"]:,} environment steps'
-    notes = [*([_share(trained, paper)] if paper else []),
+    notes = [*([_share(trained, paper, differs)] if paper else []),
              _above(trained, entries.get('random'))]
   return Table(title, ('', 'episodes', 'return, 95% interval'), rows, notes)
 
 
-def _share(trained, paper):
+def _share(trained, paper, differs):
+  if differs:
+    return ("No share of the paper's score, which was measured in another way: "
+            f'{differs}')
   share = interval(*(100 * x / paper.score for x in trained))
   return f"Share of the paper's score ({paper.when}), in %: {share}"
 

@@ -134,8 +134,12 @@ def to_json(run: Run) -> dict:
       [step, list(returns)] for step, returns in run.evaluations]}
 
 
-def by_task(runs: Iterable[Run]) -> dict[str, list[Run]]:
-  """Returns {task: runs}; raises where the seeds are of two experiments."""
+def by_task(
+    runs: Iterable[Run], variants: bool = False) -> dict[str, list[Run]]:
+  """Returns {task: runs}; raises where the seeds are of two experiments.
+
+  variants: they may be; of one agent all the same.
+  """
   methods = {run.method for run in runs}
   if len(methods) > 1:
     raise UserError(
@@ -144,7 +148,7 @@ def by_task(runs: Iterable[Run]) -> dict[str, list[Run]]:
   groups = collections.defaultdict(list)
   for run in runs:
     groups[run.task].append(run)
-  for task, group in groups.items():
+  for task, group in groups.items() if not variants else ():
     for run in group[1:]:
       if run.config != group[0].config:
         raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -76,6 +76,27 @@ def level(
   return f'{reference.method} at {amount(step)}', sample.mean
 
 
+def rule(reference: references.Reference | None,
+         group: list[runs.Run]) -> binning.Rule:
+  """The bins that our runs of a task go into."""
+  if reference is not None and reference.rule is not None:
+    return reference.rule
+  return catalog.default_rule(group[0].task, group[0].method)
+
+
+def final(group: list[runs.Run], reference: references.Reference
+          ) -> tuple[float, float] | None:
+  """Our (score, std) at the reference's last budget, or None."""
+  points = reference.scores[group[0].task]
+  budget, bins = max(points), rule(reference, group)
+  if max(run.reached for run in group) < budget:
+    return None
+  found = [binning.at(binning.points(run.evaluations, bins), bins, budget,
+                      run.reached) for run in group]
+  values = [x.value for x in found if isinstance(x, binning.Point)]
+  return (float(np.mean(values)), float(np.std(values))) if values else None
+
+
 def aggregate(
     curves: dict[str, Curve], function: Callable,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -83,13 +104,19 @@ def aggregate(
 
   curves: {task: Curve}.
   """
-  common = sorted(set.intersection(*(
-      set(curve.steps.tolist()) for curve in curves.values())))
+  steps = common(curves)
   means = [[dict(zip(curve.steps.tolist(), curve.mean, strict=True))[step]
-            for curve in curves.values()] for step in common]
-  if not common:
+            for curve in curves.values()] for step in steps]
+  if not steps:
     return np.zeros(0), np.zeros((0, 1))
-  return np.array(common), function(np.array(means))
+  return np.array(steps), function(np.array(means))
+
+
+def common(curves: Mapping[str, Curve | None]) -> list[float]:
+  """Returns the steps that all curves have."""
+  return sorted(set.intersection(*(
+      set(curve.steps.tolist()) if curve else set()
+      for curve in curves.values())))
 
 
 def scale(tasks: Iterable[str]) -> bool:

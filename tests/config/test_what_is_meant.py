@@ -7,7 +7,8 @@ import dreamerv2
 from dreamer.config.rules import Rule
 from dreamer.errors import ConfigError
 
-SCHEMAS = {module.NAME: module.schema() for module in (dreamerv1, dreamerv2)}
+SCHEMAS = {
+    module.__name__: module.schema() for module in (dreamerv1, dreamerv2)}
 
 
 def refusal(function, *args, **kwargs):
