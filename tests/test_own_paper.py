@@ -1,4 +1,4 @@
-"""README's agent in a user's own folder: found, trained, continued, compared."""
+"""README's agent in a folder of one's own: found, trained, continued."""
 
 import json
 import math
