@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dreamer.config.choices import Choices
 from dreamer.nn import layers, nets
 from dreamerv1.world_model import WorldModel
 
@@ -99,10 +100,10 @@ def _log_probs(mean, std, feat):
 
 def _others(batch, length, config):
   """Row numbers b * T + t of each row's contrasts, [B * T, K]."""
-  rows = {'batch': range(batch), 'time': [0], 'window': _around(
-      config.window_batch)}[config.contrast]
-  times = {'batch': [0], 'time': range(length), 'window': _around(
-      config.window_time)}[config.contrast]
+  rows, times = Choices('cpc.contrast', {
+      'batch': (range(batch), [0]), 'time': ([0], range(length)),
+      'window': (_around(config.window_batch), _around(config.window_time)),
+  })[config.contrast]
   assert len(rows) <= batch and len(times) <= length  # none twice
   shifts = np.array([[i, j] for i in rows for j in times])
   b, t = np.divmod(np.arange(batch * length)[:, None], length)

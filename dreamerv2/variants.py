@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from dreamer.config.choices import Choices
 from dreamer.nn import actions, dists, layers, nets, replicas, variants
 from dreamer.nn.schedules import schedule
 from dreamerv2.actor_critic import Actor, ActorCritic, Tensors
@@ -28,8 +29,9 @@ from dreamerv2.world_model import WorldModel
 
 # Latents
 
-STD_ACTS = {'sigmoid2': lambda x: 2 * tf.sigmoid(x / 2),
-            'softplus': tf.nn.softplus, 'sigmoid': tf.sigmoid}
+STD_ACTS = Choices('rssm.std_act', {
+    'sigmoid2': lambda x: 2 * tf.sigmoid(x / 2),
+    'softplus': tf.nn.softplus, 'sigmoid': tf.sigmoid})
 
 
 class GaussianLatents(RSSM):

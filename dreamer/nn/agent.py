@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from dreamer.config.choices import Choices
 from dreamer.errors import UserError
 from dreamer.nn import device, noise, openloop, optim
 from dreamer.nn.layers import M, Module
 from dreamer.replay.stored import Stored
 from dreamer.scalars import Scalars
 
-DTYPES = {'float32': tf.float32, 'float16': tf.float16,
-          'bfloat16': tf.bfloat16}
+DTYPES = Choices('precision', {
+    'float32': tf.float32, 'float16': tf.float16, 'bfloat16': tf.bfloat16})
 
 Tensors = dict[str, tf.Tensor]
 

@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from dreamer.config.choices import Choices
+
 tfd = tfp.distributions
 
 
@@ -105,9 +107,12 @@ class OneHot:
   """Categorical over actions, as one-hot rows; logits [..., A]."""
 
   NOISE, SAMPLES = 'gumbel', 0
+  ESTIMATORS = Choices('gradient', {  # of samples
+      'straight_through': '_straight_through', 'score': '_score'})
 
   def __init__(self, logits: tf.Tensor, gradient: str = 'straight_through'):
-    self.logits, self.gradient = logits, gradient
+    self.logits = logits
+    self._estimator = self.ESTIMATORS[gradient]
 
   def sample(self, noise: tf.Tensor) -> tf.Tensor:
     """From Gumbel noise [..., A], with the gradient of the estimator.
@@ -116,9 +121,13 @@ class OneHot:
     exp(log p - stop_gradient(log p)), the score function as DiCE writes it.
     """
     sample = self._one_hot(self.logits + noise)
-    if self.gradient == 'straight_through':
-      probs = tf.nn.softmax(self.logits)
-      return sample + (probs - tf.stop_gradient(probs))  # exactly one-hot
+    return getattr(self, self._estimator)(sample)
+
+  def _straight_through(self, sample):
+    probs = tf.nn.softmax(self.logits)
+    return sample + (probs - tf.stop_gradient(probs))  # exactly one-hot
+
+  def _score(self, sample):
     log_prob = self.log_prob(sample)[..., None]
     return sample * tf.exp(log_prob - tf.stop_gradient(log_prob))
 

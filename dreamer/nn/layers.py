@@ -10,17 +10,18 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from dreamer.config.choices import Choices
 from dreamer.nn import convolutions
 
 M = TypeVar('M', bound='Module')
-ACTS = {
+ACTS = Choices('act', {
     'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
     'tanh': tf.nn.tanh, 'leaky_relu': tf.nn.leaky_relu,
     'swish': tf.nn.swish, 'selu': tf.nn.selu, 'gelu': tf.nn.gelu,
     'mish': lambda x: x * tf.tanh(tf.nn.softplus(x)),
     'softplus': tf.nn.softplus, 'softsign': tf.nn.softsign,
     'sigmoid': tf.nn.sigmoid, 'relu6': tf.nn.relu6,
-    'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax}
+    'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax})
 
 
 class Module:
@@ -143,7 +144,7 @@ class Init:
 
 
 class Layer(Module):
-  """A linear map with a bias, then a norm (none or layer), an activation."""
+  """A linear map with a bias, then a norm (see NORMS), an activation."""
 
   def __init__(self, name: str, shape: tuple, size_out: int, init: Init,
                act: str = 'none', norm: str = 'none'):
@@ -151,7 +152,7 @@ class Layer(Module):
     self.act = ACTS[act]
     self.add('kernel', init.glorot(f'{name}/kernel', shape))
     self.add('bias', np.zeros(size_out))
-    self.norm = LayerNorm(f'{name}/norm', size_out) if norm == 'layer' else None
+    self.norm = NORMS[norm](f'{name}/norm', size_out)
 
   def _finish(self, x):
     """Norm and activation of what has its bias."""
@@ -247,6 +248,10 @@ class LayerNorm(Module):
     scale *= tf.cast(self.w['gamma'], tf.float32)
     beta = tf.cast(self.w['beta'], tf.float32)
     return tf.cast((x - mean) * scale + beta, dtype)
+
+
+NORMS: Choices[Callable[[str, int], Any]] = Choices('norm', {
+    'none': lambda name, size: None, 'layer': LayerNorm})
 
 
 class Conv(Layer):

@@ -1,4 +1,4 @@
-"""Optimisers with clipping by the global norm and dynamic loss scales.
+"""Optimisers with clipping and dynamic loss scales.
 
 Those that the released programs offer, as Keras computes them.
 """
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dreamer.nn import replicas
+from dreamer.config.choices import Choices
+from dreamer.nn import clipping, replicas
 
 BETAS = (0.9, 0.999)
 MOMENTUM = 0.9
@@ -49,8 +50,9 @@ class Optimizer:
   """One group of parameters with its own slots, step count and loss scale.
 
   Gradients that aren't finite change nothing; they count as `skipped`. Others
-  are scaled down to a global norm of `clip`, 0 for none. Before each step
-  every parameter shrinks by the share `decay`, whatever the learning rate.
+  are scaled down as `clipping` says, by the section's `clip`, 0 for none.
+  Before each step every parameter shrinks by the share `decay`, whatever the
+  learning rate.
 
   A subclass says how a step is made: `SLOTS` are the arrays that it keeps
   for each parameter, `_rule` gives a step's function of a parameter, its
@@ -58,6 +60,7 @@ class Optimizer:
   """
 
   SLOTS: tuple[str, ...] = ()
+  clipping: Callable[[float], Any] = clipping.GlobalNorm  # of what is in there
 
   def __init__(
       self, name: str, variables: Mapping[str, tf.Variable], config: Any,
@@ -68,7 +71,8 @@ class Optimizer:
     """
     self.name = name
     self.params = dict(variables)
-    self.lr, self.eps, self.clip = config.lr, config.eps, config.clip
+    self.lr, self.eps = config.lr, config.eps
+    self.clip = self.clipping(config.clip)
     self.decay = decay
     self.slots = {slot: {
         key: tf.Variable(np.zeros(param.shape, np.float32))
@@ -107,8 +111,8 @@ class Optimizer:
     values = list(grads.values())
     norm = tf.linalg.global_norm(values)
     finite = tf.math.is_finite(norm)
-    factor = self.clip / tf.maximum(norm, self.clip) if self.clip else 1.0
-    tf.cond(finite, lambda: self._step(values, factor), lambda: None)
+    factors = self.clip.factors(list(self.params.values()), values, norm)
+    tf.cond(finite, lambda: self._step(values, factors), lambda: None)
     metrics = {f'grad_norm/{self.name}': norm,
                f'skipped/{self.name}': 1.0 - tf.cast(finite, tf.float32)}
     if self.dynamic:
@@ -116,9 +120,10 @@ class Optimizer:
       metrics[f'loss_scale/{self.name}'] = tf.identity(self.loss_scale)
     return metrics
 
-  def _step(self, grads, factor):
+  def _step(self, grads, factors):
     move = self._rule(tf.cast(self.step.assign_add(1), tf.float32))
-    for (key, param), grad in zip(self.params.items(), grads, strict=True):
+    for (key, param), grad, factor in zip(
+        self.params.items(), grads, factors, strict=True):
       if self.decay:
         param.assign(param * np.float32(1 - self.decay))
       move(param, grad * factor, *(x[key] for x in self.slots.values()))
@@ -238,6 +243,6 @@ class Momentum(Optimizer):
             momentum=momentum))
 
 
-KINDS: dict[str, type[Optimizer]] = {
+KINDS: Choices[type[Optimizer]] = Choices('kind of optimiser', {
     'adam': Adam, 'nadam': Nadam, 'adamax': Adamax, 'sgd': SGD,
-    'momentum': Momentum}
+    'momentum': Momentum})

@@ -5,7 +5,7 @@ would, to rounding:
 
 - a replica draws the random numbers of all rows and takes those of its own;
 - means over rows of which anything but a mean is made later, free nats and
-  running magnitudes, are taken over all replicas at once;
+  running magnitudes, are taken over all replicas at once, as percentiles are;
 - gradients are averaged before they are clipped and applied.
 
 So the copies stay equal, and the first one acts and is saved.
@@ -13,6 +13,7 @@ So the copies stay equal, and the first one acts and is saved.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -30,6 +31,27 @@ def mean(value: Any) -> Any:
     return value
   flat = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.nest.flatten(value))
   return tf.nest.pack_sequence_as(value, flat)
+
+
+def gather(value: tf.Tensor) -> tf.Tensor:
+  """The values [N, ...] of all replicas, one after the other."""
+  context, _, amount = _here()
+  if amount == 1:
+    return value
+  return tf.ensure_shape(context.all_gather(value, axis=0), [
+      value.shape[0] * amount, *value.shape[1:]])
+
+
+def percentiles(value: tf.Tensor, *percents: float) -> list[tf.Tensor]:
+  """Of the values of all replicas, between the two nearest ones."""
+  flat = tf.sort(gather(tf.reshape(value, [-1])))
+  return [_between(flat, percent / 100) for percent in percents]
+
+
+def _between(flat, share):
+  place = share * (flat.shape[0] - 1)
+  low, high = flat[math.floor(place)], flat[math.ceil(place)]
+  return low + (place - math.floor(place)) * (high - low)
 
 
 def draw(kind: Callable, name: str, shape: Sequence[int],

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from dreamer.config.choices import Choices
+
 # Of rewards, before anything is learned from them.
-TRANSFORMS = {'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign}
+TRANSFORMS = Choices('reward_transform', {
+    'none': tf.identity, 'tanh': tf.tanh, 'sign': tf.sign})
 
 
 def lambda_return(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+from dreamer.config.choices import Choices
 
 
 def schedule(config: Any, step: int | tf.Tensor) -> tf.Tensor:
@@ -18,12 +21,19 @@ def schedule(config: Any, step: int | tf.Tensor) -> tf.Tensor:
   Args are a section with kind, start, end and duration, which is in the unit
   of `step`, here environment steps.
   """
-  if config.kind == 'constant':
-    return tf.constant(config.start, tf.float32)
   passed = tf.cast(step, tf.float32) / max(config.duration, 1)
-  if config.kind == 'exp':
-    return config.end + (config.start - config.end) * tf.pow(0.5, passed)
+  return KINDS[config.kind](config.start, config.end, passed)
+
+
+def _linear(start, end, passed):
   done = tf.clip_by_value(passed, 0.0, 1.0)
-  if config.kind == 'warmup':
-    return done * config.end
-  return (1 - done) * config.start + done * config.end
+  return (1 - done) * start + done * end
+
+
+KINDS: Choices[Callable[..., tf.Tensor]] = Choices('kind of schedule', {
+    'constant': lambda start, end, passed: tf.constant(start, tf.float32),
+    'linear': _linear,
+    'warmup': lambda start, end, passed: tf.clip_by_value(
+        passed, 0.0, 1.0) * end,
+    'exp': lambda start, end, passed: end + (start - end) * tf.pow(
+        0.5, passed)})

@@ -19,7 +19,7 @@ from dreamer.errors import UserError
 from dreamer.log.jsonlines import to_line
 from dreamer.log.video import write_gif
 from dreamer.processes import nested
-from dreamer.run import arguments, env_identity, provenance, resume
+from dreamer.run import arguments, env_identity, provenance, resume, units
 from dreamer.run.arguments import Evaluation
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver
@@ -220,7 +220,7 @@ def _line(name, config, wish, counters, result, amount):
   return {
       'step': counters['env_steps'], 'agent_steps': counters['agent_steps'],
       'updates': counters['updates'], 'returns': result.returns,
-      'lengths': [x * config.action_repeat for x in result.lengths],
+      'lengths': [units.env_steps(x, config) for x in result.lengths],
       **run, 'policy': wish.policy, 'eval_seed': wish.seed,
       'episodes': len(result.returns), 'mean': mean,
       'low': low if math.isfinite(low) else None,

@@ -40,7 +40,7 @@ from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.replay.prefetch import Prefetch
-from dreamer.run import pace, provenance, replays, resume
+from dreamer.run import pace, provenance, replays, resume, units
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, unfinished
 from dreamer.run.eta import Eta
@@ -108,7 +108,7 @@ class Loop:
 
   @property
   def env_steps(self) -> int:
-    return self.agent_steps * self.config.action_repeat
+    return units.env_steps(self.agent_steps, self.config)
 
   @property
   def counters(self) -> tuple[int, int, int]:
@@ -232,7 +232,7 @@ class Loop:
   def _on_episode(self, episode, index):
     self.replay.add(self.glue(episode, index), index)
     self._return = float(episode['reward'].astype(np.float64).sum())
-    length = (len(episode['reward']) - 1) * self.config.action_repeat
+    length = units.env_steps(len(episode['reward']) - 1, self.config)
     self.means.add({'train/return': self._return, 'train/length': length})
 
   # Learning

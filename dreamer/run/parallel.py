@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer.config.schema import Config
-from dreamer.run import pace
+from dreamer.run import pace, units
 from dreamer.run.actor import Actor
 from dreamer.run.driver import Driver
 from dreamer.run.loop import Loop
@@ -186,12 +186,13 @@ class Acting:
 
   @property
   def _may_act(self):
-    since = self._steps - self._first * self._config.action_repeat
+    since = self._steps - units.env_steps(
+        self._first, self._config)
     return self._unread < UNREAD and self._ratio.may_act(since, self._updates)
 
   @property
   def _steps(self):
-    return self._driver.steps * self._config.action_repeat
+    return units.env_steps(self._driver.steps, self._config)
 
   def _policy(self, obs, state):
     return self._actor(obs, state, self._steps)

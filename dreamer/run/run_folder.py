@@ -12,7 +12,7 @@ from dreamer.config import agents
 from dreamer.config.schema import Schema, Section
 from dreamer.errors import UserError
 from dreamer.log.jsonlines import read_numbered
-from dreamer.run import provenance
+from dreamer.run import provenance, units
 
 CUT = 'its last line was cut and is left out'
 RETURNS = ('evaluation', 'training')
@@ -179,7 +179,8 @@ class RunFolder:
         step, agent_steps = line.get('step'), line.get('agent_steps')
         if step is None or agent_steps is None or repeat is None:
           continue
-        if not is_number(agent_steps) or step != agent_steps * repeat:
+        if not is_number(agent_steps) or step != units.env_steps(
+            agent_steps, self.config):
           self._fault(
               'run', file, f'line {number} has step {step} at {agent_steps} '
               f'agent steps and action_repeat {repeat}: steps have to be '

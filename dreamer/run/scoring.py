@@ -10,6 +10,7 @@ from dreamer.config.schema import Config
 from dreamer.envs.spaces import ActionSpace
 from dreamer.log.logger import Logger
 from dreamer.replay.prefetch import Prefetch
+from dreamer.run import units
 from dreamer.run.eta import Eta
 from dreamer.run.evaluate import evaluate, told
 from dreamer.run.protocols import Agent, Env
@@ -128,7 +129,7 @@ class Scoring:
     except Stopped:
       loop.agent.restore(before)
       raise
-    lengths = [x * loop.config.action_repeat for x in result.lengths]
+    lengths = [units.env_steps(x, loop.config) for x in result.lengths]
     for score, length in zip(result.returns, lengths, strict=True):
       loop.logger.add({'eval/return': score, 'eval/length': length})
     loop.logger.score(

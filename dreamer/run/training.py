@@ -13,7 +13,15 @@ from dreamer.config.schema import Config
 from dreamer.errors import UserError
 from dreamer.log.logger import Logger
 from dreamer.processes import nested
-from dreamer.run import env_identity, env_probe, pace, parallel, replays, resume
+from dreamer.run import (
+  env_identity,
+  env_probe,
+  pace,
+  parallel,
+  replays,
+  resume,
+  units,
+)
 from dreamer.run.actor import Actor
 from dreamer.run.loop import Loop
 from dreamer.run.parallel import ParallelLoop
@@ -83,7 +91,7 @@ def train(
                      make_replay=make_replay)
     loop.note = beside
     for line in (pace.describe(config), loop.replay.describe(
-        config.steps // config.action_repeat)):
+        units.agent_steps(config.steps, config))):
       if line:
         logger.info(line)
     if arrays is not None:

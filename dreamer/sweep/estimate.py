@@ -12,6 +12,7 @@ import types
 import typing
 
 from dreamer.config import agents
+from dreamer.run import units
 from dreamer.sweep.jobs import Job, config_of
 
 TFLOPS = 10.0  # sustained
@@ -35,7 +36,7 @@ def estimate(job: Job, rates: dict) -> Estimate:
   entry counts the arithmetic of one.
   """
   config = config_of(job)
-  agent_steps = config.steps / config.action_repeat
+  agent_steps = units.agent_steps(config.steps, config)
   learning = max(0, config.steps - config.prefill)
   updates = (config.pretrain_updates or config.train_updates) + int(
       learning // config.train_every * config.train_updates)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreamer.nn import optim
+from dreamer.nn import clipping, optim
 
 
 def make(values, loss_scale=None, lr=0.1, eps=0.1, clip=1e9, decay=0.0,
@@ -42,6 +42,29 @@ def test_steps(eps, clip):
   theirs = numpy_adam(start, grads, 0.1, eps, clip)
   np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
   assert int(adam.step) == 7
+
+
+def test_clipping_is_a_part():
+  """By parameter: norms 5 and 0 (counted as 1e-3), limit 0.1."""
+  clip = clipping.Adaptive(0.1)
+  params = [tf.Variable([3., 4.]), tf.Variable([0., 0.])]
+  grads = [tf.constant([0.6, 0.8]), tf.constant([1e-4, 0.])]
+  whole = [1 / 2, 1]  # 0.1 * 5 / 1; 1e-4 is all that 0.1 * 1e-3 allows
+  np.testing.assert_allclose(clip.factors(params, grads, None), whole, 1e-6)
+  more = [tf.constant([6., 8.]), tf.constant([0., 2e-3])]
+  np.testing.assert_allclose(
+      clip.factors(params, more, None), [1 / 20, 1 / 20], 1e-6)
+  assert clipping.Adaptive(0).factors(params, grads, None) == [1, 1]
+  both = clipping.GlobalNorm(1).factors(params, grads, tf.constant(4.))
+  np.testing.assert_allclose(both, [1 / 4, 1 / 4])
+
+  class Own(optim.SGD):
+    clipping = clipping.Adaptive
+
+  config = types.SimpleNamespace(lr=1.0, eps=0, clip=0.1)
+  group = Own('own', {'a': params[0]}, config)
+  group.apply({'a': tf.constant([6., 8.])})
+  np.testing.assert_allclose(params[0], [3 - 0.3, 4 - 0.4], rtol=1e-6)
 
 
 # The parameter 1 after gradients 2, -1 and 0.5, lr 0.1, epsilon 1e-5.

@@ -90,6 +90,34 @@ def test_as_on_one_device(name, kind, settings):
   assert done.stdout.startswith('same ')
 
 
+PERCENTILES = '''
+import numpy as np
+import tensorflow as tf
+cpu, = tf.config.list_physical_devices('CPU')
+tf.config.set_logical_device_configuration(
+    cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from dreamer.nn import replicas
+values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+strategy = tf.distribute.MirroredStrategy(replicas.devices(2))
+def share():
+  index = tf.distribute.get_replica_context().replica_id_in_sync_group
+  return replicas.percentiles(tf.constant(values)[index], 5, 50, 95)
+found = tf.function(lambda: strategy.run(share))()
+for percent, x in zip((5, 50, 95), found):
+  for one in strategy.experimental_local_results(x):
+    np.testing.assert_allclose(one, np.percentile(values, percent), rtol=1e-5)
+alone = replicas.percentiles(tf.constant(values), 5, 95)
+np.testing.assert_allclose(alone, np.percentile(values, [5, 95]), rtol=1e-5)
+print('same')
+'''
+
+
+def test_percentiles_are_of_all_replicas():
+  done = run(PERCENTILES)
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert done.stdout == 'same\n'
+
+
 @pytest.mark.parametrize('tools, settings, wanted', [
     (agent_tools, {'devices': 3, 'batch_size': 4}, 'devices: 3 .*batch_size 4'),
     (agent_tools_v2, {'devices': 2, 'batch_size': 4, 'jit': 'on'}, 'jit: on')])
