@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import statistics
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT, atomic_write, replace_section
@@ -15,11 +16,20 @@ from . import catalog, collect, comparable, references, runs
 OURS = ROOT / 'scores' / 'ours'
 README = ROOT / 'README.md'
 NOTE = """\
-Mean returns of {} evaluation episodes with their 95 % intervals: of one agent,
-over its episodes. *above*: whether the trained agent's interval lies above
-those of the untrained agent and of the random policy. Command, commit,
-hardware and curves are in [scores/ours](scores/README.md);
+Mean returns of {} evaluation episodes; in brackets the 95 % interval of one
+agent, over its episodes. *above*: whether the trained agent's interval lies
+above those of the untrained agent and of the random policy. `./run.sh scores
+readme` wrote this table."""
+SHORT = """\
+Mean returns of {} evaluation episodes, a number for each seed. *above*: how
+many of them lie above untrained agent and random play, with intervals. [All
+runs](scores/ours/README.md), with command, commit, hardware and curves;
 `./run.sh scores readme` wrote this table."""
+HEAD = """\
+# Our runs
+
+A folder for each set of runs: what was run, on what, and why. All of them:
+"""
 
 
 def main(args: argparse.Namespace) -> None:
@@ -48,22 +58,62 @@ def texts(ours: pathlib.Path, readme: pathlib.Path
     found[folder / 'scores.json'] = collect.dumps(collect.collect(
         folders[folder.name], _width(folders[folder.name])))
   found[readme] = replace_section(readme, 'scores', section(folders))
+  found[ours / 'README.md'] = f'{HEAD}\n{every_run(folders)}\n'
   return found
 
 
 def section(folders: dict[str, list[runs.Run]]) -> str:
+  """Returns a table with a row for each folder and task."""
+  rows = [
+      [f'[{name}](scores/ours/{name})', task, f'{group[0].reached:,}',
+       *_means(group), _paper(group[0])]
+      for name, found in folders.items()
+      for task, group in _evaluated(found).items()]
+  return to_markdown(Table('', (
+      'runs', 'task', 'env steps', 'trained agents', 'untrained', 'random',
+      'above', "paper's agent"), rows, (SHORT.format(_episodes(folders)),)))
+
+
+def every_run(folders: dict[str, list[runs.Run]]) -> str:
   """Returns the table of all runs that were evaluated after training."""
   rows = [
-      [f'[{name}](scores/ours/{name})', run.task, str(run.seed),
+      [f'[{name}]({name})', run.task, str(run.seed),
        f'{run.reached:,}', *_finals(run), _paper(run)]
       for name, found in folders.items() for run in found if run.final]
-  amounts = {len(entry['returns']) for found in folders.values()
-             for run in found for entry in run.final.values()}
-  amount = ' to '.join(map(str, sorted({min(amounts), max(amounts)}))) if (
-      amounts) else 'no'
   return to_markdown(Table('', (
       'runs', 'task', 'seed', 'env steps', 'trained agent', 'untrained agent',
-      'random policy', 'above', "paper's agent"), rows, (NOTE.format(amount),)))
+      'random policy', 'above', "paper's agent"), rows,
+      (NOTE.format(_episodes(folders)),)))
+
+
+def _evaluated(found):
+  """{task: its runs that were evaluated after training}."""
+  groups: dict = {}
+  for run in found:
+    if run.final:
+      groups.setdefault(run.task, []).append(run)
+  return groups
+
+
+def _means(group):
+  """Texts: a mean for each run, means over runs, how many are above."""
+  means = {policy: [statistics.fmean(run.final[policy]['returns'])
+                    for run in group if policy in run.final]
+           for policy in runs.POLICIES}
+  texts = [', '.join(f'{x:,.1f}' for x in means['trained'])]
+  texts += [f'{statistics.fmean(means[x]):,.1f}' if means[x] else '-'
+            for x in ('untrained', 'random')]
+  above = [_finals(run)[-1] for run in group]
+  return [*texts, '-' if '-' in above else (
+      f'{above.count("yes")} of {len(above)}')]
+
+
+def _episodes(folders):
+  """How many episodes an evaluation has, as a text."""
+  amounts = {len(entry['returns']) for found in folders.values()
+             for run in found for entry in run.final.values()}
+  return ' to '.join(map(str, sorted({min(amounts), max(amounts)}))) if (
+      amounts) else 'no'
 
 
 def _finals(run):

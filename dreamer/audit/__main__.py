@@ -67,8 +67,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
       'silence')
   add('--sources', action='store_true', help='also where each value stands')
   add('--readme', action='store_true',
-      help='writes the sections on conflicts into README.md and '
-      'configs/README.md')
+      help='writes the section on conflicts into configs/README.md')
   args = parser.parse_args(argv)
   _check(args)
   return args

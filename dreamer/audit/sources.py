@@ -121,14 +121,6 @@ class Sources:
       self.suites[name] = Suite(
           name, suite['tasks'], suite.get('inherits'), suite.get('note', ''),
           self._entries(name, raw[name]))
-    self.short = content['short']
-    for suite, keys in self.short.items():
-      if suite not in self.suites:
-        self._fail(suite, 'short', f'unknown suite {show(suite)}'
-                   f'{nearest(suite, self.suites)}')
-      for key in keys:
-        if key not in self.suites[suite].entries:
-          self._fail(suite, key, 'short: no entry')
 
   @property
   def titles(self) -> dict[str, str]:

@@ -16,10 +16,6 @@ Where the sources disagree, the profile decides. Counts are in environment
 steps. (silent): the paper names no value; this is ours. \\*: deliberately not
 followed, for the reason below the table. `./run.sh audit` prints all keys and
 judges a run; `./run.sh audit --readme` wrote this section."""
-SHORT = """\
-The conflicts that matter most; [all of them](configs/README.md), or
-`./run.sh audit` for every key and for a run of yours. Counts are in
-environment steps; `./run.sh audit --readme` wrote this section."""
 
 
 class Audit(typing.NamedTuple):
@@ -132,21 +128,9 @@ def sections() -> dict[str, str]:
   """Returns {file: its section on conflicts}."""
   found = [Sources.load(name) for name in agents.known()
            if agents.find(name).sources]
-  return {'README.md': _section(SHORT, found, _short),
-          'configs/README.md': _section(INTRO, found, _long)}
-
-
-def _section(intro, found, describe):
   lines = [line for sources in found for line in (
-      '', f'### {agents.find(sources.agent).title}', '', *describe(sources))]
-  return '\n'.join([intro, *lines])
-
-
-def _short(sources):
-  """Lines on the conflicts that matter most."""
-  return [_conflicts(sources, [
-      sources.suites[suite].entries[key]
-      for suite, keys in sources.short.items() for key in keys])]
+      '', f'### {agents.find(sources.agent).title}', '', *_long(sources))]
+  return {'configs/README.md': '\n'.join([INTRO, *lines])}
 
 
 def _long(sources):

@@ -28,9 +28,16 @@ class TestReadme:
     text = self.texts(ours)[ours / 'README.md']
     assert text.startswith('# Start\n') and text.endswith('\nend\n')
     assert 'old' not in text
+    row, = (x for x in text.splitlines() if x.startswith('| [mine]'))
+    assert row == (
+        '| [mine](scores/ours/mine) | dmc_walker_walk | 200,000 | '
+        '105.0, 105.0 | 25.0 | 15.0 | 0 of 2 | 961.7 at 5M |')
+
+  def test_every_run(self, ours):
+    text = self.texts(ours)[ours / 'ours' / 'README.md']
     lines = [x for x in text.splitlines() if x.startswith('| [mine]')]
-    assert lines[0] == (
-        '| [mine](scores/ours/mine) | dmc_walker_walk | 0 | 200,000 | '
+    assert len(lines) == 2 and lines[0] == (
+        '| [mine](mine) | dmc_walker_walk | 0 | 200,000 | '
         '105.0 [41.5, 168.5] | 25.0 [-38.5, 88.5] | 15.0 [-48.5, 78.5] | no | '
         '961.7 at 5M |')
     assert 'Mean returns of 2 evaluation episodes' in text
@@ -63,11 +70,11 @@ class TestReadme:
   def test_main(self, ours, monkeypatch, capsys):
     monkeypatch.setattr(readme, 'OURS', ours / 'ours')
     monkeypatch.setattr(readme, 'README', ours / 'README.md')
-    with pytest.raises(UserError, match='scores.json, README.md: not what'):
+    with pytest.raises(UserError, match='scores.json, README.md, README.md'):
       run('readme', '--check')
     assert 'old' in (ours / 'README.md').read_text()
     run('readme')
-    assert capsys.readouterr().out.count('\n') == 2
+    assert capsys.readouterr().out.count('\n') == 3
     run('readme', '--check')
     run('readme')
     assert capsys.readouterr().out == ''
