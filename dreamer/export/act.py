@@ -10,16 +10,49 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
+import types
 
 import numpy as np
+
+OLDEST, TRIED = '0.6.1', '0.10.2'  # of JAX: what works
+
+
+def load_jax(oldest: str = OLDEST) -> types.ModuleType:
+  """Returns jax. Raises ImportError that says which versions work."""
+  works = f'{oldest} to {TRIED} work'
+  try:
+    import jax  # No requirement of this project.
+  except ModuleNotFoundError:
+    raise ImportError(
+        f"JAX is missing ({works}): pip install 'jax>={oldest}'") from None
+  except Exception as error:  # Say, with a jaxlib of another version.
+    raise ImportError(f'JAX can not be imported ({works}): '
+                      f'{" ".join(str(error).split())}') from error
+  numbers = lambda text: [int(x) for x in text.split('.')[:3] if x.isdigit()]
+  if numbers(jax.__version__) < numbers(oldest):
+    raise ImportError(f'JAX {jax.__version__} is too old ({works}): pip '
+                      f"install -U 'jax>={oldest}'")
+  return jax
+
+
+def load_compiler(jax: types.ModuleType) -> types.ModuleType:
+  """Returns its compiler, which has no public name. Raises ImportError."""
+  try:
+    from jax._src.lib import xla_client  # As above.
+    assert xla_client.DeviceList and xla_client.CompileOptions
+  except (ImportError, AttributeError) as error:
+    raise ImportError(
+        f'JAX {jax.__version__} lacks what {TRIED} had ({error}): pip install '
+        f"'jax=={TRIED}'") from None
+  return xla_client
 
 
 class Policy:
   """policy(obs, is_first) -> action; it remembers its own state."""
 
   def __init__(self, folder: str, name: str = 'policy_eval') -> None:
-    import jax  # No requirement of this project.
-    from jax._src.lib import xla_client  # As above.
+    jax = load_jax()
+    xla_client = load_compiler(jax)
     jax.config.update('jax_enable_x64', True)  # Counters are int64.
     device, path = jax.devices()[0], pathlib.Path(folder)
     self._put = lambda x: jax.device_put(x, device)
@@ -53,7 +86,10 @@ class Policy:
 
 
 if __name__ == '__main__':
-  policy, rng = Policy(sys.argv[1]), np.random.default_rng(0)
+  try:
+    policy, rng = Policy(sys.argv[1]), np.random.default_rng(0)
+  except ImportError as e:
+    sys.exit(f'error: {e}')
   for step in range(10):
     example = {key: rng.integers(0, 255, shape).astype(dtype)
                for key, (shape, dtype) in policy.obs_space.items()}

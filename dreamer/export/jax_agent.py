@@ -25,10 +25,12 @@ from dreamer.config import agents
 from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
+from dreamer.export import act
 from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
 from dreamer.run.protocols import ObsSpace
 from dreamer.scalars import Scalars
 
+OLDEST = '0.7.1'  # JAX whose public interfaces suffice
 STABLEHLO = '1.9.0'  # the version that programs are handed over in
 PARALLEL = ('parallel: true needs TensorFlow in the process that acts, and '
             'exported programs run without; use false')
@@ -103,7 +105,7 @@ class JaxAgent:
   def __init__(self, folder: str | pathlib.Path, programs: Any = STEPS,
                random: bool = False) -> None:
     """Compiles some of the programs; random: other weights, to time only."""
-    import jax  # As in Program.
+    jax = load_jax()
     jax.config.update('jax_enable_x64', True)  # Counters are int64.
     folder = pathlib.Path(folder).expanduser()
     self.content = read(folder)
@@ -198,6 +200,14 @@ class JaxAgent:
     return program(flat, self._state)
 
 
+def load_jax() -> Any:
+  """Returns jax. Raises UserError that says which versions work."""
+  try:
+    return act.load_jax(OLDEST)
+  except ImportError as error:
+    raise UserError(str(error)) from None
+
+
 def read(folder: pathlib.Path) -> dict[str, Any]:
   """What program.json says."""
   try:
@@ -262,6 +272,7 @@ class _Exported:
     return self._agent.schema()
 
   def validate(self, config: Config) -> None:
+    load_jax()
     self._agent.validate(config)
     check(config)
 

@@ -2,6 +2,7 @@
 
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import tensorflow as tf
 from dreamer import npz
 from dreamer.config import agents
 from dreamer.errors import UserError
-from dreamer.export import jax_agent, stablehlo
+from dreamer.export import act, jax_agent, stablehlo
 from dreamer.files import ROOT
 from tests.support import agent_tools, agent_tools_v2
 
@@ -100,6 +101,35 @@ def test_mistakes_are_one_line(argv, wanted, tmp_path, monkeypatch):
 def test_a_folder_without_programs(tmp_path):
   with pytest.raises(UserError, match='no exported agent.*dreamer.export'):
     jax_agent.read(tmp_path)
+
+
+STAND_INS = {
+    'missing': ('raise ModuleNotFoundError("No module named jax")',
+                'JAX is missing'),
+    'old': ('__version__ = "0.4.38"', 'JAX 0.4.38 is too old'),
+    'torn': ('raise RuntimeError("jaxlib is\\ntoo old")', 'jaxlib is too old'),
+    'future': ('__version__ = "9.1"', 'JAX 9.1 lacks what')}
+
+
+@pytest.mark.parametrize('kind', STAND_INS)
+def test_another_jax_is_one_line(kind, tmp_path, monkeypatch):
+  """With the versions that work, from the example and from the agent."""
+  content, wanted = STAND_INS[kind]
+  (tmp_path / 'jax.py').write_text(content)
+  done = subprocess.run(
+      [sys.executable, ROOT / 'dreamer/export/act.py', tmp_path],
+      env={**os.environ, 'PYTHONPATH': str(tmp_path)}, text=True,
+      capture_output=True)
+  assert done.returncode == 1 and done.stderr.count('\n') == 1, done.stderr
+  assert wanted in done.stderr and act.TRIED in done.stderr
+  assert 'pip install' in done.stderr or kind == 'torn'
+  if kind == 'future':
+    return  # The agent needs public names alone.
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.delitem(sys.modules, 'jax', raising=False)
+  with pytest.raises(UserError, match=wanted) as info:
+    jax_agent.JaxAgent(tmp_path)
+  assert act.TRIED in str(info.value) and '\n' not in str(info.value)
 
 
 @pytest.mark.parametrize('agent, overrides, key', [
