@@ -1,5 +1,6 @@
 """Compares the files of a case made again with those of the stored one."""
 import collections
+import json
 import pathlib
 
 import numpy as np
@@ -46,6 +47,43 @@ def _verdict(stored, made):
   return [] if verdict.conforms else [verdict.summary]
 
 
+def functions(stored, made):
+  """The same of single functions: all numbers of the files that were made."""
+  rows, problems = [], []
+  for path in [stored] if stored.is_file() else sorted(stored.iterdir()):
+    if not (made / path.name).exists():
+      continue
+    theirs, ours = numbers(path), numbers(made / path.name)
+    for name, value in theirs.items():
+      if name not in ours:
+        problems.append(f'{path.name}: {name} was not made')
+        continue
+      rows.append(Row(path.name, difference(ours[name], value), name))
+      allowed = 'half' if value.dtype == np.float16 else 'function'
+      if not rows[-1].error <= TOLERANCE[allowed]:
+        problems.append(f'{path.name}: {name} is off by {rows[-1].error:.1e}')
+  return rows, problems
+
+
+def numbers(path):
+  """The arrays of a file; of a JSON file its leaves, lists as arrays."""
+  if path.suffix == '.npz':
+    return load(path)
+  return dict(_leaves('', json.loads(path.read_text())))
+
+
+def _leaves(name, value):
+  if isinstance(value, dict):
+    for key, inner in value.items():
+      yield from _leaves(f'{name}/{key}', inner)
+  elif isinstance(value, list) and any(
+      isinstance(x, dict) for x in value):
+    for index, inner in enumerate(value):
+      yield from _leaves(f'{name}/{index}', inner)
+  else:
+    yield name, np.asarray(value)
+
+
 def _made(path, made):
   path = made / ('whole.npz' if path.stem == 'expected' else path.name)
   return load(path) if path.exists() else {}
@@ -60,8 +98,10 @@ def outline(value, form):
 
 def difference(ours, theirs):
   """Largest difference, relative to the largest stored element."""
-  if ours.shape != theirs.shape or ours.dtype.kind != theirs.dtype.kind:
+  if ours.shape != theirs.shape:
     return np.inf
+  if theirs.dtype.kind not in 'fiub' or ours.dtype.kind not in 'fiub':
+    return 0.0 if np.array_equal(ours, theirs) else np.inf
   ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
   scale = np.abs(theirs).max(initial=0)
   return np.abs(ours - theirs).max(initial=0) / max(scale, 1e-12)

@@ -85,6 +85,43 @@ def write(folder, case, expected, is_large, **files):
     f.write('\n')
 
 
+class Given(dict):
+  """Stored arrays of a function; keeps the names of those that it reads."""
+
+  def __init__(self, arrays):
+    dict.__init__(self, arrays)
+    self.read = set()
+
+  def __getitem__(self, name):
+    self.read.add(name)
+    return dict.__getitem__(self, name)
+
+
+def remake_functions(functions, stored, out):
+  """Makes the files of single functions again.
+
+  functions: by file name, each takes the stored content and returns its own.
+  Arrays that it reads are inputs, and written as they are. stored: a file, or
+  a folder of which the files without a function are left out.
+  """
+  for name, function in functions.items():
+    source, target = os.path.join(stored, name), os.path.join(out, name)
+    if os.path.isfile(stored):
+      source = stored
+    if not os.path.isdir(out):
+      os.makedirs(out)
+    if name.endswith('.json'):
+      with open(source) as f:
+        found = function(json.load(f))
+      with open(target, 'w') as f:
+        json.dump(found, f, default=_plain)
+    else:
+      given = Given(load(stored, name))
+      found = function(given)
+      found.update({key: dict.__getitem__(given, key) for key in given.read})
+      np.savez(target, **{key: np.asarray(v) for key, v in found.items()})
+
+
 def _plain(value):
   return value.tolist() if hasattr(value, 'tolist') else list(value)
 

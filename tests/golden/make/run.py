@@ -36,7 +36,7 @@ def main():
   args = arguments()
   if args.list:
     for maker in MAKERS:
-      print(maker, *table(maker).CASES)
+      print(maker, *table(maker).CASES, *table(maker).FUNCTIONS)
     return 0
   failed = 0
   for case in args.case:
@@ -72,7 +72,7 @@ def table(maker):
 
 def maker_of(case):
   for maker in MAKERS:
-    if case in table(maker).CASES:
+    if case in (*table(maker).CASES, *table(maker).FUNCTIONS):
       return maker
   raise Refused('no maker knows it; --list says which cases there are')
 
@@ -124,21 +124,31 @@ def make(maker, case, args, stored, out):
 
 def show(case, stored, out):
   """Prints the largest difference by kind of array, and all that is wrong."""
-  rows, problems = compare.arrays(stored, out)
-  problems += settings(stored, out)
+  if (out / 'case.json').exists():
+    rows, problems = compare.arrays(stored, out)
+    problems += settings(stored, out)
+  else:
+    rows, problems = compare.functions(stored, out)
   print(f'{case}: {"FAIL" if problems else "ok"}, {len(rows)} arrays, '
         f'{sum(row.error == 0 for row in rows)} of them bit by bit')
   for kind in dict.fromkeys(row.kind for row in rows):
     worst = max((row for row in rows if row.kind == kind),
                 key=lambda row: np.nan_to_num(row.error, nan=np.inf))
     print(f'  {kind:<8} {worst.error:.1e}  {worst.name}')
-  for line in problems:
+  for line in problems + left(stored, out):
     print(f'  {line}')
-  untouched = read(out)
-  if 'untouched' in untouched:
-    print(f'  the untouched release differs by {untouched["untouched"]:.1e}')
+  untouched = (out / 'case.json').exists() and read(out).get('untouched')
+  if untouched:
+    print(f'  the untouched release differs by {untouched:.1e}')
   sys.stdout.flush()
   return not problems
+
+
+def left(stored, out):
+  """A line for each file of the stored case that no program makes."""
+  files = stored.iterdir() if stored.is_dir() else [stored]
+  return [f'{path.name}: no program makes it' for path in sorted(files)
+          if path.name != 'case.json' and not (out / path.name).exists()]
 
 
 def settings(stored, out):

@@ -15,7 +15,7 @@ import tensorflow_probability as tfp  # noqa: E402
 from tf1 import batch as batches  # noqa: E402
 from tf1 import cases, names, planner, record, release, samplers  # noqa: E402
 
-PLAIN = (bool, int, float, str, list, tuple, type(None))
+PLAIN = (bool, int, float, str, type(None))
 
 
 def main():
@@ -80,9 +80,9 @@ def gradients(notes, values):
 def description(config, notes, parameters, arrays):
   """What case.json says."""
   order = [group['name'] for group in notes.groups]
-  merged = [names.TERMS.get(k, k) for k in config.loss_scales]
-  merged = sorted(k for k in merged
-                  if k not in order and 'step0/loss/' + k in arrays)
+  merged = [names.TERMS.get(k, k) for k in sorted(config.loss_scales)]
+  merged = [k for k in merged
+            if k not in order and 'step0/loss/' + k in arrays]
   groups = {group['name']: _group(group, merged) for group in notes.groups}
   reader = config.data_reader._kwargs
   return dict(
@@ -92,13 +92,18 @@ def description(config, notes, parameters, arrays):
       gradient_heads=list(config.gradient_heads),
       no_gradient=[k for k in parameters if 'grad/' + k not in arrays],
       config={k: v for k, v in config.items()
-              if isinstance(v, PLAIN) and k not in ('savers',)
-              and not k.endswith('_dir')},
+              if is_plain(v) and not k.endswith('_dir')},
       param_shapes={k: v.shape.as_list() for k, v in parameters.items()},
       tf1_variables={k: v.op.name for k, v in parameters.items()},
       versions=rules.versions(
           tensorflow=tf.__version__, tensorflow_probability=tfp.__version__,
           numpy=np.__version__))
+
+
+def is_plain(value):
+  if isinstance(value, (list, tuple)):
+    return bool(value) and all(isinstance(x, PLAIN) for x in value)
+  return isinstance(value, PLAIN)
 
 
 def _group(group, merged):

@@ -34,6 +34,8 @@ CASES = {
     'tf1_free_nats_below_small': dict(overrides={'free_nats': 1.0}),
 }
 
+FUNCTIONS = ()
+
 DEFAULTS = dict(
     presets=['dreamer'], action=('continuous', 3), horizon=4, overrides={},
     steps=3, seed=0)

@@ -13,7 +13,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_probability as tfp  # noqa: E402
 from v1 import batch as batches  # noqa: E402
-from v1 import cases, record, release, samplers  # noqa: E402
+from v1 import cases, functions, record, release, samplers  # noqa: E402
 
 # The release's metrics by their names in the cases. The entropy of a
 # continuous action is that of 100 equal samples, and in no case.
@@ -22,11 +22,16 @@ LEFT_OUT = ('expl_amount',)
 
 
 def main():
+  tf.config.experimental_run_functions_eagerly(True)
+  if args.case in cases.FUNCTIONS:
+    with samplers.replaced():
+      rules.remake_functions(
+          functions.FUNCTIONS[args.case], args.stored, args.out)
+    return
   spec = cases.spec(args.case)
   config = release.configuration(spec)
   batch = rules.load(args.stored, 'batch.npz') if args.stored else (
       batches.make(spec['action'], *spec['batch'], spec['seed']))
-  tf.config.experimental_run_functions_eagerly(True)
   with samplers.replaced():
     made = release.agent(spec, config, batch)
     arrays = run(made, spec, config, batch)

@@ -22,6 +22,9 @@ CASES = {
         seed=4, action=('continuous', 6), batch=[10, 50], small={}, steps=1),
 }
 
+# Of single functions, made from the inputs in them.
+FUNCTIONS = ('v1_lambda_return', 'v1_exploration.json')
+
 DEFAULTS = dict(
     action=('continuous', 3), batch=[3, 6], small=SMALL, overrides={}, steps=3)
 

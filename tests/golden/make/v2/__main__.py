@@ -13,16 +13,21 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_probability as tfp  # noqa: E402
 from v2 import batch as batches  # noqa: E402
-from v2 import cases, record, release, samplers  # noqa: E402
+from v2 import cases, functions, record, release, samplers  # noqa: E402
 
 
 def main():
+  tf.config.run_functions_eagerly(True)
+  if args.case in cases.FUNCTIONS:
+    with samplers.replaced():
+      rules.remake_functions(
+          functions.FUNCTIONS[args.case], args.stored, args.out)
+    return
   spec = cases.spec(args.case)
   config = release.configuration(spec)
   batch = rules.load(args.stored, 'batch.npz') if args.stored else (
       batches.make(spec['image'], spec['vectors'], spec['action'],
                    *spec['batch'], spec['seed']))
-  tf.config.run_functions_eagerly(True)
   with samplers.replaced():
     made = release.agent(spec, config, batch)
     arrays, losses = run(made, spec, batch)

@@ -99,6 +99,9 @@ CASES = {
         'decoder.cnn_kernels': [3, 3, 3, 3, 4]}),
 }
 
+# Of single functions, made from the inputs in them.
+FUNCTIONS = ('v2_misc',)
+
 DEFAULTS = dict(
     batch=[3, 6], small=SMALL, overrides={}, vectors=None, ram=False,
     steps=3, tfstep=[0, 0, 0])

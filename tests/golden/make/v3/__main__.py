@@ -16,11 +16,15 @@ import jax  # noqa: E402
 import jaxlib  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
-from v3 import arrays, cases, policy, record, release  # noqa: E402
+from v3 import arrays, cases, functions, policy, record, release  # noqa: E402
 from v3 import batch as batches  # noqa: E402
 
 
 def main():
+  if args.case in cases.FUNCTIONS:
+    rules.remake_functions(
+        functions.FUNCTIONS[args.case], args.stored, args.out)
+    return
   spec = cases.spec(args.case)
   # The small cases take longer to optimise than to run.
   jax.config.update('jax_disable_most_optimizations', not spec['limit'])

@@ -93,6 +93,9 @@ CASES = {
             'batch_size': 4, 'batch_length': 16, 'agent.opt.warmup': 0}),
 }
 
+# Of single functions, made from the inputs in them.
+FUNCTIONS = ('v3_misc',)
+
 DEFAULTS = dict(
     presets=[], overrides={}, drop=[], initial={}, params='rule', steps=3,
     consec=[0, 0, 0], policy=False, tiny=True, limit=0)
