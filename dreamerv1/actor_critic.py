@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import dists, layers, nets, returns
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv1 import settings
 
 Tensors = dict[str, tf.Tensor]
 
@@ -37,7 +41,7 @@ class ActorCritic(layers.Module):
 
   actor_class: type[Actor] = Actor
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.Init):
     super().__init__('behaviour')
     self.config = config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +10,9 @@ import tensorflow as tf
 from dreamer.config.choices import Choices
 from dreamer.nn import layers, nets
 from dreamerv1.world_model import WorldModel
+
+if TYPE_CHECKING:
+  from dreamerv1 import settings
 
 
 class ContrastiveModel(WorldModel):
@@ -29,8 +32,8 @@ class ContrastiveModel(WorldModel):
 class StateHead(nets.MLP):
   """Normal over features F, predicted from the embed of the same step."""
 
-  def __init__(self, name: str, size_in: int, size_out: int, config: Any,
-               init: layers.Init):
+  def __init__(self, name: str, size_in: int, size_out: int,
+               config: settings.Cpc, init: layers.Init):
     outs = {'mean': size_out, 'std': size_out}
     super().__init__(
         name, size_in, [config.units] * config.layers, config.act, outs, init)
@@ -53,7 +56,7 @@ class StateHead(nets.MLP):
 
 
 def bound(mean: tf.Tensor, std: tf.Tensor, feat: tf.Tensor,
-          config: Any) -> list[tf.Tensor]:
+          config: settings.Cpc) -> list[tf.Tensor]:
   """Noise contrastive bound on what images tell about states, in nats.
 
     bound(b, t) = ln q(s(b, t) | o(b, t)) - ln sum over contrasts

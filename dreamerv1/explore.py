@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import actions
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv1 import settings
 
 
 class Exploration:
@@ -15,7 +19,7 @@ class Exploration:
   The amount of noise is a standard deviation, or a share of random actions.
   """
 
-  def __init__(self, config: Any, act_space: Any):
+  def __init__(self, config: settings.Config, act_space: ActionSpace):
     self.config = config.expl
     self.discrete = act_space.discrete
 

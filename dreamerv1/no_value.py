@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import layers
 from dreamerv1.actor_critic import ActorCritic, Tensors
 
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv1 import settings
+
 
 class NoValue(ActorCritic):
   """The actor maximises the imagined rewards alone (eq. 4, Figure 4)."""
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.Init):
     super().__init__(config, feat, act_space, init)
     del self.critic

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import agent, layers
 from dreamerv1.agent import Agent
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv1 import settings
 
 MIN_VARIANCE = 1e-6  # keeps a narrow search alive
 
@@ -25,7 +29,7 @@ class Planner(layers.Module):
 
   groups: dict = {}  # nothing to train
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.Init):
     del feat, init  # nothing to make
     super().__init__('planner')

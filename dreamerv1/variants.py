@@ -7,7 +7,7 @@ danijar/dreamer (TF2). The paper's own experiments have files of their own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +30,10 @@ from dreamerv1.planner import PlanningAgent
 from dreamerv1.rssm import RSSM
 from dreamerv1.world_model import WorldModel
 
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace, Space
+  from dreamerv1 import settings
+
 # Latents
 
 
@@ -42,7 +46,7 @@ class BlockCell(RSSM):
 class SeparateStats(RSSM):
   """A layer each for mean and deviation (TF1)."""
 
-  def __init__(self, name: str, config: Any, embed: int, action: int,
+  def __init__(self, name: str, config: settings.Rssm, embed: int, action: int,
                init: layers.Init):
     super().__init__(name, config, embed, action, init)
     for key in 'img_dist', 'obs_dist':
@@ -284,12 +288,12 @@ TABLE: variants.Table = {
 }
 
 
-def choose(kind: type[variants.C], config: Any) -> type[variants.C]:
+def choose(kind: type[variants.C], config: settings.Config) -> type[variants.C]:
   """A class of the paper, with its variants that a config asks for."""
   return variants.choose(kind, TABLE, config)
 
 
-def make_agent(config: Any, obs_space: Mapping[str, Any], act_space: Any,
-               noise: Any = None) -> Agent:
+def make_agent(config: settings.Config, obs_space: Mapping[str, Space],
+               act_space: ActionSpace, noise: Any = None) -> Agent:
   """The agent of a config; args as those of Agent."""
   return choose(Agent, config)(config, obs_space, act_space, noise)

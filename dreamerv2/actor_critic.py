@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import dists, layers, nets, returns
 from dreamer.nn.schedules import schedule
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv2 import settings
 
 Tensors = dict[str, tf.Tensor]
 
@@ -42,7 +46,7 @@ class ActorCritic(layers.Module):
   actor_class: type[Actor] = Actor
   prefix = ''
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.Init):
     super().__init__(f'{self.prefix}behaviour')
     self.config = config

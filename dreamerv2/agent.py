@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -11,6 +11,10 @@ from dreamer.nn import agent, layers
 from dreamerv2.actor_critic import ActorCritic
 from dreamerv2.explore import Exploration
 from dreamerv2.world_model import WorldModel
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace, Space
+  from dreamerv2 import settings
 
 
 class Agent(agent.Agent):
@@ -26,8 +30,8 @@ class Agent(agent.Agent):
   behaviour_class: type[ActorCritic] = ActorCritic
   explore_class: type[Exploration] = Exploration
 
-  def __init__(self, config: Any, obs_space: Mapping[str, Any],
-               act_space: Any, noise: Any = None):
+  def __init__(self, config: settings.Config, obs_space: Mapping[str, Space],
+               act_space: ActionSpace, noise: Any = None):
     super().__init__(config, act_space, noise)
     init = layers.Init(config.seed)
     self.model = self.model_class(config, obs_space, act_space.dim, init)

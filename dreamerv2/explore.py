@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv2 import settings
 
 
 class Exploration:
   """Leaves actions as they are: the policy is sampled."""
 
-  def __init__(self, config: Any, act_space: Any):
+  def __init__(self, config: settings.Config, act_space: ActionSpace):
     self.config = config.expl
     self.discrete = act_space.discrete
 

@@ -8,7 +8,7 @@ intrinsic reward that heads on the features give.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -19,13 +19,17 @@ from dreamerv2.agent import Agent
 from dreamerv2.explore import Exploration
 from dreamerv2.reward_norm import RewardNorm
 
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace, Space
+  from dreamerv2 import settings
+
 Tensors = dict[str, tf.Tensor]
 
 
 class InPhases(Exploration):
   """Explores before step `until`; 0: always."""
 
-  def __init__(self, config: Any, act_space: Any):
+  def __init__(self, config: settings.Config, act_space: ActionSpace):
     super().__init__(config, act_space)
     self.exploring = Until(self.config.until)
 
@@ -45,7 +49,7 @@ class Explorer(ActorCritic):
   prefix = 'expl/'
   heads: list[Any]
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.Init):
     super().__init__(config, feat, act_space, init)
     self.feat = feat  # size of the features
@@ -167,8 +171,8 @@ class ExploringAgent(Agent):
 
   explorer_class: type[Explorer] = Explorer
 
-  def __init__(self, config: Any, obs_space: Mapping[str, Any],
-               act_space: Any, noise: Any = None):
+  def __init__(self, config: settings.Config, obs_space: Mapping[str, Space],
+               act_space: ActionSpace, noise: Any = None):
     super().__init__(config, obs_space, act_space, noise)
     init = layers.Init(config.seed)
     self.explorer = self.explorer_class(

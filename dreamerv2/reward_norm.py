@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import layers, replicas
+
+if TYPE_CHECKING:
+  from dreamerv2 import settings
 
 
 class RewardNorm(layers.Module):
@@ -18,7 +21,8 @@ class RewardNorm(layers.Module):
   there. Values are [..., *shape].
   """
 
-  def __init__(self, name: str, config: Any, shape: Sequence[int] = ()):
+  def __init__(self, name: str, config: settings.RewardNorm,
+               shape: Sequence[int] = ()):
     super().__init__(name)
     self.config = config
     self.mag = tf.Variable(np.ones(shape))

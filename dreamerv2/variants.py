@@ -7,7 +7,7 @@ the explorers of plan2explore.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -26,6 +26,10 @@ from dreamerv2.plan2explore import (
 from dreamerv2.reward_norm import RewardNorm
 from dreamerv2.rssm import RSSM, State
 from dreamerv2.world_model import WorldModel
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace, Space
+  from dreamerv2 import settings
 
 # Latents
 
@@ -150,7 +154,7 @@ class Mixed(ActorCritic):
 class NoSlowCritic(ActorCritic):
   """Targets and baselines by the critic itself."""
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.Init):
     super().__init__(config, feat, act_space, init)
     del self.slow_critic
@@ -165,7 +169,7 @@ class NoSlowCritic(ActorCritic):
 class NormedRewards(ActorCritic):
   """Imagined rewards by a running mean of their magnitude."""
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.Init):
     super().__init__(config, feat, act_space, init)
     self.reward_norm = RewardNorm(
@@ -243,12 +247,12 @@ TABLE: variants.Table = {
 }
 
 
-def choose(kind: type[variants.C], config: Any) -> type[variants.C]:
+def choose(kind: type[variants.C], config: settings.Config) -> type[variants.C]:
   """A class of the paper, with its variants that a config asks for."""
   return variants.choose(kind, TABLE, config)
 
 
-def make_agent(config: Any, obs_space: Mapping[str, Any], act_space: Any,
-               noise: Any = None) -> Agent:
+def make_agent(config: settings.Config, obs_space: Mapping[str, Space],
+               act_space: ActionSpace, noise: Any = None) -> Agent:
   """The agent of a config; args as those of Agent."""
   return choose(Agent, config)(config, obs_space, act_space, noise)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import layers, nets, replicas, returns
 from dreamerv2.rssm import RSSM, State
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import Space
+  from dreamerv2 import settings
 
 Tensors = dict[str, tf.Tensor]
 
@@ -21,7 +25,8 @@ class WorldModel(layers.Module):
 
   rssm_class: type[RSSM] = RSSM
 
-  def __init__(self, config: Any, obs_space: Mapping[str, Any], action: int,
+  def __init__(self, config: settings.Config,
+               obs_space: Mapping[str, Space], action: int,
                init: layers.Init):
     super().__init__('model')
     self.config = config

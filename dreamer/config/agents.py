@@ -71,7 +71,7 @@ class Entry(Protocol):
   title: str
   settings: pathlib.Path
   sources: pathlib.Path | None
-  flops: Callable[[Config, int, Any], float] | None
+  flops: Callable[..., float] | None
   losses: Sequence[str]
   sizes: Mapping[str, Size]
   published: Sequence[Published]

@@ -27,6 +27,11 @@ class Rule:
     if self._choices is None:
       self._low, self._high, self._above = _bounds(self._text)
 
+  @property
+  def choices(self) -> list | None:
+    """All values, where they can be listed."""
+    return self._choices
+
   def meant(self, value: Any) -> Any:
     """The value, or `on` and `off` for a truth value where these are choices.
 

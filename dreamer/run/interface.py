@@ -57,7 +57,7 @@ class Interface:
       replay: MakeReplay = replays.episodes, *, title: str | None = None,
       settings: str | os.PathLike | None = None,
       sources: str | os.PathLike | None = None,
-      flops: Callable[[Config, int, Any], float] | None = None,
+      flops: Callable[..., float] | None = None,
       losses: Sequence[str] = (),
       sizes: Mapping[str, agents.Size] | None = None,
       published: Sequence[agents.Published] = (),
