@@ -152,7 +152,8 @@ def test_it_is_evaluated_swept_compared_and_audited(folder):
   line = json.loads((folder / symlog / 'eval.jsonl').read_text())
   assert line['agent'] == 'mypaper' and len(line['returns']) == 2
   call(folder, 'scores', 'collect', plain, '--out', 'plain.json')
-  text = call(folder, 'scores', 'compare', symlog, '--to', 'plain.json')
+  text = call(folder, 'scores', 'compare', symlog, '--to', 'plain.json',
+              '--bin', 200)
   assert 'dummy_discrete' in text
   text = call(folder, 'dreamer.audit', '--logdir', symlog)
   assert 'mypaper' in text

@@ -1,25 +1,18 @@
-"""What the agents of both papers share: all around learning and acting."""
+"""What agents of all papers share around learning; acting is in `acting`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from dreamer.config.choices import Choices
 from dreamer.errors import UserError
-from dreamer.nn import device, noise, openloop, optim
-from dreamer.nn.layers import M, Module
+from dreamer.nn import acting, device, openloop, optim
+from dreamer.nn.acting import Tensors
 from dreamer.replay.stored import Stored
 from dreamer.scalars import Scalars
-
-DTYPES = Choices('precision', {
-    'float32': tf.float32, 'float16': tf.float16, 'bfloat16': tf.bfloat16})
-
-Tensors = dict[str, tf.Tensor]
 
 
 class Update(NamedTuple):
@@ -56,7 +49,7 @@ class Update(NamedTuple):
     return {**self.metrics, **losses}
 
 
-class Agent:
+class Agent(acting.Acting):
   """World model, behaviour and optimisers behind five calls.
 
   `train(batch)` updates on sequences [B, T, ...], `policy(obs, state)` acts
@@ -71,48 +64,18 @@ class Agent:
   replaces every random draw.
   """
 
-  model: Any
-  behaviour: Any
-  explore: Any
   optimizers: dict[str, optim.Optimizer]
-  explorer: Any = None  # a behaviour of its own, for collecting only
   metrics: tuple[str, ...] = ()  # names of what `train` returns, once it has
   stored: Mapping[str, Stored] = {}  # what a replay keeps of acting states
   signals: tuple[str, ...] = ()  # replayed arrays beside obs and action
-  acted = 'counter/acts_train',  # of the state: what collecting changes
 
   def __init__(self, config: Any, act_space: Any, noise: Any = None):
-    self.config = config
-    self.act_space = act_space
-    self.fixed_noise = noise
-    self.dtype = DTYPES[config.precision]
-    self._updates: int | None = 0  # so far, if known here; reading waits
-    self.modules: list[Module] = []
-    self.counters = {key: tf.Variable(0, dtype=tf.int64) for key in (
-        'updates', 'acts_train', 'acts_eval', 'reports')}
-    self.compiled = device.compiles(config)
+    super().__init__(config, act_space, noise)
     compiled = lambda step: tf.function(
         step, autograph=False, jit_compile=self.compiled)
     self._train = compiled(self.train_step)
     self._others: Sequence[Agent] = ()  # that learn with it, elsewhere
-    self._policy = compiled(self._policy_step)
     self._report = tf.function(self._report_step, autograph=False)
-
-  @property
-  def computes(self) -> str:
-    """What it computes on, in one line."""
-    amount = sum(math.prod(x.shape) for x in self.parameters.values())
-    return device.describe(self.config, self.compiled, amount)
-
-  @property
-  def obs_keys(self) -> tuple[str, ...]:
-    """Names of the observations that are read or predicted."""
-    return self.model.obs_keys
-
-  @property
-  def learns_ends(self) -> bool:
-    """Whether terminations are part of imagination."""
-    return self.model.learns_ends
 
   @property
   def batch_keys(self) -> tuple[str, ...]:
@@ -197,60 +160,6 @@ class Agent:
     """Of the last update: new `stored` arrays, [B, T, ...] by name."""
     return {}
 
-  # Acting
-
-  def policy(
-      self, obs: Mapping[str, np.ndarray], state: dict | None = None,
-      mode: str = 'train', env_steps: int = 0) -> tuple[np.ndarray, dict]:
-    """Actions for a batch of observations.
-
-    Args are obs with the model's inputs and is_first [n], the state that the
-    last call returned or None, mode `train` (explores) or `eval`, and the
-    environment steps so far. Returns actions [n, A] float32 and the next
-    state, a dict of arrays [n, ...].
-    """
-    if state is None:
-      state = self.initial_state(len(obs['is_first']))
-    mode, amount = self.explore.now(mode, env_steps, self.updates)
-    keys = *self.model.encoder.keys, 'is_first'
-    tensors = lambda items, keys: {
-        key: tf.convert_to_tensor(items[key]) for key in keys}
-    state = self._policy(
-        tensors(state, state), tensors(obs, keys), mode,
-        tf.constant(amount, tf.float32))
-    state = {key: value.numpy() for key, value in state.items()}
-    return state['action'], state
-
-  def initial_state(self, rows: int) -> dict[str, np.ndarray]:
-    """The state before the first step of n environments."""
-    state = self.model.rssm.initial(rows)
-    action = np.zeros((rows, self.act_space.dim), np.float32)
-    return {'deter': state['deter'].numpy(), 'stoch': state['stoch'].numpy(),
-            'action': action}
-
-  def _policy_step(self, state, obs, mode, amount):
-    kind = 'eval' if mode == 'eval' else 'train'
-    counter = self.counters[f'acts_{kind}']
-    noise = self._noise(f'policy/{kind}', counter)
-    counter.assign_add(1)
-    model, rows = self._bind(self.model), state['action'].shape[0]
-    embed = model.encoder(model.preprocess_obs(obs, noise))
-    draw = self._latent_noise(model.rssm, rows, noise, mode)
-    post = model.rssm.obs_step(
-        state, state['action'], embed, obs['is_first'], draw)
-    action = self._act(model, post, noise, mode)
-    action = self.explore(action, amount, noise, mode)
-    return {'deter': post['deter'], 'stoch': post['stoch'], 'action': action}
-
-  def _latent_noise(self, rssm, rows, noise, mode):
-    """What latents are sampled with while acting; None: their modes."""
-    del mode
-    return rssm.draw(noise, 'latent', [rows])
-
-  def _act(self, model, post, noise, mode):
-    """Actions [n, A] for posteriors [n, ...], before exploration."""
-    return self._bind(self.behaviour).act(model, post, noise, mode)
-
   # Pictures
 
   def report(
@@ -291,25 +200,6 @@ class Agent:
   # State
 
   @property
-  def updates(self) -> int:
-    """Gradient steps so far."""
-    if self._updates is None:
-      self._updates = int(self.counters['updates'])
-    return self._updates
-
-  @property
-  def parameters(self) -> dict[str, tf.Variable]:
-    """Every parameter by its name."""
-    return {key: value for module in self.modules
-            for key, value in module.variables.items()}
-
-  @property
-  def statistics(self) -> dict[str, tf.Variable]:
-    """Running numbers by name, which a checkpoint holds as well."""
-    return {key: value for module in self.modules
-            for key, value in module.statistics.items()}
-
-  @property
   def variables(self) -> dict[str, tf.Variable]:
     """Everything a checkpoint holds, by name."""
     found = dict(self.parameters)
@@ -338,37 +228,15 @@ class Agent:
       other.restore(arrays)
 
   def only_act(self) -> None:
-    """Gives up learning; acting then answers sooner.
-
-    Compiled, it needs seconds once; then it takes half of the time where a
-    learner has meanwhile filled the caches. So does a call by position: most
-    of what a tf.function runs to find its trace is Python.
-    """
+    """Gives up learning; acting then answers sooner."""
+    super().only_act()
     self.optimizers = {}  # frees their memory
-    self._policy = Direct(self._policy_step)
-
-  def acting_state(self) -> dict[str, np.ndarray]:
-    """Copies of what `policy` reads while collecting, named as in `state`.
-
-    A copy of this agent in another process acts by it; see `take`.
-    """
-    model, explorer = self.model, self.explorer
-    modules = [model.encoder, model.rssm, model.reward, self.behaviour]
-    modules += [explorer.actor] if explorer else []
-    found = {key: x for part in modules for key, x in part.variables.items()}
-    found.update({f'counter/{key}': self.counters[key]
-                  for key in ('updates', 'acts_train')})
-    return {key: variable.numpy() for key, variable in found.items()}
 
   def take(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Takes over a part of a state, such as `acting_state` gives."""
+    super().take(arrays)
     for other in self._others:
       other.take(arrays)
-    variables = self.variables
-    for key, value in arrays.items():
-      variables[key].assign(value)
-    if 'counter/updates' in arrays:
-      self._updates = int(arrays['counter/updates'])
 
   @property
   def opts(self) -> dict[str, Any]:
@@ -383,45 +251,6 @@ class Agent:
     return {key: kind(self.opts[key])(
         key, x, self.opts[key], scale, self.opts[key].get('decay', 0.0))
             for key, x in groups.items()}
-
-  def _bind(self, module: M) -> M:
-    """The module with its weights in the precision of the matmuls."""
-    return module.map(lambda w: tf.cast(w, self.dtype))
-
-  def _noise(self, name, counter):
-    if self.fixed_noise is not None:
-      return self.fixed_noise
-    return noise.Noise(f'{self.config.seed}/{name}', counter)
-
-
-class Direct:
-  """A compiled `step(state, obs, mode, amount)`, called without detours.
-
-  Traced for each mode; shapes must not change from call to call.
-  """
-
-  def __init__(self, step: Callable) -> None:
-    self._step = step
-    self._traces: dict[str, Callable] = {}
-
-  def __call__(
-      self, state: Tensors, obs: Tensors, mode: str,
-      amount: tf.Tensor) -> Tensors:
-    tensors = [*state.values(), *obs.values(), amount]
-    if mode not in self._traces:
-      self._traces[mode] = self._trace(state, obs, tensors, mode)
-    return self._traces[mode](*tensors)
-
-  def _trace(self, state, obs, tensors, mode):
-    def step(*tensors):
-      left = iter(tensors)
-      read = lambda items: {key: next(left) for key in items}
-      return self._step(read(state), read(obs), mode, *left)
-
-    compiled = tf.function(step, autograph=False, jit_compile=True)
-    return compiled.get_concrete_function(
-        *(tf.TensorSpec(x.shape, x.dtype) for x in tensors))
-
 
 def _check(variables, arrays):
   """Raises UserError unless arrays fit the variables."""

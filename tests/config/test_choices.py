@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from dreamer.config.choices import Choices
 from dreamer.errors import UserError
-from dreamer.nn import agent, dists, layers, optim, returns, schedules
+from dreamer.nn import acting, dists, layers, optim, returns, schedules
 from tests.support.layer_tools import INIT
 
 
@@ -33,7 +33,7 @@ SECTION = types.SimpleNamespace(
     (lambda: optim.KINDS['adm'], 'kind of optimiser: .adm. .*adam'),
     (lambda: schedules.schedule(SECTION, 1), 'kind of schedule: .cubic.'),
     (lambda: returns.TRANSFORMS['tan'], 'reward_transform: .tan. .*tanh'),
-    (lambda: agent.DTYPES['float8'], 'precision: .float8. .*bfloat16'),
+    (lambda: acting.DTYPES['float8'], 'precision: .float8. .*bfloat16'),
     (lambda: dists.OneHot(tf.zeros([1, 2]), 'scores'),
      'gradient: .scores. .*straight_through')])
 def test_no_name_is_taken_for_another_in_silence(use, wanted):
