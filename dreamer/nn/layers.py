@@ -20,7 +20,17 @@ ACTS = {
     'mish': lambda x: x * tf.tanh(tf.nn.softplus(x)),
     'softplus': tf.nn.softplus, 'softsign': tf.nn.softsign,
     'sigmoid': tf.nn.sigmoid, 'relu6': tf.nn.relu6,
-    'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax}
+    'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax,
+    # As JAX computes them, under the names that it has and TensorFlow not.
+    'silu': tf.nn.silu, 'log_sigmoid': tf.math.log_sigmoid,
+    'gelu_tanh': lambda x: tf.nn.gelu(x, approximate=True),
+    'leaky_relu_01': lambda x: tf.nn.leaky_relu(x, 0.01),
+    'relu2': lambda x: tf.square(tf.nn.relu(x)),
+    'celu': tf.nn.elu,  # with alpha 1
+    'squareplus': lambda x: 0.5 * (x + tf.sqrt(tf.square(x) + 4)),
+    'hard_tanh': lambda x: tf.clip_by_value(x, -1, 1),
+    'hard_sigmoid': lambda x: tf.nn.relu6(x + 3) / 6,
+    'hard_silu': lambda x: x * tf.nn.relu6(x + 3) / 6}
 
 
 class Module:
@@ -128,6 +138,15 @@ class Init:
     """Generator of the weight's values."""
     return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
+  def kernel(self, name: str, shape: tuple) -> np.ndarray:
+    """A layer's kernel [..., in, out]."""
+    return self.glorot(name, shape)
+
+  def like(self, config: Any) -> Init:
+    """That of the layers which a section describes."""
+    del config
+    return self
+
   def glorot(self, name: str, shape: tuple) -> np.ndarray:
     """Uniform of variance 2 / (fan in + fan out); shape [..., in, out]."""
     field = np.prod(shape[:-2], dtype=np.int64)
@@ -142,16 +161,68 @@ class Init:
     return q if shape[0] >= shape[1] else q.T
 
 
+class ByFan(Init):
+  """Kernels of variance scale^2 / fan, by a rule such as trunc_normal_in.
+
+  Distributions are trunc_normal (cut at two deviations), normal, uniform
+  (limits 1 / sqrt(fan)) and normed (columns of length 1); fans are in, out,
+  avg and none. All axes but the last but one and the last count to both: a
+  block-diagonal kernel [g, in / g, out / g] has the fan in of the whole.
+  """
+
+  CUT = 1.1368  # makes up for what a cut at two deviations takes
+
+  def __init__(self, seed: int, rule: str = 'trunc_normal_in',
+               scale: float = 1.0):
+    super().__init__(seed)
+    self.rule, self.scale = rule, scale
+
+  def like(self, config: Any) -> ByFan:
+    """That of the layers which a section describes: its key `init`."""
+    return ByFan(self.seed, config.init)
+
+  def scaled(self, scale: float) -> ByFan:
+    """The same with another scale, for what a network ends with."""
+    return ByFan(self.seed, self.rule, scale)
+
+  def kernel(self, name: str, shape: tuple) -> np.ndarray:
+    if self.rule == 'zeros' or not self.scale:
+      return np.zeros(shape)
+    kind, fan = self.rule.rsplit('_', 1)
+    field = int(np.prod(shape[:-2]))
+    fans = {'in': field * shape[-2], 'out': field * shape[-1], 'none': 1}
+    fans['avg'] = (fans['in'] + fans['out']) / 2
+    draw = getattr(self, f'_{kind}')(self.rng(name), shape)
+    limit = 1 if kind == 'normed' else np.sqrt(1 / fans[fan])
+    return self.scale * limit * draw
+
+  def _trunc_normal(self, rng, shape):
+    draw = rng.standard_normal(shape)
+    while (far := np.abs(draw) > 2).any():
+      draw[far] = rng.standard_normal(far.sum())
+    return self.CUT * draw
+
+  def _normal(self, rng, shape):
+    return rng.standard_normal(shape)
+
+  def _uniform(self, rng, shape):
+    return rng.uniform(-1, 1, shape)
+
+  def _normed(self, rng, shape):
+    draw = rng.uniform(-1, 1, shape)
+    return draw / np.linalg.norm(draw.reshape(-1, shape[-1]), axis=0)
+
+
 class Layer(Module):
-  """A linear map with a bias, then a norm (none or layer), an activation."""
+  """A linear map with a bias, then a norm (see NORMS), an activation."""
 
   def __init__(self, name: str, shape: tuple, size_out: int, init: Init,
                act: str = 'none', norm: str = 'none'):
     super().__init__(name)
     self.act = ACTS[act]
-    self.add('kernel', init.glorot(f'{name}/kernel', shape))
+    self.add('kernel', init.kernel(f'{name}/kernel', shape))
     self.add('bias', np.zeros(size_out))
-    self.norm = LayerNorm(f'{name}/norm', size_out) if norm == 'layer' else None
+    self.norm = make_norm(norm, f'{name}/norm', size_out)
 
   def _finish(self, x):
     """Norm and activation of what has its bias."""
@@ -235,18 +306,63 @@ class LayerNorm(Module):
 
   EPS = 1e-3
 
-  def __init__(self, name: str, size: int):
+  def __init__(self, name: str, size: int, eps: float = EPS):
     super().__init__(name)
+    self.eps = eps
     self.add('gamma', np.ones(size))
     self.add('beta', np.zeros(size))
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     dtype, x = x.dtype, tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(x, -1, keepdims=True)
-    scale = tf.math.rsqrt(variance + self.EPS)
+    scale = tf.math.rsqrt(variance + self.eps)
     scale *= tf.cast(self.w['gamma'], tf.float32)
     beta = tf.cast(self.w['beta'], tf.float32)
     return tf.cast((x - mean) * scale + beta, dtype)
+
+
+class RMSNorm(Module):
+  """x / sqrt(mean(x^2) + eps) * gamma over the last axis; float32 inside."""
+
+  def __init__(self, name: str, size: int, eps: float = 1e-4):
+    super().__init__(name)
+    self.eps = eps
+    self.add('gamma', np.ones(size))
+
+  def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    gamma = tf.cast(self.w['gamma'], tf.float32)
+    return tf.cast(_rms(tf.cast(x, tf.float32), gamma, self.eps), x.dtype)
+
+
+@tf.custom_gradient
+def _rms(x, gamma, eps):
+  """x r gamma, r = rsqrt(mean(x^2) + eps); and its gradient by hand.
+
+  With g = upstream gamma: g r - x r^3 mean(g x), in half of the passes over
+  the memory that TensorFlow's own takes.
+  """
+  inverse = tf.math.rsqrt(
+      tf.reduce_mean(tf.square(x), -1, keepdims=True) + eps)
+  out = x * inverse * gamma
+
+  def backward(upstream):
+    normed = x * inverse
+    product = upstream * normed
+    scaled = tf.reduce_mean(product * gamma, -1, keepdims=True)
+    grad = inverse * (upstream * gamma - normed * scaled)
+    return grad, tf.raw_ops.BiasAddGrad(out_backprop=product), None
+
+  return out, backward
+
+
+NORMS: dict[str, Callable[..., Module]] = {
+    'layer': LayerNorm, 'rms': RMSNorm,
+    'layer_e4': lambda name, size: LayerNorm(name, size, 1e-4)}
+
+
+def make_norm(kind: str, name: str, size: int) -> Any:
+  """The norm of this name in NORMS, or None for none."""
+  return None if kind == 'none' else NORMS[kind](name, size)
 
 
 class Conv(Layer):

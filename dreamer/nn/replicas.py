@@ -5,7 +5,7 @@ would, to rounding:
 
 - a replica draws the random numbers of all rows and takes those of its own;
 - means over rows of which anything but a mean is made later, free nats and
-  running magnitudes, are taken over all replicas at once;
+  running magnitudes, are taken over all replicas at once, as percentiles are;
 - gradients are averaged before they are clipped and applied.
 
 So the copies stay equal, and the first one acts and is saved.
@@ -30,6 +30,12 @@ def mean(value: Any) -> Any:
     return value
   flat = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.nest.flatten(value))
   return tf.nest.pack_sequence_as(value, flat)
+
+
+def gather(value: tf.Tensor) -> tf.Tensor:
+  """The values [N, ...] of all replicas, one after the other."""
+  context, _, amount = _here()
+  return value if amount == 1 else context.all_gather(value, axis=0)
 
 
 def draw(kind: Callable, name: str, shape: Sequence[int],
@@ -81,15 +87,17 @@ class Replicas:
     self._strategy = tf.distribute.MirroredStrategy(list(names))
 
   def step(self, batch: Mapping[str, tf.Tensor],
-           env_steps: tf.Tensor) -> tf.Tensor:
-    """The train step of all: metrics, their mean over replicas."""
+           env_steps: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The train step of all: metrics, their mean; refreshed rows, of all."""
     def share():
       _, index, amount = _here()
       rows = {key: _share(x, index, amount) for key, x in batch.items()}
-      return mean(self.agents[index].train_step(rows, env_steps))
+      values, fresh = self.agents[index].train_step(rows, env_steps)
+      return mean(values), {key: gather(x) for key, x in fresh.items()}
 
     values = self._strategy.run(share)
-    return self._strategy.experimental_local_results(values)[0]
+    return tf.nest.map_structure(
+        lambda x: self._strategy.experimental_local_results(x)[0], values)
 
 
 def _share(rows, index, amount):
