@@ -77,7 +77,7 @@ class WorldModel(layers.Module):
     """
     length = batch['action'].shape[1] - self.config.replay.context
     data = {key: value[:, -length:] for key, value in batch.items()
-            if not key.startswith('stored/')}
+            if key not in self.context_keys}
     data.update(self.preprocess_obs(data, noise))
     start = self._start(batch)
     data.update({f'start/{key}': x[:, None] for key, x in start.items()})
