@@ -16,6 +16,7 @@ if (core := importlib.util.find_spec('dreamer')) and core.origin != (
       f'{core.origin or "a folder"} hides the package dreamer, which '
       f'{__name__} is made of; give it another name')
 
+from dreamer.run import replays
 from dreamer.run.interface import Interface
 from dreamerv3.checks import validate
 
@@ -28,7 +29,7 @@ def _load():
   return variants.make
 
 
-_interface = Interface('dreamerv3', _load, validate)
+_interface = Interface('dreamerv3', _load, validate, replays.streams)
 NAME = _interface.name
 configure = _interface.configure
 schema = _interface.schema

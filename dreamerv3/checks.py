@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
-from dreamer.nn import inputs
+from dreamer.config import inputs
 from dreamer.run import checks
 
 

@@ -16,11 +16,13 @@ TOLERANCE = {'loss': 1e-4, 'metric': 1e-4, 'tensor': 1e-4, 'norm': 1e-4,
              'grad': 1e-3, 'slot': 1e-3, 'param': 0.02, 'function': 1e-5,
              'half': 5e-4, 'extra': 1e-6}  # half: kept as float16
 
+LEAST = 0.01  # of a metric: the mean of what is centred is rounding alone
+
 KINDS = {'grad_norm': 'norm', 'objective': 'loss', 'param1': 'param',
          'policy': 'tensor'}
 # The same by two parts of a name, of what else an update leaves behind.
-EXTRA = {('extra', key): 'tensor' for key in (
-    'agc_scale', 'replay', 'retnorm', 'valnorm', 'advnorm')}
+EXTRA = {('extra', 'agc_scale'): 'tensor', ('extra', 'replay'): 'tensor', **{
+    ('extra', key): 'metric' for key in ('retnorm', 'valnorm', 'advnorm')}}
 
 # An argmax closer than this to its rival may fall either way, and all that
 # is imagined after it differs: cases that have such, and fail, are compared
@@ -132,7 +134,10 @@ class Comparison:
     if kind in ('grad', 'slot'):
       norm = np.linalg.norm(theirs)
       return np.linalg.norm(ours - theirs) / nonzero(norm)
-    return np.abs(ours - theirs).max() / nonzero(np.abs(theirs).max())
+    scale = nonzero(np.abs(theirs).max())
+    if kind == 'metric':
+      scale = max(scale, LEAST)
+    return np.abs(ours - theirs).max() / scale
 
   def _param_error(self, base, form, ours, theirs):
     """Differences as shares of N * lr; 1 % of the elements may exceed.

@@ -12,7 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import blocks, chunks, inputs, layers, nets, same
+from dreamer.nn import blocks, chunks, layers, nets, same
+from dreamer.config import inputs
 from dreamer.nn.twohot import symlog
 
 Tensors = dict[str, tf.Tensor]

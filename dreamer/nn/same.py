@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from dreamer.nn import layers
+from dreamer.nn import convolutions, layers
 
 
 class Conv(layers.Layer):
@@ -61,7 +61,7 @@ class UpConv(layers.Layer):
     pad = [[0, 0], list(reach), list(reach), [0, 0]]
     x = tf.nn.conv2d(x, kernel, 1, pad)
     x = tf.nn.bias_add(x, tf.tile(self.w['bias'], [4]))
-    return self._finish(layers.from_blocks(x))
+    return self._finish(convolutions.from_blocks(x))
 
 
 def _taps(size: int, up: str) -> tuple[np.ndarray, tuple[int, int]]:

@@ -38,6 +38,9 @@ PARTS = {'low': 'lo', 'high': 'hi', 'weight': 'corr', 'mean': 'mean',
 # An argmax closer than this to its rival may fall either way, and all that
 # is computed after it differs: steps from there on are compared loosely.
 MARGIN, LOOSE = 6e-5, 0.05
+# Advantages below this are rounding of the critic's float32 predictions, and
+# the actor's step has its sign: it is only bounded then.
+FAINT, BOUND = 1e-6, 2.5
 
 
 def run(path, case, reference, eager=False):
@@ -56,7 +59,26 @@ def run(path, case, reference, eager=False):
   comparison = parity_cases.Comparison(
       expected, arrays, units=trial.units(expected))
   _loosen(comparison, case)
+  _bound(comparison, case)
   return comparison
+
+
+def _bound(comparison, case):
+  """Bounds the actor's arrays where its gradients are rounding."""
+  sizes = [float(comparison.expected.get(f'step{k}/metric/adv_mag', 1))
+           for k in range(case['steps'])]
+  faint = [k for k, size in enumerate(sizes) if 0 < size < FAINT]
+  if not faint:
+    return
+  allowed = {'param/pol/': BOUND, 'slot/momentum/pol/': BOUND, **{
+      f'step{k}/loss/policy': 1e-3 for k in faint}}
+  for index, row in enumerate(comparison.rows):
+    for prefix, bound in allowed.items():
+      if row.name.startswith(prefix):
+        comparison.rows[index] = row._replace(allowed=bound)
+  comparison.notes.append(
+      f'advantages of step {faint[0]} are {sizes[faint[0]]:.0e}, rounding of '
+      "float32: the actor's parameters and momentum are only bounded")
 
 
 def _loosen(comparison, case):
