@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import heads, layers, replicas, returns
+from dreamer.nn import heads, layers, returns
 from dreamer.nn.normalise import Normaliser
 
 Tensors = dict[str, tf.Tensor]
@@ -24,7 +24,7 @@ class ActorCritic(layers.Module):
   actor_class: type[Actor] = Actor
 
   def __init__(self, config: Any, feat: int, act_space: Any,
-               init: layers.Init):
+               init: layers.ByFan):
     super().__init__('behaviour')
     self.config = config
     self.actor = self.actor_class(

@@ -37,9 +37,9 @@ class Agent(agent.Agent):
     self.behaviour = self.behaviour_class(config, feat, act_space, init)
     self.explore = self.explore_class(config, act_space)
     self.modules = [self.model, self.behaviour]
-    self.statistics = {**self.model.statistics, **self.behaviour.statistics}
     self.stored = self._make_stored()
-    self.optimizers = self._make_optimizers()
+    self.optimizers = self._make_optimizers({'all': {
+        **self.model.groups['all'], **self.behaviour.groups['all']}})
 
   def _make_stored(self):
     """Latents that the replay keeps with each row, and gets back anew."""
@@ -49,11 +49,10 @@ class Agent(agent.Agent):
         'deter': Stored((self.config.rssm.deter,), self.config.precision),
         'stoch': Stored(tuple(self.model.rssm.stoch_shape), onehot=True)}
 
-  def _make_optimizers(self):
-    """One group: all."""
-    opt = self.config.opt
-    params = {**self.model.groups['all'], **self.behaviour.groups['all']}
-    return {'all': self._optimizer('all', params, opt, 'laprop', opt.decay)}
+  @property
+  def opts(self) -> dict[str, Any]:
+    """Sections of the optimisers by group: one for all."""
+    return {'all': self.config.opt}
 
   def _learn(self, data, noise, env_steps):
     del env_steps
@@ -94,6 +93,3 @@ class Agent(agent.Agent):
     """As in the other agents; by default half of the rows are observed."""
     rows = batch['action'].shape[1] - self.config.replay.context
     return super().report(batch, context or rows // 2)
-
-  def _act(self, model, post, noise, mode):
-    return self._bind(self.behaviour).act(model, post, noise, mode)

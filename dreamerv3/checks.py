@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dreamer.config import inputs
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
-from dreamer.config import inputs
 from dreamer.run import checks
 
 

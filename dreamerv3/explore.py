@@ -18,7 +18,7 @@ class Exploration:
     del env_steps, updates
     return mode, 0.0
 
-  def __call__(self, action: tf.Tensor, amount: float, noise: Any,
+  def __call__(self, action: tf.Tensor, amount: tf.Tensor, noise: Any,
                mode: str) -> tf.Tensor:
     """Actions [n, A] of the policy to those that are executed: the same."""
     del amount, noise, mode

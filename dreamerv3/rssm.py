@@ -31,7 +31,7 @@ class RSSM(layers.Module):
   STATS: tuple[str, ...] = ('logit',)  # of a latent's distribution
 
   def __init__(self, name: str, config: Any, embed: int, action: int,
-               init: layers.Init):
+               init: layers.ByFan):
     super().__init__(name)
     self.config, init = config, init.like(config)
     deter, hidden, style = config.deter, config.hidden, layers.style(config)

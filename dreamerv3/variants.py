@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from dreamer.nn import variants
 from dreamer.nn.normalise import Normaliser
-from dreamer.nn.variants import Unless
 from dreamerv3.actor_critic import ActorCritic
 from dreamerv3.agent import Agent
 from dreamerv3.rssm import RSSM
@@ -38,6 +38,15 @@ class DiscountedEnds(WorldModel):
     data = super().preprocess(batch, noise)
     data['discount'] *= super().gamma
     return data
+
+
+class LimitsEnd(WorldModel):
+  """To the agent, episodes that stop are episodes that end (`limits_end`)."""
+
+  def preprocess(self, batch: Any, noise: Any) -> dict[str, tf.Tensor]:
+    return super().preprocess(
+        {**batch, 'is_terminal': batch['is_terminal'] | batch['is_last']},
+        noise)
 
 
 class Consecutive(WorldModel):
@@ -183,25 +192,27 @@ class NoReplayLoss(ActorCritic):
     return {}, {}
 
 
-TABLE = {
+TABLE: variants.Table = {
     'rssm.absolute': {True: AbsoluteRSSM},
     'discount_head.label': {'discounted': DiscountedEnds},
-    'replay.consec': Unless(1, Consecutive),
+    'limits_end': {True: LimitsEnd},
+    'replay.consec': variants.Unless(1, Consecutive),
     'start_gradients': {True: StartGradients},
-    'last_starts': Unless(0, LastStarts),
+    'last_starts': variants.Unless(0, LastStarts),
     'start_discount': {'replayed': KnownStart},
     'slow_critic.targets': {True: SlowTargets},
-    'value_norm.kind': Unless('none', NormedValues),
-    'advantage_norm.kind': Unless('none', NormedAdvantages),
-    'replay_critic.enabled': {False: NoReplayLoss}}
+    'value_norm.kind': variants.Unless('none', NormedValues),
+    'advantage_norm.kind': variants.Unless('none', NormedAdvantages),
+    'replay_critic.enabled': {False: NoReplayLoss},
+}
 
 
-def agent(config: Any) -> type[Agent]:
-  """The agent of a config: the paper's, or with what its keys ask for."""
-  return variants.choose(Agent, TABLE, config)
+def choose(kind: type[variants.C], config: Any) -> type[variants.C]:
+  """A class of the paper, with its variants that a config asks for."""
+  return variants.choose(kind, TABLE, config)
 
 
-def make(config: Any, obs_space: Any, act_space: Any,
-         noise: Any = None) -> Agent:
-  """The agent of a config, made; see `Agent`."""
-  return agent(config)(config, obs_space, act_space, noise)
+def make_agent(config: Any, obs_space: Mapping[str, Any], act_space: Any,
+               noise: Any = None) -> Agent:
+  """The agent of a config; args as those of Agent."""
+  return choose(Agent, config)(config, obs_space, act_space, noise)

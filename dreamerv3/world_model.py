@@ -23,7 +23,7 @@ class WorldModel(layers.Module):
   rssm_class: type[RSSM] = RSSM
 
   def __init__(self, config: Any, obs_space: Mapping[str, Any], action: int,
-               init: layers.Init):
+               init: layers.ByFan):
     super().__init__('model')
     self.config, self.obs_space = config, dict(obs_space)
     self.encoder = codec.Encoder('encoder', config.encoder, obs_space, init)

@@ -21,8 +21,9 @@ LEAST = 0.01  # of a metric: the mean of what is centred is rounding alone
 KINDS = {'grad_norm': 'norm', 'objective': 'loss', 'param1': 'param',
          'policy': 'tensor'}
 # The same by two parts of a name, of what else an update leaves behind.
-EXTRA = {('extra', 'agc_scale'): 'tensor', ('extra', 'replay'): 'tensor', **{
-    ('extra', key): 'metric' for key in ('retnorm', 'valnorm', 'advnorm')}}
+EXTRA: dict[tuple[str, ...], str] = {
+    ('extra', 'agc_scale'): 'tensor', ('extra', 'replay'): 'tensor',
+    **{('extra', key): 'metric' for key in ('retnorm', 'valnorm', 'advnorm')}}
 
 # An argmax closer than this to its rival may fall either way, and all that
 # is imagined after it differs: cases that have such, and fail, are compared
@@ -134,9 +135,8 @@ class Comparison:
     if kind in ('grad', 'slot'):
       norm = np.linalg.norm(theirs)
       return np.linalg.norm(ours - theirs) / nonzero(norm)
-    scale = nonzero(np.abs(theirs).max())
-    if kind == 'metric':
-      scale = max(scale, LEAST)
+    least = LEAST if kind == 'metric' else 0.0
+    scale = nonzero(max(float(np.abs(theirs).max()), least))
     return np.abs(ours - theirs).max() / scale
 
   def _param_error(self, base, form, ours, theirs):

@@ -78,8 +78,6 @@ class Agent:
   metrics: tuple[str, ...] = ()  # names of what `train` returns, once it has
   stored: Mapping[str, Stored] = {}  # what a replay keeps of acting states
   signals: tuple[str, ...] = ()  # replayed arrays beside obs and action
-  # By their names in the policy's state: what the replay keeps of it.
-  stored: Mapping[str, Any] = {}
   acted = 'counter/acts_train',  # of the state: what collecting changes
 
   def __init__(self, config: Any, act_space: Any, noise: Any = None):
@@ -138,7 +136,7 @@ class Agent:
     return Scalars(self.metrics, values, tf.stack)
 
   def refreshed(self) -> Tensors:
-    """What the last update makes of stored arrays, [B, T, ...] by name."""
+    """Of the last update: new `stored` arrays, [B, T, ...] by name."""
     return self._fresh
 
   def put(self, batch: Mapping[str, Any]) -> Tensors:
@@ -207,10 +205,6 @@ class Agent:
       post = {key: tf.identity(value) for key, value in post.items()}
     rows = lambda x: tf.reshape(x, [-1, *x.shape[2:]])
     return {key: tf.stop_gradient(rows(x)) for key, x in post.items()}
-
-  def refreshed(self) -> Tensors:
-    """Of the last update: new `stored` arrays, [B, T, ...] by name."""
-    return {}
 
   # Acting
 

@@ -15,7 +15,7 @@ from dreamer.nn import layers
 
 
 def split(x: tf.Tensor, blocks: int) -> tf.Tensor:
-  """Rows [N, D] as groups, the group's number first: [blocks, N, D / blocks]."""
+  """Rows [N, D] as groups, their number first: [blocks, N, D / blocks]."""
   x = tf.reshape(x, [-1, blocks, x.shape[-1] // blocks])
   return tf.transpose(x, [1, 0, 2])
 

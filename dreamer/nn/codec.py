@@ -12,8 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dreamer.nn import blocks, chunks, layers, nets, same
 from dreamer.config import inputs
+from dreamer.nn import blocks, chunks, layers, nets, same
 from dreamer.nn.twohot import symlog
 
 Tensors = dict[str, tf.Tensor]
@@ -52,7 +52,7 @@ class ConvEncoder(layers.Module):
   """
 
   def __init__(self, name: str, channels: int, small: tuple[int, int],
-               config: Any, init: layers.Init):
+               config: Any, init: layers.ByFan):
     super().__init__(name)
     multiples = inputs.multiples(name, config)
     sizes = [channels, *(config.depth * x for x in multiples)]
@@ -76,7 +76,7 @@ class Encoder(layers.Module):
   """Images and vectors to embeds [..., E]: that of the vectors comes first."""
 
   def __init__(self, name: str, config: Any, obs_space: Mapping[str, Any],
-               init: layers.Init):
+               init: layers.ByFan):
     super().__init__(name)
     self.config, init = config, init.like(config)
     self.images, self.vectors, small = inputs.halved(name, config, obs_space)
@@ -119,7 +119,7 @@ class ConvDecoder(layers.Module):
   """
 
   def __init__(self, name: str, deter: int, stoch: int, channels: int,
-               small: tuple[int, int], config: Any, init: layers.Init):
+               small: tuple[int, int], config: Any, init: layers.ByFan):
     super().__init__(name)
     self.sizes, self.small, self.blocks = [deter, stoch], small, config.blocks
     style = layers.style(config)
@@ -176,7 +176,7 @@ class Decoder(layers.Module):
   """
 
   def __init__(self, name: str, config: Any, deter: int, stoch: int,
-               obs_space: Mapping[str, Any], init: layers.Init):
+               obs_space: Mapping[str, Any], init: layers.ByFan):
     super().__init__(name)
     self.config, self.deter, init = config, deter, init.like(config)
     self.images, self.vectors, small = inputs.halved(name, config, obs_space)

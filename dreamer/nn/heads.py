@@ -58,7 +58,7 @@ class Head(nets.MLP):
   huber; binary where it has no such key.
   """
 
-  def __init__(self, name: str, size_in: int, config: Any, init: layers.Init):
+  def __init__(self, name: str, size_in: int, config: Any, init: layers.ByFan):
     self.config, init = config, init.like(config)
     self.kind = config.get('dist', 'binary')
     self.bins = symexp_bins(config.get('bins', 2))
@@ -132,7 +132,7 @@ class Actor(nets.MLP):
   """
 
   def __init__(self, name: str, size_in: int, config: Any, act_space: Any,
-               init: layers.Init):
+               init: layers.ByFan):
     self.config, init = config, init.like(config)
     self.spaces = dict(sorted(act_space.parts.items()))
     self.sizes = {key: space.dim for key, space in self.spaces.items()}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import convolutions
+from dreamer.nn.initial import ByFan, Init
+from dreamer.nn.module import M, Module
+from dreamer.nn.norms import LayerNorm, RMSNorm, make_norm
 
-M = TypeVar('M', bound='Module')
+__all__ = [
+    'ACTS', 'ByFan', 'Conv', 'ConvTranspose', 'Dense', 'Init', 'Layer',
+    'LayerNorm', 'M', 'Module', 'RMSNorm', 'SplitDense', 'make_norm', 'matmul',
+    'scan', 'style', 'two_gradients']
+
 ACTS = {
     'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
     'tanh': tf.nn.tanh, 'leaky_relu': tf.nn.leaky_relu,
@@ -31,79 +36,6 @@ ACTS = {
     'hard_tanh': lambda x: tf.clip_by_value(x, -1, 1),
     'hard_sigmoid': lambda x: tf.nn.relu6(x + 3) / 6,
     'hard_silu': lambda x: x * tf.nn.relu6(x + 3) / 6}
-
-
-class Module:
-  """A named tree of weights.
-
-  Variables are created in `__init__` of the leaf layers only. Submodules are
-  attributes or stand in a list; in any other container they raise TypeError,
-  as they would be neither trained nor saved. `map` makes a copy whose weights
-  went through a function; layers work on variables and on such tensors alike:
-
-    half = module.map(lambda w: tf.cast(w, tf.bfloat16))
-    frozen = module.map(tf.stop_gradient)
-  """
-
-  def __init__(self, name: str):
-    self.name = name
-    self.w: dict[str, tf.Variable] = {}
-
-  @property
-  def children(self) -> Iterator[Module]:
-    """Submodules in the order of creation."""
-    for key, value in vars(self).items():
-      items = value if isinstance(value, list) else [value]
-      for item in items:
-        if isinstance(item, Module):
-          yield item
-        elif _holds_modules(item):
-          raise TypeError(
-              f'{self.name}.{key}: modules in a {type(value).__name__} are '
-              'not found; keep each in an attribute, or all in a list')
-
-  @property
-  def variables(self) -> dict[str, tf.Variable]:
-    """Dict of full name to tf.Variable, in the order of creation."""
-    found = {f'{self.name}/{kind}': w for kind, w in self.w.items()}
-    for child in self.children:
-      found.update(child.variables)
-    return found
-
-  @property
-  def statistics(self) -> dict[str, tf.Variable]:
-    """Running numbers by full name, which are saved but not trained."""
-    found: dict[str, tf.Variable] = {}
-    for child in self.children:
-      found.update(child.statistics)
-    return found
-
-  def add(self, kind: str, value: np.ndarray) -> None:
-    """A weight of this layer with its first value."""
-    value = np.asarray(value, np.float32)
-    self.w[kind] = tf.Variable(value, name=f'{self.name}/{kind}')
-
-  def map(self: M, fn: Callable) -> M:
-    """A copy of the tree with `fn` applied to every weight."""
-    other = copy.copy(self)
-    other.w = {kind: fn(w) for kind, w in self.w.items()}
-    list(self.children)  # Raises for those that would keep their weights.
-    for key, value in vars(self).items():
-      if isinstance(value, Module):
-        setattr(other, key, value.map(fn))
-      elif isinstance(value, list):
-        setattr(other, key, [item.map(fn) if isinstance(
-            item, Module) else item for item in value])
-    return other
-
-
-def _holds_modules(value):
-  """Whether a container has modules in it, at any depth."""
-  if isinstance(value, dict):
-    value = value.values()
-  elif not isinstance(value, (list, tuple, set, frozenset)):
-    return False
-  return any(isinstance(x, Module) or _holds_modules(x) for x in value)
 
 
 def two_gradients(
@@ -126,91 +58,6 @@ def two_gradients(
     return values, lambda upstream: tape.gradient(outputs, inputs, upstream)
 
   return guide(x), outputs
-
-
-class Init:
-  """Initial weights: a function of the seed and of the weight's name."""
-
-  def __init__(self, seed: int):
-    self.seed = seed
-
-  def rng(self, name: str) -> np.random.Generator:
-    """Generator of the weight's values."""
-    return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-
-  def kernel(self, name: str, shape: tuple) -> np.ndarray:
-    """A layer's kernel [..., in, out]."""
-    return self.glorot(name, shape)
-
-  def like(self, config: Any) -> Init:
-    """That of the layers which a section describes."""
-    del config
-    return self
-
-  def glorot(self, name: str, shape: tuple) -> np.ndarray:
-    """Uniform of variance 2 / (fan in + fan out); shape [..., in, out]."""
-    field = np.prod(shape[:-2], dtype=np.int64)
-    limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
-    return self.rng(name).uniform(-limit, limit, shape)
-
-  def orthogonal(self, name: str, shape: tuple) -> np.ndarray:
-    """Rows (or columns) of a random rotation; shape [in, out]."""
-    tall = self.rng(name).standard_normal((max(shape), min(shape)))
-    q, r = np.linalg.qr(tall)
-    q = q * np.sign(np.diag(r))
-    return q if shape[0] >= shape[1] else q.T
-
-
-class ByFan(Init):
-  """Kernels of variance scale^2 / fan, by a rule such as trunc_normal_in.
-
-  Distributions are trunc_normal (cut at two deviations), normal, uniform
-  (limits 1 / sqrt(fan)) and normed (columns of length 1); fans are in, out,
-  avg and none. All axes but the last but one and the last count to both: a
-  block-diagonal kernel [g, in / g, out / g] has the fan in of the whole.
-  """
-
-  CUT = 1.1368  # makes up for what a cut at two deviations takes
-
-  def __init__(self, seed: int, rule: str = 'trunc_normal_in',
-               scale: float = 1.0):
-    super().__init__(seed)
-    self.rule, self.scale = rule, scale
-
-  def like(self, config: Any) -> ByFan:
-    """That of the layers which a section describes: its key `init`."""
-    return ByFan(self.seed, config.init)
-
-  def scaled(self, scale: float) -> ByFan:
-    """The same with another scale, for what a network ends with."""
-    return ByFan(self.seed, self.rule, scale)
-
-  def kernel(self, name: str, shape: tuple) -> np.ndarray:
-    if self.rule == 'zeros' or not self.scale:
-      return np.zeros(shape)
-    kind, fan = self.rule.rsplit('_', 1)
-    field = int(np.prod(shape[:-2]))
-    fans = {'in': field * shape[-2], 'out': field * shape[-1], 'none': 1}
-    fans['avg'] = (fans['in'] + fans['out']) / 2
-    draw = getattr(self, f'_{kind}')(self.rng(name), shape)
-    limit = 1 if kind == 'normed' else np.sqrt(1 / fans[fan])
-    return self.scale * limit * draw
-
-  def _trunc_normal(self, rng, shape):
-    draw = rng.standard_normal(shape)
-    while (far := np.abs(draw) > 2).any():
-      draw[far] = rng.standard_normal(far.sum())
-    return self.CUT * draw
-
-  def _normal(self, rng, shape):
-    return rng.standard_normal(shape)
-
-  def _uniform(self, rng, shape):
-    return rng.uniform(-1, 1, shape)
-
-  def _normed(self, rng, shape):
-    draw = rng.uniform(-1, 1, shape)
-    return draw / np.linalg.norm(draw.reshape(-1, shape[-1]), axis=0)
 
 
 class Layer(Module):
@@ -299,70 +146,6 @@ def matmul(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   out = tf.reshape(tf.matmul(flat, kernel), shape)
   out.set_shape(x.shape[:-1] + kernel.shape[1:])
   return out
-
-
-class LayerNorm(Module):
-  """Normalises the last axis, then scales and shifts; float32 inside."""
-
-  EPS = 1e-3
-
-  def __init__(self, name: str, size: int, eps: float = EPS):
-    super().__init__(name)
-    self.eps = eps
-    self.add('gamma', np.ones(size))
-    self.add('beta', np.zeros(size))
-
-  def __call__(self, x: tf.Tensor) -> tf.Tensor:
-    dtype, x = x.dtype, tf.cast(x, tf.float32)
-    mean, variance = tf.nn.moments(x, -1, keepdims=True)
-    scale = tf.math.rsqrt(variance + self.eps)
-    scale *= tf.cast(self.w['gamma'], tf.float32)
-    beta = tf.cast(self.w['beta'], tf.float32)
-    return tf.cast((x - mean) * scale + beta, dtype)
-
-
-class RMSNorm(Module):
-  """x / sqrt(mean(x^2) + eps) * gamma over the last axis; float32 inside."""
-
-  def __init__(self, name: str, size: int, eps: float = 1e-4):
-    super().__init__(name)
-    self.eps = eps
-    self.add('gamma', np.ones(size))
-
-  def __call__(self, x: tf.Tensor) -> tf.Tensor:
-    gamma = tf.cast(self.w['gamma'], tf.float32)
-    return tf.cast(_rms(tf.cast(x, tf.float32), gamma, self.eps), x.dtype)
-
-
-@tf.custom_gradient
-def _rms(x, gamma, eps):
-  """x r gamma, r = rsqrt(mean(x^2) + eps); and its gradient by hand.
-
-  With g = upstream gamma: g r - x r^3 mean(g x), in half of the passes over
-  the memory that TensorFlow's own takes.
-  """
-  inverse = tf.math.rsqrt(
-      tf.reduce_mean(tf.square(x), -1, keepdims=True) + eps)
-  out = x * inverse * gamma
-
-  def backward(upstream):
-    normed = x * inverse
-    product = upstream * normed
-    scaled = tf.reduce_mean(product * gamma, -1, keepdims=True)
-    grad = inverse * (upstream * gamma - normed * scaled)
-    return grad, tf.raw_ops.BiasAddGrad(out_backprop=product), None
-
-  return out, backward
-
-
-NORMS: dict[str, Callable[..., Module]] = {
-    'layer': LayerNorm, 'rms': RMSNorm,
-    'layer_e4': lambda name, size: LayerNorm(name, size, 1e-4)}
-
-
-def make_norm(kind: str, name: str, size: int) -> Any:
-  """The norm of this name in NORMS, or None for none."""
-  return None if kind == 'none' else NORMS[kind](name, size)
 
 
 class Conv(Layer):

@@ -5,6 +5,9 @@ and ours, both by name.
 """
 
 import json
+import subprocess
+import sys
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -15,10 +18,12 @@ from dreamer.envs.spaces import IMAGE, ActionSpace, ActionSpaces, Space
 from dreamer.nn import blocks, dists, heads, layers, optim, returns, same
 from dreamer.nn.normalise import Normaliser
 from dreamer.nn.twohot import TwoHot, symexp, symexp_bins, symlog
+from dreamer.run.when import Ratio
 from dreamerv3 import variants
 from dreamerv3.rssm import RSSM
 from tests.parity import cases as parity_cases
 from tests.parity.names_v3 import make_rules, theirs
+from tests.support import ROOT
 from tests.support.agent_noise import FixedNoise
 from tests.support.agent_running import eagerly
 
@@ -242,6 +247,16 @@ def action_wrappers(data):
       'environment': [scale(np.array(x)) for x in data['agent']]}
 
 
+def ratio(data):
+  """How many updates are due at each count of steps."""
+  expected, arrays = {}, {}
+  for index, row in enumerate(data):
+    pace = Ratio(row['ratio'])
+    expected[f'{index}'] = row['repeats']
+    arrays[f'{index}'] = [pace(step) for step in row['steps']]
+  return expected, arrays
+
+
 def init(data):
   """Shapes of all parameters, and spread of their first values.
 
@@ -277,7 +292,6 @@ SPACES = {'dmc_vision': ({'image': IMAGE}, ActionSpace('continuous', 6)),
           'dmc_proprio': ({key: Space(shape, 'float32') for key, shape in (
               ('orientations', (14,)), ('height', ()), ('velocity', (9,)))},
                           ActionSpace('continuous', 6))}
-LARGEST = 60e6  # parameters that are made for a count; the others are shapes
 
 
 def param_counts(data):
@@ -297,11 +311,10 @@ def _amount(size, suite):
   count = lambda modules: sum(
       int(np.prod(x.shape)) for module in modules
       for x in module.variables.values())
-  from unittest import mock
   with mock.patch.object(layers.Module, 'add', zeros), \
        mock.patch.object(layers.ByFan, 'kernel', init), \
        mock.patch.object(variants.ActorCritic, '_pairs', lambda self: []), \
-       mock.patch.object(variants.Agent, '_make_optimizers', lambda self: {}):
+       mock.patch.object(variants.Agent, '_make_optimizers', lambda *args: {}):
     agent = _agent(size, *SPACES[suite])
   behaviour = agent.behaviour
   return count([agent.model, behaviour.actor, behaviour.critic])
@@ -314,7 +327,7 @@ def _agent(size, obs_space, act_space, **settings):
   config = Schema.load('configs/dreamerv3.yaml').config(
       ['released', size], {
           'precision': 'float32', **everything, **settings})
-  return variants.make(config, obs_space, act_space, FixedNoise())
+  return variants.make_agent(config, obs_space, act_space, FixedNoise())
 
 
 def report_openl(data):
@@ -365,10 +378,25 @@ def _as_released(video, length):
   return np.concatenate([out, 0 * out[:10]])
 
 
+def _held_by(test):
+  """Of a file that a test of ours holds us to: whether that one passes."""
+  def run(data):
+    del data
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-n', '0', '-p',
+         'no:cacheprovider', test], cwd=ROOT, capture_output=True, text=True)
+    return {test: 0}, {test: done.returncode}
+
+  return run
+
+
 FUNCTIONS = {
     'symlog.npz': symlogs, 'twohot_255.npz': twohot, 'twohot_41.npz': twohot,
     'twohot_32.npz': twohot, 'dists.npz': distributions,
     'lambda_return.npz': lambda_return, 'normalize.npz': normalize,
     'layers.npz': single_layers, 'optimizer.npz': optimizer,
     'action_wrappers.json': action_wrappers, 'init.json': init,
-    'param_counts.json': param_counts, 'report_openl.npz': report_openl}
+    'param_counts.json': param_counts, 'report_openl.npz': report_openl,
+    'ratio.json': ratio,
+    'replay.json': _held_by('tests/replay/test_stream.py::TestAsReleased'),
+    'driver.json': _held_by('tests/run/test_running.py')}

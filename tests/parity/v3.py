@@ -37,7 +37,7 @@ PARTS = {'low': 'lo', 'high': 'hi', 'weight': 'corr', 'mean': 'mean',
 
 # An argmax closer than this to its rival may fall either way, and all that
 # is computed after it differs: steps from there on are compared loosely.
-MARGIN, LOOSE = 6e-5, 0.05
+LOOSE = 0.05
 # Advantages below this are rounding of the critic's float32 predictions, and
 # the actor's step has its sign: it is only bounded then.
 FAINT, BOUND = 1e-6, 2.5
@@ -83,7 +83,7 @@ def _bound(comparison, case):
 
 def _loosen(comparison, case):
   """Compares loosely what comes after an argmax that could fall otherwise."""
-  close = [min(margins.values()) < MARGIN for margins in
+  close = [min(margins.values()) < parity_cases.MARGIN for margins in
            case.get('argmax_margins', [])]
   if comparison.ok or not any(close):
     return
@@ -96,7 +96,7 @@ def _loosen(comparison, case):
           (*late, 'param/', 'slot/', 'extra/retnorm')) else row
       for row in comparison.rows]
   comparison.notes.append(
-      f'an argmax of step {first} is closer than {MARGIN:.0e} to its rival: '
+      f'an argmax of step {first} is close to its rival: '
       f'what comes after it is compared to {LOOSE:.0%}')
 
 
@@ -355,7 +355,8 @@ def _outputs(trial, model, behaviour, tensors):
       if ours == 'cont':
         found[f'{name}/logit'] = dist.logit
       elif hasattr(dist, 'logits'):
-        found.update({f'{name}/logits': dist.logits, f'{name}/pred': dist.mean()})
+        found[f'{name}/logits'] = dist.logits
+        found[f'{name}/pred'] = dist.mean()
       else:
         found[f'{name}/mean'] = dist.mean()
   policy = behaviour.actor.dist(feat['imag'])
@@ -424,17 +425,12 @@ def make_agent(case, noise):
   obs_space, act_space = spaces(case)
   validate(config)
   validate(config, (obs_space, act_space))
-  return variants.make(config, obs_space, act_space, noise)
+  return variants.make_agent(config, obs_space, act_space, noise)
 
 
 def spaces(case):
   """Observation and action spaces of a case."""
-  obs = {}
-  for key, (kind, shape, *amount) in case['observation_space'].items():
-    obs[key] = {
-        'image': lambda: Space(tuple(shape), 'uint8', 0, 255),
-        'float': lambda: Space(tuple(shape), 'float32'),
-        'int': lambda: Space(tuple(shape), 'int32', 0, amount[0] - 1)}[kind]()
+  obs = {key: _space(*x) for key, x in case['observation_space'].items()}
   actions = {}
   for key, space in case['action_spaces'].items():
     if space['type'] not in ('continuous', 'discrete'):
@@ -442,6 +438,14 @@ def spaces(case):
                       'continuous or discrete')
     actions[key] = ActionSpace(space['type'], space['dim'])
   return obs, ActionSpaces(tuple(actions.items()))
+
+
+def _space(kind, shape, amount=None):
+  if kind == 'int':
+    return Space(tuple(shape), 'int32', 0, amount - 1)
+  if kind == 'image':
+    return Space(tuple(shape), 'uint8', 0, 255)
+  return Space(tuple(shape), 'float32')
 
 
 def join(parts, batch):
