@@ -217,6 +217,11 @@ def _known(case, arrays):
           for key, x in arrays.items() if key in names}
 
 
+def last(frames, name):
+  """The variables of a function's last call; none where it was not called."""
+  return frames[name][-1] if frames[name] else {}
+
+
 def pick(frame, **names):
   """Values by name of what a function of the frame's variables returns.
 

@@ -1,6 +1,6 @@
 """Your Dreamer beside a release: fill in the three functions, then
 
-  python conform/template.py v2_atari_small mine.npz
+  python template.py v2_atari_small mine.npz
   python -m dreamer.conform v2_atari_small mine.npz
 """
 
@@ -18,21 +18,17 @@ def build(case):
 
 
 def parameters(agent):
-  """What the case calls each parameter: {'wm/rssm/img_in/kernel': tensor}.
+  """Your tensor for each name of the case: {'wm/rssm/img_in/kernel': x}.
 
-  Where your layout is not PyTorch's for a Dense or a convolution, see
-  dreamer/conform/layouts.py: swapped inputs, gates in another order, GRUs.
+  Other layouts than PyTorch's own: see dreamer/conform/layouts.py.
   """
   return {}
 
 
 def step(agent, batch):
-  """One train step by your own code: what it computes, under the names that
-  `python -m dreamer.conform CASE` lists: {'tensor/embed': x, 'loss/kl': y}.
-
-  To read the local variables of a function of yours without changing it:
-    with samplers.watch(train=agent.train) as frames: ...
-    frames['train'][-1]['post']
+  """One train step by your own code: values by names of the case without
+  step{k}/, such as 'tensor/embed' and 'loss/kl'. samplers.watch reads the
+  local variables of your functions without a change of them.
   """
   return {}
 
@@ -40,25 +36,22 @@ def step(agent, batch):
 def main(name, out):
   case = conform.case(name)
   agent = build(case)
-  tensors = parameters(agent)
+  tensors, arrays = parameters(agent), {}
   with torch.no_grad():
     for key, tensor in tensors.items():
       tensor.copy_(torch.from_numpy(layouts.to_torch(case.parameters[key])))
-  arrays = {}
   for k in range(case.steps):
     with samplers.fixed(torch), samplers.gradients(torch) as groups:
       found = step(agent, case.batch)
     for key, value in found.items():
-      if key.startswith('tensor/') and k == 0:
-        arrays[key] = samplers.array(value)
-      elif not key.startswith('tensor/'):
-        arrays[f'step{k}/{key}'] = samplers.array(value)
-    for key, tensor in tensors.items():
-      for group in groups if k == 0 else []:
-        if id(tensor) in group:
-          arrays[f'grad/{key}'] = layouts.from_torch(group[id(tensor)])
-  for key, tensor in tensors.items():
-    arrays[f'param/{key}'] = layouts.from_torch(samplers.array(tensor))
+      if k == 0 or not key.startswith('tensor/'):
+        prefix = '' if key.startswith('tensor/') else f'step{k}/'
+        arrays[prefix + key] = samplers.array(value)
+    for group in groups if k == 0 else []:
+      arrays.update({f'grad/{key}': layouts.from_torch(group[id(x)])
+                     for key, x in tensors.items() if id(x) in group})
+  arrays.update({f'param/{key}': layouts.from_torch(samplers.array(x))
+                 for key, x in tensors.items()})
   npz.write(out, arrays)
 
 
