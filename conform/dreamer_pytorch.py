@@ -10,8 +10,19 @@ import types
 import numpy as np
 import torch
 from porting import (
-    Gru, OnImages, Port, Swapped, batch_first, embedding, images_first, layers,
-    main, pick, rows)
+  Gru,
+  OnImages,
+  Port,
+  Swapped,
+  batch_first,
+  embedding,
+  images_first,
+  last,
+  layers,
+  main,
+  pick,
+  rows,
+)
 
 from dreamer.conform import samplers
 from dreamer.errors import UserError
@@ -107,50 +118,61 @@ class FrostPort(Port):
     self.algo.optimize_agent(k)
 
   def arrays(self, frames):
-    found = {}
-    time = lambda x: batch_first(samplers.array(x))
-    flat = lambda x: rows(x, self.size())
-    for frame in frames['loss'][-1:]:
-      found.update(pick(
-          frame, tensor__embed=lambda f: embedding(time(f['embed']),
-                                                   self.case),
-          **{f'tensor__{part}__{key}': lambda f, part=part, key=key: time(
-              getattr(f[part], key)) for part in ('post', 'prior')
-             for key in ('mean', 'std', 'stoch', 'deter')},
-          tensor__feat=lambda f: time(f['feat']),
-          tensor__reward_pred=lambda f: time(f['reward_pred'].mean)[..., 0],
-          tensor__recon=lambda f: samplers.array(
-              f['image_pred'].mean).transpose(1, 0, 3, 4, 2),
-          metric__prior_ent=lambda f: f['prior_ent'],
-          metric__post_ent=lambda f: f['post_ent'],
-          loss__kl=lambda f: f['div'], loss__image=lambda f: f['image_loss'],
-          loss__reward=lambda f: f['reward_loss'],
-          loss__model=lambda f: f['model_loss'],
-          tensor__imag_feat=lambda f: flat(f['imag_feat']),
-          tensor__imag_reward=lambda f: flat(f['imag_reward'])[..., 0],
-          tensor__imag_value=lambda f: flat(f['value'])[..., 0],
-          tensor__returns=lambda f: flat(f['returns'])[..., 0],
-          tensor__weight=lambda f: flat(f['discount'])[..., 0],
-          loss__actor=lambda f: f['actor_loss'],
-          loss__value=lambda f: f['value_loss']))
-      if self.case.settings['discount_head']:
-        scale = self.algo.pcont_scale
-        found.update(pick(
-            frame, tensor__pcont_pred=lambda f: time(
-                f['pcont_pred'].mean)[..., 0],
-            loss__pcont=lambda f: f['pcont_loss'] * scale))
-      else:
-        found.update(pick(frame, tensor__imag_discount=lambda f: flat(
-            f['discount_arr'] * 0 + self.algo.discount)[..., 0]))
-    for frame in frames['policy'][-1:]:
-      found.update(pick(
-          frame, tensor__imag_action=lambda f: flat(torch.stack(f['actions'])
-              if isinstance(f['actions'], list) else f['actions'])))
-    return found
+    frame = last(frames, 'loss')
+    return {**self._states(frame), **self._losses(frame),
+            **self._imagined(frame), **self._discounts(frame), **pick(
+                last(frames, 'policy'), tensor__imag_action=lambda f:
+                self.rows(f['actions']))}
 
-  def size(self):
+  def time(self, x):
+    return batch_first(samplers.array(x))
+
+  def rows(self, x):
     batch, length = self.case.data['batch']
-    return batch, length - bool(self.case.settings['discount_head'])
+    return rows(x, (batch, length - self.case.settings['discount_head']))
+
+  def _states(self, frame):
+    states = {
+        f'tensor__{part}__{key}': lambda f, part=part, key=key: self.time(
+            getattr(f[part], key)) for part in ('post', 'prior')
+        for key in ('mean', 'std', 'stoch', 'deter')}
+    return pick(
+        frame, **states, tensor__embed=lambda f: embedding(
+            self.time(f['embed']), self.case),
+        tensor__feat=lambda f: self.time(f['feat']),
+        tensor__reward_pred=lambda f: self.time(
+            f['reward_pred'].mean)[..., 0],
+        tensor__recon=lambda f: samplers.array(
+            f['image_pred'].mean).transpose(1, 0, 3, 4, 2))
+
+  def _losses(self, frame):
+    return pick(
+        frame, metric__prior_ent=lambda f: f['prior_ent'],
+        metric__post_ent=lambda f: f['post_ent'],
+        loss__kl=lambda f: f['div'], loss__image=lambda f: f['image_loss'],
+        loss__reward=lambda f: f['reward_loss'],
+        loss__model=lambda f: f['model_loss'],
+        loss__actor=lambda f: f['actor_loss'],
+        loss__value=lambda f: f['value_loss'])
+
+  def _imagined(self, frame):
+    flat = lambda x: self.rows(x)[..., 0]
+    return pick(
+        frame, tensor__imag_feat=lambda f: self.rows(f['imag_feat']),
+        tensor__imag_reward=lambda f: flat(f['imag_reward']),
+        tensor__imag_value=lambda f: flat(f['value']),
+        tensor__returns=lambda f: flat(f['returns']),
+        tensor__weight=lambda f: flat(f['discount']))
+
+  def _discounts(self, frame):
+    """Of imagined states; the port overwrites those of its head."""
+    if not self.case.settings['discount_head']:
+      return pick(frame, tensor__imag_discount=lambda f: self.rows(
+          f['discount_arr'] * 0 + self.algo.discount)[..., 0])
+    return pick(
+        frame, tensor__pcont_pred=lambda f: self.time(
+            f['pcont_pred'].mean)[..., 0],
+        loss__pcont=lambda f: f['pcont_loss'] * self.algo.pcont_scale)
 
 
 # A sample of rlpyt's replay, as far as the port reads it.

@@ -5,7 +5,16 @@ import types
 import numpy as np
 import torch
 from porting import (
-    Halves, Link, OnImages, Port, embedding, layers, main, pick, rows)
+  Halves,
+  Link,
+  OnImages,
+  Port,
+  embedding,
+  last,
+  layers,
+  main,
+  pick,
+)
 
 from dreamer.conform import samplers
 from dreamer.errors import UserError
@@ -13,7 +22,6 @@ from dreamer.errors import UserError
 
 def build(case, folder):
   import yaml
-  s = case.settings
   if case.agent != 'dreamerv2' or not case.data['image']:
     raise UserError(f'{case.name}: give a case of DreamerV2 with images')
   suites = yaml.safe_load((folder / 'configs.yaml').read_text())
@@ -128,55 +136,60 @@ class TorchPort(Port):
             'discount': 1 - batch['is_terminal'].astype(np.float32)}
     self.agent._train({key: x.copy() for key, x in data.items()})
 
-  def rows(self, x):
-    """[H, B * T, ...]: the port's rows are the case's."""
-    return samplers.array(x)
-
   def arrays(self, frames):
-    found = {}
+    get = lambda name: last(frames, name)
+    first = frames['target'][0] if frames['target'] else {}
+    return {**self._states(get('model')), **self._losses(get('model')),
+            **self._imagined(first),
+            **pick(get('actor'), loss__actor=lambda f: f['actor_loss'],
+                   metric__actor_ent=lambda f: f['actor_ent'].mean()),
+            **pick(get('behaviour'), loss__critic=lambda f: f['value_loss'],
+                   tensor__critic_pred=lambda f: f['value'].mean[..., 0])}
+
+  def _states(self, frame):
+    states = {
+        f'tensor__{part}__{key}': lambda f, part=part, key=key: f[part][key]
+        for part in ('post', 'prior')
+        for key in ('logit', 'stoch', 'deter', 'mean', 'std')}
+    return pick(
+        frame, **states,
+        tensor__embed=lambda f: embedding(f['embed'], self.case),
+        tensor__feat=lambda f: f['context']['feat'],
+        tensor__kl=lambda f: f['kl_value'],
+        metric__model_kl=lambda f: f['kl_value'].mean(),
+        metric__prior_ent=lambda f: f['metrics']['prior_ent'],
+        metric__post_ent=lambda f: f['metrics']['post_ent'])
+
+  def _losses(self, frame):
+    """Losses before their scales, and likelihoods."""
     config = self.config
-    for frame in frames['model'][-1:]:
-      found.update(pick(
-          frame, tensor__embed=lambda f: embedding(f['embed'], self.case),
-          **{f'tensor__{part}__{key}': lambda f, part=part, key=key: f[
-              part][key] for part in ('post', 'prior')
-             for key in ('logit', 'stoch', 'deter', 'mean', 'std')},
-          tensor__kl=lambda f: f['kl_value'],
-          metric__model_kl=lambda f: f['kl_value'].mean(),
-          metric__prior_ent=lambda f: f['metrics']['prior_ent'],
-          metric__post_ent=lambda f: f['metrics']['post_ent'],
-          loss__kl=lambda f: f['kl_loss'] / config.kl_scale,
-          loss__model=lambda f: f['model_loss'],
-          loss__image=lambda f: f['losses']['image'],
-          loss__reward=lambda f: f['losses']['reward'] / config.reward_scale,
-          loss__discount=lambda f: f['losses'][
-              'discount'] / config.discount_scale,
-          **{f'tensor__like__{key}': lambda f, key=key: f['likes'][key]
-             for key in ('image', 'reward', 'discount')}))
-    for frame in frames['target'][:1]:
-      found.update(pick(
-          frame, tensor__imag_feat=lambda f: f['imag_feat'],
-          tensor__imag_action=lambda f: np.concatenate([
-              samplers.array(f['imag_action'])[:1] * 0,
-              samplers.array(f['imag_action'])[:-1]]),
-          tensor__imag_reward=lambda f: f['reward'][..., 0],
-          tensor__imag_reward_raw=lambda f: f['reward'][..., 0],
-          tensor__imag_discount=lambda f: f['discount'][..., 0],
-          tensor__imag_value=lambda f: f['value'][..., 0],
-          tensor__returns=lambda f: torch.stack(f['target'], 1)[..., 0],
-          tensor__weight=lambda f: f['weights'][..., 0],
-          metric__reward_mean=lambda f: f['reward'].mean(),
-          metric__critic_slow=lambda f: f['value'].mean(),
-          metric__critic_target=lambda f: torch.stack(f['target'], 1).mean()))
-    for frame in frames['actor'][-1:]:
-      found.update(pick(
-          frame, loss__actor=lambda f: f['actor_loss'],
-          metric__actor_ent=lambda f: f['actor_ent'].mean()))
-    for frame in frames['behaviour'][-1:]:
-      found.update(pick(
-          frame, loss__critic=lambda f: f['value_loss'],
-          tensor__critic_pred=lambda f: f['value'].mean[..., 0]))
-    return found
+    return pick(
+        frame, loss__kl=lambda f: f['kl_loss'] / config.kl_scale,
+        loss__model=lambda f: f['model_loss'],
+        loss__image=lambda f: f['losses']['image'],
+        loss__reward=lambda f: f['losses']['reward'] / config.reward_scale,
+        loss__discount=lambda f: f['losses'][
+            'discount'] / config.discount_scale,
+        **{f'tensor__like__{key}': lambda f, key=key: f['likes'][key]
+           for key in ('image', 'reward', 'discount')})
+
+  def _imagined(self, frame):
+    """Its action at i leads to state i + 1; the case's led to state i."""
+    target = lambda f: torch.stack(f['target'], 1)
+    return pick(
+        frame, tensor__imag_feat=lambda f: f['imag_feat'],
+        tensor__imag_action=lambda f: np.concatenate([
+            samplers.array(f['imag_action'])[:1] * 0,
+            samplers.array(f['imag_action'])[:-1]]),
+        tensor__imag_reward=lambda f: f['reward'][..., 0],
+        tensor__imag_reward_raw=lambda f: f['reward'][..., 0],
+        tensor__imag_discount=lambda f: f['discount'][..., 0],
+        tensor__imag_value=lambda f: f['value'][..., 0],
+        tensor__returns=lambda f: target(f)[..., 0],
+        tensor__weight=lambda f: f['weights'][..., 0],
+        metric__reward_mean=lambda f: f['reward'].mean(),
+        metric__critic_slow=lambda f: f['value'].mean(),
+        metric__critic_target=lambda f: target(f).mean())
 
 
 if __name__ == '__main__':

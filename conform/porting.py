@@ -8,7 +8,6 @@ the folder `port` and returns a `Port`. Run one by
 
 import contextlib
 import pathlib
-import subprocess
 import sys
 import warnings
 
@@ -218,6 +217,11 @@ def _known(case, arrays):
           for key, x in arrays.items() if key in names}
 
 
+def last(frames, name):
+  """The variables of a function's last call; none where it was not called."""
+  return frames[name][-1] if frames[name] else {}
+
+
 def pick(frame, **names):
   """Values by name of what a function of the frame's variables returns.
 
@@ -246,7 +250,7 @@ def _main(build, args):
   arrays, stopped = run(port, case)
   npz.write(args.out, arrays)
   for line in [*port.said, *([stopped] if stopped else [])]:
-    print(line)
+    print(f'* {line}')  # conform/ports.py reads these
   print(f'{args.out}: {len(arrays)} arrays of {case.name}; python -m '
         f'dreamer.conform {case.name} {args.out}')
 
@@ -266,14 +270,6 @@ def start(build, case, folder):
   torch.set_num_threads(1)
   port = build(case, folder)
   return port
-
-
-def commit(folder):
-  """The commit of a checkout."""
-  done = subprocess.run(
-      ['git', '-C', str(folder), 'rev-parse', '--short=7', 'HEAD'],
-      capture_output=True, text=True)
-  return done.stdout.strip() or 'unknown'
 
 
 def batch_first(x):

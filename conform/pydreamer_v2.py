@@ -5,8 +5,18 @@ import types
 import numpy as np
 import torch
 from porting import (
-    Link, OnImages, Port, batch_first, embedding, images_first, layers, main,
-    pick, rows)
+  Link,
+  OnImages,
+  Port,
+  batch_first,
+  embedding,
+  images_first,
+  last,
+  layers,
+  main,
+  pick,
+  rows,
+)
 
 from dreamer.conform import layouts, samplers
 from dreamer.errors import UserError
@@ -125,7 +135,7 @@ class PyPort(Port):
     self.links = [*self._model(model, cell), *self._heads(model, behaviour)]
     self.watched = {
         'model': model.training_step, 'agent': self.agent.training_step,
-        'kl': model.core.forward, 'behaviour': behaviour.training_step}
+        'core': model.core.forward, 'behaviour': behaviour.training_step}
 
   def _model(self, model, cell):
     s, action = self.case.settings, self.config.action_dim
@@ -197,56 +207,61 @@ class PyPort(Port):
             'terminal': turn(batch['is_terminal'].astype(np.float32))}
 
   def arrays(self, frames):
-    found = {}
-    for frame in frames['kl'][-1:]:
-      found.update(pick(frame, **{
-          f'tensor__{key}__deter': lambda f: self.time(f['states_h'])
-          for key in ('post', 'prior')},
-          tensor__post__logit=lambda f: self.classes(f['posts']),
-          tensor__post__stoch=lambda f: self.classes(f['samples']),
-          tensor__prior__logit=lambda f: self.classes(f['priors']),
-          tensor__feat=lambda f: self.features(self.time(f['features']))))
-    for frame in frames['model'][-1:]:
-      found.update(pick(
-          frame, tensor__embed=lambda f: embedding(
-              batch_first(samplers.array(f['embed'])), self.case),
-          tensor__kl=lambda f: self.time(f['loss_kl_exact'][..., None])[
-              ..., 0],
-          metric__model_kl=lambda f: f['loss_kl_exact'].mean(),
-          metric__prior_ent=lambda f: f['metrics']['entropy_prior'],
-          metric__post_ent=lambda f: f['metrics']['entropy_post'],
-          loss__model=lambda f: f['loss'],
-          loss__image=lambda f: f['metrics']['loss_image'],
-          loss__reward=lambda f: f['metrics']['loss_reward'],
-          loss__discount=lambda f: f['metrics']['loss_terminal'],
-          **{f'tensor__like__{key}': lambda f, name=name: -batch_first(
-              samplers.array(f['tensors'][f'loss_{name}']))
-             for key, name in (('image', 'image'), ('reward', 'reward'),
-                               ('discount', 'terminal'))},
-          loss__kl=lambda f: f['loss_kl'].mean() if f[
-              'loss_kl'].ndim == 3 else None))
-      found = {key: x for key, x in found.items() if x is not None}
-    for frame in frames['agent'][-1:]:
-      flat = lambda x: rows(x, self.case.data['batch'])
-      found.update(pick(
-          frame, tensor__imag_feat=lambda f: self.features(flat(
-              f['features_dream'])),
-          tensor__imag_action=lambda f: flat(np.concatenate([
-              samplers.array(f['actions_dream'])[:1] * 0,
-              samplers.array(f['actions_dream'])])),
-          tensor__imag_reward=lambda f: flat(f['rewards_dream'].mean),
-          tensor__imag_reward_raw=lambda f: flat(f['rewards_dream'].mean)))
-    for frame in frames['behaviour'][-1:]:
-      flat = lambda x: rows(x, self.case.data['batch'])
-      found.update(pick(
-          frame, tensor__imag_value=lambda f: flat(f['value_t']),
-          tensor__returns=lambda f: flat(f['value_target']),
-          tensor__critic_pred=lambda f: flat(f['value0']),
-          loss__actor=lambda f: f['loss_actor'],
-          loss__critic=lambda f: f['loss_critic'],
-          metric__critic_slow=lambda f: f['value_t'].mean(),
-          metric__critic_target=lambda f: f['value_target'].mean()))
-    return found
+    get = lambda name: last(frames, name)
+    return {**self._states(get('core')), **self._losses(get('model')),
+            **self._imagined(get('agent')), **self._behaviour(
+                get('behaviour'))}
+
+  def _states(self, frame):
+    deter = lambda f: self.time(f['states_h'])
+    return pick(
+        frame, tensor__post__deter=deter, tensor__prior__deter=deter,
+        tensor__post__logit=lambda f: self.classes(f['posts']),
+        tensor__post__stoch=lambda f: self.classes(f['samples']),
+        tensor__prior__logit=lambda f: self.classes(f['priors']),
+        tensor__feat=lambda f: self.features(self.time(f['features'])))
+
+  def _losses(self, frame):
+    """Losses before their scales; likelihoods are its losses, negated."""
+    likes = {f'tensor__like__{key}': lambda f, name=name: -batch_first(
+        samplers.array(f['tensors'][f'loss_{name}']))
+        for key, name in (('image', 'image'), ('reward', 'reward'),
+                          ('discount', 'terminal'))}
+    return pick(
+        frame, **likes, tensor__embed=lambda f: embedding(
+            batch_first(samplers.array(f['embed'])), self.case),
+        tensor__kl=lambda f: self.time(f['loss_kl_exact'][..., None])[..., 0],
+        metric__model_kl=lambda f: f['loss_kl_exact'].mean(),
+        metric__prior_ent=lambda f: f['metrics']['entropy_prior'],
+        metric__post_ent=lambda f: f['metrics']['entropy_post'],
+        loss__model=lambda f: f['loss'],
+        loss__image=lambda f: f['metrics']['loss_image'],
+        loss__reward=lambda f: f['metrics']['loss_reward'],
+        loss__discount=lambda f: f['metrics']['loss_terminal'])
+
+  def _imagined(self, frame):
+    """Its action at i leads to state i + 1; the case's led to state i."""
+    actions = lambda f: samplers.array(f['actions_dream'])
+    rewards = lambda f: self.rows(f['rewards_dream'].mean)
+    return pick(
+        frame, tensor__imag_feat=lambda f: self.features(self.rows(
+            f['features_dream'])),
+        tensor__imag_action=lambda f: self.rows(np.concatenate([
+            0 * actions(f)[:1], actions(f)])),
+        tensor__imag_reward=rewards, tensor__imag_reward_raw=rewards)
+
+  def _behaviour(self, frame):
+    return pick(
+        frame, tensor__imag_value=lambda f: self.rows(f['value_t']),
+        tensor__returns=lambda f: self.rows(f['value_target']),
+        tensor__critic_pred=lambda f: self.rows(f['value0']),
+        loss__actor=lambda f: f['loss_actor'],
+        loss__critic=lambda f: f['loss_critic'],
+        metric__critic_slow=lambda f: f['value_t'].mean(),
+        metric__critic_target=lambda f: f['value_target'].mean())
+
+  def rows(self, x):
+    return rows(x, self.case.data['batch'])
 
   def time(self, x):
     """[T, B, 1, D] -> [B, T, D]."""

@@ -2,8 +2,7 @@
 
 import numpy as np
 import torch
-from porting import (
-    OnImages, Port, batch_first, embedding, images_first, rows)
+from porting import OnImages, Port, batch_first, embedding, images_first, rows
 
 from dreamer.conform import samplers
 
@@ -79,7 +78,8 @@ class SheepPort(Port):
         part.optimizer, params=owner.parameters(), _convert_='all')
     self.optimizers = self.fabric.setup_optimizers(*(
         make(config.algo[x], y) for x, y in zip(
-            ('world_model', 'actor', 'critic'), self.parts[:3])))
+            ('world_model', 'actor', 'critic'), self.parts[:3],
+            strict=True)))
     self.watched = {'train': module.train}
 
   def data(self):

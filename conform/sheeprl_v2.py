@@ -4,7 +4,6 @@ import contextlib
 from unittest import mock
 
 import sheeprl_common as common
-import torch
 from porting import Halves, Link, Swapped, batch_first, layers, main, pick
 
 from dreamer.conform import samplers
@@ -93,7 +92,7 @@ class SheepV2(common.SheepPort):
     # As its loop does before each train().
     if k % self.config.algo.critic.per_rank_target_network_update_freq == 0:
       for one, other in zip(critic.module.parameters(),
-                            target.module.parameters()):
+                            target.module.parameters(), strict=True):
         other.data.copy_(one.data)
     self.module.train(self.fabric, model, actor, critic, target,
                       *self.optimizers, self.data(), None, self.config,
@@ -103,7 +102,7 @@ class SheepV2(common.SheepPort):
     from sheeprl.utils.distribution import TruncatedNormal
     stack = contextlib.ExitStack()
     stack.enter_context(mock.patch.object(
-        TruncatedNormal, 'rsample', lambda self, shape=torch.Size():
+        TruncatedNormal, 'rsample', lambda self, shape=():
         samplers.truncated(self.loc, self.scale)))
     return stack
 

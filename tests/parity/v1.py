@@ -63,6 +63,14 @@ def run(path, case, reference, eager=False):
 
 
 def _compare(agent, batch, mask, case, path, expected, eager):
+  arrays = train(agent, batch, mask, case, path, eager)
+  lrs = {theirs('dreamerv1', name): opt.lr
+         for opt in agent.optimizers.values() for name in opt.params}
+  return parity_cases.Comparison(expected, arrays, case['steps'], lrs)
+
+
+def train(agent, batch, mask, case, path, eager=False):
+  """All arrays: step 0 with tensors and gradients, then the other steps."""
   start, scaled = agent.state(), 'loss_scales' in case
   with eagerly(eager), masked_rewards(mask):
     update = agent_running.update(agent, batch)
@@ -79,9 +87,7 @@ def _compare(agent, batch, mask, case, path, expected, eager):
       arrays.update(named(agent, metrics, f'step{step}', scaled))
   arrays.update({f'param/{key}': value.numpy()
                  for key, value in parameters(agent).items()})
-  lrs = {theirs('dreamerv1', name): opt.lr
-         for opt in agent.optimizers.values() for name in opt.params}
-  return parity_cases.Comparison(expected, arrays, case['steps'], lrs)
+  return arrays
 
 
 def parameters(agent):

@@ -1,0 +1,183 @@
+"""Runs the adapters on cases and writes the table of ports.
+
+  python conform/ports.py run --ports FOLDER [--explain PYTHON] [NAME ...]
+  python conform/ports.py table
+
+`run` needs PyTorch and, in FOLDER, a checkout of each port under its name
+(sheeprl, dreamer-torch, pydreamer, dreamer-pytorch). What it finds goes into
+ports.json, from which `table` writes ports.md. PYTHON is one with TensorFlow:
+it names causes (python -m dreamer.conform --explain).
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from dreamer import cli, conform  # noqa: E402
+from dreamer.conform.__main__ import read  # noqa: E402
+from dreamer.conform.verdict import judge  # noqa: E402
+from dreamer.errors import UserError  # noqa: E402
+from dreamer.files import atomic_write  # noqa: E402
+
+RESULTS, TABLE = HERE / 'ports.json', HERE / 'ports.md'
+Port = collections.namedtuple('Port', 'folder repository what adapter cases')
+PORTS = [
+    Port('dreamer-pytorch', 'juliusfrost/dreamer-pytorch', 'V1',
+         'dreamer_pytorch', ['v1_dmc_small', 'v1_atari_small']),
+    Port('sheeprl', 'Eclectic-Sheep/sheeprl', 'V1', 'sheeprl_v1',
+         ['v1_dmc_small', 'v1_atari_small']),
+    Port('sheeprl', 'Eclectic-Sheep/sheeprl', 'V2', 'sheeprl_v2',
+         ['v2_atari_small', 'v2_dmc_vision_small_kl_below']),
+    Port('dreamer-torch', 'jsikyoon/dreamer-torch', 'V2', 'dreamer_torch',
+         ['v2_atari_small', 'v2_dmc_vision_small_kl_below']),
+    Port('pydreamer', 'jurgisp/pydreamer', 'V2', 'pydreamer_v2',
+         ['v2_atari_small', 'v2_dmc_vision_small_kl_below'])]
+
+HEAD = """# Ports beside the releases
+
+Four public ports of Dreamer ran our cases: their own code, with the
+parameters, the batch and the samples of the case, compared array by array
+with what the release computed. `python conform/ports.py table` wrote this
+page from [ports.json](ports.json); the adapters are beside it.
+
+What can be set in a port is set as in the release, so that what remains is in
+its code. A difference is no judgement: some of them are meant, some follow an
+earlier version of a release, and a port may learn well with all of them. The
+commits are those that we have; if yours is newer, run the adapter on it, and
+tell us where we are wrong.
+
+*First difference* is the first array, in the order in which data flows through
+a train step, that is not the release's; what comes after it may differ only
+because of it. *Agrees* counts the arrays that are given. *Cause*: our own agent
+computes the same with this change (`--explain`), so far as the arrays go.
+"""
+TAIL = """
+Of DreamerV3, NM512/dreamerv3-torch and sheeprl's dreamer_v3 follow the
+algorithm of 2023 (dense recurrent cell, Adam with three optimisers, learned
+initial state or none replayed, no critic loss on replayed steps), as their
+code says. The cases here are of the release of 2024 and later, another
+algorithm, so that there is nothing to compare.
+"""
+
+
+def main():
+  parser = cli.Parser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('command', choices=['run', 'table'])
+  parser.add_argument('names', nargs='*', metavar='NAME')
+  parser.add_argument('--ports', metavar='FOLDER')
+  parser.add_argument('--explain', metavar='PYTHON')
+  args = parser.parse_args()
+  if args.command == 'run':
+    if not args.ports:
+      raise UserError('--ports: give the folder of the checkouts')
+    run(args)
+  with atomic_write(TABLE, 'w') as file:
+    file.write(page(results()))
+
+
+def run(args):
+  """Runs adapters; keeps what was found before of the others."""
+  found = results()
+  for port in PORTS:
+    if args.names and port.adapter not in args.names:
+      continue
+    for case in port.cases:
+      print(port.adapter, case, flush=True)
+      found[f'{port.adapter} {case}'] = compare(port, case, args)
+      with atomic_write(RESULTS, 'w') as file:
+        file.write(json.dumps(found, indent=1) + '\n')
+
+
+def results():
+  if not RESULTS.exists():
+    return {}
+  return json.loads(RESULTS.read_text())
+
+
+def compare(port, name, args):
+  """One port on one case: a record for the table."""
+  folder = pathlib.Path(args.ports) / port.folder
+  with tempfile.TemporaryDirectory() as temp:
+    out = pathlib.Path(temp) / 'arrays.npz'
+    done = subprocess.run(
+        [sys.executable, HERE / f'{port.adapter}.py', name, out, '--port',
+         folder], capture_output=True, text=True)
+    if done.returncode:
+      raise UserError(f'{port.adapter}: {done.stderr.strip()[-300:]}')
+    said = [x for x in done.stdout.splitlines() if x.startswith('* ')]
+    verdict = judge(conform.case(name), read(str(out)))
+    causes = explained(args.explain, name, out) if args.explain else []
+  return {**record(verdict), 'commit': commit(folder),
+          'said': [x[2:] for x in said], 'causes': causes}
+
+
+def record(verdict):
+  first = verdict.first
+  whole = [stage for stage, findings in verdict.stages.items()
+           if stage != 'parameters' and all(
+               x.status != 'off' for x in findings)
+           and any(x.status == 'agrees' for x in findings)]
+  return {'summary': verdict.summary, 'given': len(verdict.given),
+          'agree': len(verdict.agreeing), 'first': first and first.name,
+          'stage': first and first.stage, 'whole': whole,
+          'error': first and float(f'{min(first.error, 1e30):.1e}'),
+          'note': first.note if first else ''}
+
+
+def explained(python, name, out):
+  done = subprocess.run(
+      [python, '-m', 'dreamer.conform', name, out, '--explain', '--json'],
+      capture_output=True, text=True, cwd=HERE.parent)
+  if done.returncode == 2:
+    raise UserError(done.stderr.strip()[-300:])
+  return json.loads(done.stdout)['causes']
+
+
+def commit(folder):
+  done = subprocess.run(['git', '-C', folder, 'rev-parse', '--short=7', 'HEAD'],
+                        capture_output=True, text=True)
+  return done.stdout.strip() or 'unknown'
+
+
+def page(found):
+  """The text of ports.md."""
+  lines = [HEAD, '| port | case | agrees | first difference | cause |',
+           '|---|---|---|---|---|']
+  notes = []
+  for port in PORTS:
+    for case in port.cases:
+      row = found.get(f'{port.adapter} {case}')
+      if row:
+        lines.append(f'| {" | ".join(cells(port, case, row))} |')
+        notes += [(port, case, x) for x in details(row)]
+  lines += ['', '## What else to know', '']
+  lines += [f'- {port.repository} {port.what}, {case}: {text}'
+            for port, case, text in notes]
+  return '\n'.join(lines) + '\n' + TAIL
+
+
+def cells(port, case, row):
+  first = 'none: it is right in all that is given'
+  if row['first']:
+    first = f'`{row["first"]}` ({row["stage"]})'
+    first += f': {row["note"]}' if row['note'] else f', {row["error"]:.0e}'
+  cause = '<br>'.join(row['causes']) or '-'
+  return [f'{port.repository}@{row["commit"]}, {port.what}', case,
+          f'{row["agree"]} of {row["given"]}', first, cause]
+
+
+def details(row):
+  whole = ', '.join(row['whole']) or 'no stage whole'
+  return [f'agrees in {whole}', *row['said']]
+
+
+if __name__ == '__main__':
+  cli.guard(main)

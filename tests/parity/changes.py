@@ -1,0 +1,120 @@
+"""Single changes of our agent's settings: what another program may have done.
+
+Each key that reaches a train step, with every other value that the schema
+lists or that a source of configs/paper_<agent>.yaml names for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing
+from unittest import mock
+
+from dreamer.audit.sources import Sources
+from dreamer.config import agents
+from dreamer.config.rules import show
+from tests.parity import keys_v1, keys_v2
+
+# Keys that reach a train step, by their first part.
+LEARNING = (
+    'precision', 'reward_transform', 'image_noise', 'encoder', 'decoder',
+    'rssm', 'reward', 'discount_head', 'kl', 'discount', 'lambda',
+    'bootstrap', 'actor', 'critic', 'actor_gradient', 'actor_mix',
+    'actor_entropy', 'slow_critic', 'reward_norm', 'model_opt', 'actor_opt',
+    'critic_opt', 'diagnostic_opt', 'expl_opt', 'cpc')
+# Other sizes are other parameters: no program with them gets the case's.
+SIZES = ('units', 'layers', 'depth', 'stoch', 'classes', 'deter', 'hidden',
+         'kernels', 'widths', 'images', 'vectors', 'enabled', 'duration')
+
+
+MANY = 6  # of more choices, those that a source names
+
+
+class Change(typing.NamedTuple):
+  """One change: its words, and a context of an agent in which it holds.
+
+  settings: keys of ours with other values; enter: None, or a function of the
+  agent that returns a context manager.
+  """
+
+  words: str
+  settings: dict = {}
+  enter: typing.Any = None
+
+
+def settings(agent: str, config: typing.Any) -> list[Change]:
+  """All single changes of a config's settings."""
+  found = []
+  for key, value in config.flat.items():
+    parts = key.split('.')
+    if parts[0] not in LEARNING or parts[-1] in SIZES or _idle(config, parts):
+      continue
+    for other in alternatives(agent, key, value):
+      found.append(Change(
+          f'{key} {_text(other)} in place of {_text(value)}', {key: other}))
+  return found
+
+
+def _idle(config, parts):
+  """Whether nothing reads a key, as another one turns it off."""
+  first, last = parts[0], parts[-1]
+  explores = config.expl.get('kind', config.expl.get('behaviour'))
+  off = {'discount_head': not config.discount_head.enabled,
+         'cpc': not config.flat.get('cpc.enabled'),
+         'actor_mix': config.flat.get('actor_gradient') != 'both',
+         'expl_opt': explores not in ('plan2explore', 'model_loss')}
+  constant = first in ('actor_mix', 'actor_entropy') and (
+      last == 'kind' or last == 'end' and config[first].kind == 'constant')
+  return off.get(first, False) or constant
+
+
+def alternatives(agent: str, key: str, value: typing.Any) -> list:
+  """Other values of a key, in the order of schema and sources."""
+  schema = agents.schema(agent)
+  rule = str(schema.allowed.get(key, ''))
+  found: list = []
+  if isinstance(value, bool):
+    found = [not value]
+  elif isinstance(value, str) and rule.count(', ') < MANY:
+    found = rule.split(', ') if rule else []
+  many = isinstance(value, str) and rule.count(', ') >= MANY
+  last = key.split('.')[-1]
+  for suite in _sources(agent).suites.values():
+    for name, entry in suite.entries.items():
+      if name == key or many and name.split('.')[-1] == last:
+        cells = [*entry.cells.values(), entry.silent, *entry.variants]
+        found += [x.value for x in cells if x]
+  kind = type(value)
+  found = [kind(x) if kind is not bool else x for x in found]
+  return list(dict.fromkeys(x for x in found if x != value))
+
+
+_CACHE: dict = {}
+
+
+def _sources(agent):
+  if agent not in _CACHE:
+    _CACHE[agent] = Sources.load(agent)
+  return _CACHE[agent]
+
+
+def _text(value):
+  return value if isinstance(value, str) else show(value)
+
+
+@contextlib.contextmanager
+def changed(changes: typing.Iterable[Change]) -> typing.Iterator[None]:
+  """Configs of cases have the settings of some changes inside."""
+  overrides: dict = {}
+  for change in changes:
+    overrides.update(change.settings)
+
+  def other(right):
+    return lambda *args: right(*args).update(overrides)
+
+  with contextlib.ExitStack() as stack:
+    if overrides:
+      for module in (keys_v1, keys_v2):
+        stack.enter_context(mock.patch.object(
+            module, 'make_config', other(module.make_config)))
+    yield

@@ -1,0 +1,291 @@
+"""Which single change of our agent computes what another program computed.
+
+  python -m tests.parity.explain CASE ...
+
+prints, for every change that is known, whether the explanation of its arrays
+names it; see `explain` for what `conform --explain` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import sys
+import typing
+
+import numpy as np
+
+from dreamer import conform
+from dreamer.conform import flow
+from dreamer.conform.compare import Comparison
+from dreamer.conform.verdict import judge
+from dreamer.errors import UserError
+from tests.parity import cases as parity_cases
+from tests.parity import changes, faults, v1, v2
+from tests.parity.changes import Change
+from tests.parity.references import find_reference
+from tests.support.agent_running import eagerly
+
+MOST = 6  # changes upon each other
+
+
+class Runs:
+  """Our agent's arrays on a case under changes; each is computed once."""
+
+  def __init__(self, case: conform.Case) -> None:
+    self.case = case
+    self.reference = find_reference(case.data)
+    self.found: dict[tuple, dict | None] = {}
+
+  def arrays(self, applied: typing.Sequence[Change], steps: int = 0
+             ) -> dict[str, np.ndarray] | None:
+    """All arrays, or those of the first `steps`; None: it can not run so."""
+    steps = steps or self.case.steps
+    words = tuple(x.words for x in applied)
+    for known in range(steps, self.case.steps + 1):
+      if (words, known) in self.found:
+        return self.found[words, known]
+    found = None
+    with contextlib.suppress(UserError):
+      found = self._compute(applied, steps)
+    self.found[words, steps] = found
+    return found
+
+  def _compute(self, applied, steps):
+    data = {**self.case.data, 'steps': steps}
+    if 'tfstep' in data:
+      data['tfstep'] = data['tfstep'][:steps]
+    compute = {'dreamerv1': self._v1, 'dreamerv2': self._v2}
+    with changes.changed(applied), eagerly():
+      found = compute[self.case.agent](data, applied)
+    if steps < self.case.steps:  # parameters are those of other steps
+      found = {key: x for key, x in found.items()
+               if not key.startswith(('param/', 'slot/', 'extra/'))}
+    return {key: np.asarray(x) for key, x in found.items()}
+
+  def _v1(self, data, applied):
+    agent = v1.make_agent(data, self.reference)
+    parity_cases.load_parameters(v1.parameters(agent), data, self.case.path)
+    batch, mask = v1.read_batch(self.case.path / 'batch.npz')
+    with faulty(agent, applied):
+      return v1.train(agent, batch, mask, data, self.case.path, True)
+
+  def _v2(self, data, applied):
+    agent = v2.make_agent(data, self.case.batch)
+    parity_cases.load_parameters(v2.parameters(agent), data, self.case.path)
+    with v2.half_std(), faulty(agent, applied):
+      return v2.train(agent, self.case.batch, data)
+
+  @functools.cached_property
+  def changes(self) -> list[Change]:
+    """Every single change that our agent knows on this case."""
+    make = {'dreamerv1': lambda: v1.make_agent(
+        self.case.data, self.reference), 'dreamerv2': lambda: v2.make_agent(
+            self.case.data, self.case.batch)}
+    agent = make[self.case.agent]()
+    return [*changes.settings(self.case.agent, agent.config),
+            *faults.of(self.case)]
+
+
+@contextlib.contextmanager
+def faulty(agent, applied):
+  """Inside, the agent has the faults of some changes."""
+  with contextlib.ExitStack() as stack:
+    for change in applied:
+      if change.enter:
+        stack.enter_context(change.enter(agent))
+    yield
+
+
+def first_difference(case: conform.Case, ours: dict, theirs: dict
+                     ) -> str | None:
+  """The first array of theirs that is not ours; None: all are equal."""
+  names = [x for x in case.names if x in theirs and x in ours]
+  finite = lambda x: np.isfinite(x).all()
+  same = {x for x in names if np.array_equal(
+      ours[x], theirs[x], equal_nan=True)}
+  usable = {x for x in names if finite(theirs[x]) and finite(ours[x])}
+  least = min(case.rates.values())
+  rates = {x: case.rates.get(x, least) for x in case.shapes}
+  comparison = Comparison(
+      {x: ours[x] for x in usable}, theirs, case.steps, rates)
+  off = {x.name for x in comparison.rows if not x.error <= x.allowed}
+  off |= set(names) - usable
+  return next((x for x in names if x in off - same), None)
+
+
+class Step(typing.NamedTuple):
+  """One step of an explanation: changes that are equally good, and after
+  them the first array that still differs (None: none does)."""
+
+  options: list[tuple[Change, ...]]
+  rest: str | None
+
+
+def effects(runs: Runs, first: str, say: typing.Callable
+            ) -> list[Change]:
+  """The changes whose own first effect is an array: those that may explain it.
+
+  A change with an earlier one would spoil what agrees, one with a later one
+  would leave the array as it is.
+  """
+  early = flow.place(first, list(runs.case.shapes)).order[0] == 0
+  steps = 1 if early else runs.case.steps
+  base, found = runs.arrays([], steps), []
+  for change in runs.changes:
+    say(f'  our agent with {change.words}')
+    ours = runs.arrays([change], 1)
+    effect = ours and first_difference(runs.case, runs.arrays([], 1), ours)
+    if ours and effect is None and not early:
+      ours = runs.arrays([change])
+      effect = ours and first_difference(runs.case, base, ours)
+    if effect == first:
+      found.append(change)
+  return found
+
+
+def search(runs: Runs, theirs: dict, first: str,
+           say: typing.Callable = print) -> list[Step]:
+  """Changes upon each other that bring the first difference further.
+
+  In each round the change is taken after which the first difference comes
+  last; where none helps, pairs of faults are tried.
+  """
+  steps: list[Step] = []
+  applied: tuple[Change, ...] = ()
+  while first is not None and len(steps) < MOST:
+    able = [x for x in effects(runs, first, say) if x not in applied]
+    found = _best(runs, theirs, first, applied, [(x,) for x in able])
+    if found is None:
+      pairs = itertools.combinations([x for x in able if x.enter], 2)
+      found = _best(runs, theirs, first, applied, list(pairs))
+    if found is None:
+      break
+    steps.append(found)
+    applied += found.options[0]
+    first = found.rest
+  return steps
+
+
+def _best(runs, theirs, first, applied, options):
+  """The Step of what moves the first difference furthest, or None."""
+  order = {name: i for i, name in enumerate(runs.case.names)}
+  early = flow.place(first, list(runs.case.shapes)).order[0] == 0
+  found: dict[str | None, list] = {}
+  for option in options:
+    ours = runs.arrays([*applied, *option], 1 if early else 0)
+    if ours is None:
+      continue
+    rest = first_difference(runs.case, ours, theirs)
+    if rest is None and early:
+      ours = runs.arrays([*applied, *option])
+      rest = first_difference(runs.case, ours, theirs)
+    if rest is None or order[rest] > order[first]:
+      found.setdefault(rest, []).append(option)
+  if not found:
+    return None
+  rest = max(found, key=lambda x: np.inf if x is None else order[x])
+  return Step(found[rest], rest)
+
+
+def explain(case: conform.Case, arrays: dict, verdict: typing.Any,
+            runs: Runs | None = None) -> list[str]:
+  """Lines for the reader of `conform --explain`.
+
+  runs: of the case, where several programs are explained.
+  """
+  first = verdict.first
+  if first is None:
+    return []
+  if first.name.startswith('init/'):
+    return [f'{first.name}: the parameters that it starts from are others; '
+            'make them those of the rule first']
+  if case.agent not in ('dreamerv1', 'dreamerv2'):
+    return [f'--explain knows DreamerV1 and V2, not {case.agent}']
+  theirs = {key: np.asarray(x) for key, x in arrays.items()
+            if not key.startswith('init/')}
+  runs = runs or Runs(case)
+  say = lambda text: print(text, file=sys.stderr, flush=True)
+  return tell(search(runs, theirs, first.name, say), first.name)
+
+
+def tell(steps: list[Step], first: str) -> list[str]:
+  """The steps of a search in words."""
+  lines = []
+  for number, step in enumerate(steps):
+    names = [' and '.join(x.words for x in option) for option in step.options]
+    start = 'equals ours with' if number == 0 else 'and with'
+    where = 'in all arrays' if step.rest is None else f'up to {step.rest}'
+    text = f'{start} {names[0]}, {where}'
+    if names[1:]:
+      text += ('; this case can not tell that from '
+               f'{"; ".join(names[1:])}')
+    lines.append(text)
+  if not steps or steps[-1].rest is not None:
+    rest = steps[-1].rest if steps else first
+    lines.append(f'not explained by a change that is known: {rest}')
+  return lines
+
+
+# What the explanation finds of our own changes
+
+
+def table(case: conform.Case, say: typing.Callable = print
+          ) -> dict[str, str]:
+  """What is said of the arrays of each change: by its words.
+
+  'named'; 'not seen' where the case computes the same without it; 'not told
+  from ...'; 'missed'; 'other parameters' where it can not run.
+  """
+  runs, found = Runs(case), {}
+  base = runs.arrays([])
+  for change in runs.changes:
+    say(f'  computing: {change.words}')
+    runs.arrays([change])
+  for change in runs.changes:
+    theirs = runs.arrays([change])
+    found[change.words] = 'other parameters' if theirs is None else (
+        _said(runs, change, base, theirs))
+  return found
+
+
+def _said(runs, change, base, theirs):
+  first = first_difference(runs.case, base, theirs)
+  if first is None:
+    return 'not seen'
+  equal = [x.words for x in runs.changes if (ours := runs.arrays([x])) and
+           first_difference(runs.case, ours, theirs) is None]
+  if change.words not in equal:
+    return 'missed'
+  others = [x for x in equal if x != change.words]
+  return f'not told from {"; ".join(others)}' if others else 'named'
+
+
+def main(argv: list[str]) -> None:
+  """Prints tables of cases, or explains the arrays that follow one."""
+  case = conform.case(argv[0])
+  if argv[1:] and argv[1].endswith('.npz'):
+    runs = Runs(case)
+    for path in argv[1:]:
+      arrays = parity_cases.read_npz(path)
+      first = judge(case, arrays).first
+      print(path, first and first.name)
+      print('\n'.join(explain(case, arrays, judge(case, arrays), runs)))
+    return
+  for name in argv:
+    case = conform.case(name)
+    found = table(case, lambda text: print(text, file=sys.stderr, flush=True))
+    print(f'{case.name}: {len(found)} changes')
+    for words, said in found.items():
+      print(f'  {said:<10} {words}' if len(said) < 11 else
+            f'  ambiguous  {words}: {said}')
+    counts = {}
+    for said in found.values():
+      key = 'ambiguous' if said.startswith('not told') else said
+      counts[key] = counts.get(key, 0) + 1
+    print('  ' + ', '.join(f'{n} {key}' for key, n in counts.items()))
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])
