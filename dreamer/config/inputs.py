@@ -1,12 +1,16 @@
 """Which observations an agent reads and predicts, and through what layers.
 
-All convolutions are VALID and have stride 2.
+Convolutions are VALID and have stride 2, but for images of any size: those
+are SAME and halve them a number of times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from dreamer.errors import UserError
 
@@ -17,30 +21,77 @@ ENCODER, DECODER = (4, 4, 4, 4), (5, 5, 6, 6)  # kernels of both papers
 
 
 def choose(
-    name: str, config: Any, obs_space: Mapping[str, Any]
+    name: str, config: Any, obs_space: Mapping[str, Any],
+    check: Callable[[str, tuple], object] | None = None
 ) -> tuple[Sizes, Sizes]:
   """Sizes of the images and vectors that encoder or decoder use.
 
   config has `images` and `vectors`: names with commas, `all` or `none`; a
   section without them means `image` and no vector. Returns dicts of key to
-  channels and of key to length. Raises UserError for names that the
-  environment doesn't have, or that have another shape, and for no name where
-  there could be some of both.
+  channels and of key to length, whole numbers being one-hot. Raises UserError
+  for names that the environment doesn't have, or that have another shape (of
+  images by `check(key, shape)`), and for no name where there could be some of
+  both.
   """
   images = {key: space.shape[-1] for key, space in obs_space.items()
             if len(space.shape) == 3}
-  vectors = {key: space.shape[0] for key, space in obs_space.items()
-             if len(space.shape) == 1}
+  vectors = {key: math.prod(space.shape) * (choices(space) or 1)
+             for key, space in obs_space.items() if len(space.shape) < 3}
   found = (
       _named(f'{name}.images', config.get('images', 'image'), images),
       _named(f'{name}.vectors', config.get('vectors', 'none'), vectors))
   for key in found[0]:
-    check_image(key, obs_space[key].shape)
+    (check or check_image)(key, obs_space[key].shape)
   if not found[0] and not found[1] and 'vectors' in config:
     raise UserError(
         f'{name}.images, {name}.vectors: nothing is named; the environment '
         f'has {", ".join(obs_space)}')
   return found
+
+
+def choices(space: Any) -> int:
+  """How many values each number of an observation has; 0: it is no choice."""
+  if np.dtype(space.dtype).kind not in 'iu' or len(space.shape) > 2:
+    return 0
+  return int(space.high) + 1
+
+
+def halved(
+    name: str, config: Any, obs_space: Mapping[str, Any]
+) -> tuple[Sizes, Sizes, tuple[int, int]]:
+  """As `choose`, for images of one size that are halved several times.
+
+  config has `multiples`, one number for each convolution, and `outer`, by
+  which one of them leaves the size alone. Returns as well height and width
+  after all of them, of images.
+  """
+  times = len(multiples(name, config)) - config.outer
+  shapes: dict[tuple, str] = {}
+
+  def check(key, shape):
+    shapes.setdefault(tuple(shape[:2]), key)
+    if any(size % 2 ** times for size in shape[:2]):
+      raise UserError(
+          f'{key}: shape {tuple(shape)}; {name}.multiples '
+          f'{config.multiples} halve images {times} times, so height and '
+          f'width have to be multiples of {2 ** times}; resize it, or give '
+          'fewer')
+    if len(shapes) > 1:
+      (one, first), (two, second) = list(shapes.items())[:2]
+      raise UserError(
+          f'{name}.images: {first} is {one[0]} x {one[1]} and {second} '
+          f'{two[0]} x {two[1]}, but all have to be of one size; resize one, '
+          'or name others')
+
+  images, vectors = choose(name, config, obs_space, check)
+  height, width = next(iter(shapes), (0, 0))
+  small = height // 2 ** times, width // 2 ** times
+  return dict(sorted(images.items())), dict(sorted(vectors.items())), small
+
+
+def multiples(name: str, config: Any) -> list[int]:
+  """Channels of each convolution, in units of `depth`, from `multiples`."""
+  return _sizes(f'{name}.multiples', config.multiples)
 
 
 def check_image(key: str, shape: tuple) -> None:

@@ -16,7 +16,14 @@ TOLERANCE = {'loss': 1e-4, 'metric': 1e-4, 'tensor': 1e-4, 'norm': 1e-4,
              'grad': 1e-3, 'slot': 1e-3, 'param': 0.02, 'function': 1e-5,
              'half': 5e-4, 'extra': 1e-6}  # half: kept as float16
 
-KINDS = {'grad_norm': 'norm', 'objective': 'loss'}
+LEAST = 0.01  # of a metric: the mean of what is centred is rounding alone
+
+KINDS = {'grad_norm': 'norm', 'objective': 'loss', 'param1': 'param',
+         'policy': 'tensor'}
+# The same by two parts of a name, of what else an update leaves behind.
+EXTRA: dict[tuple[str, ...], str] = {
+    ('extra', 'agc_scale'): 'tensor', ('extra', 'replay'): 'tensor',
+    **{('extra', key): 'metric' for key in ('retnorm', 'valnorm', 'advnorm')}}
 
 # An argmax closer than this to its rival may fall either way, and all that
 # is imagined after it differs: cases that have such, and fail, are compared
@@ -41,16 +48,16 @@ class Comparison:
 
   Args are expected and own arrays by name, the number of train steps N and
   the learning rate of each parameter: errors of parameters are shares of
-  N * lr. Without arguments it is empty, and rows are added by the caller.
-  `notes` are remarks for the reader.
+  N * lr, or of what `units` gives for a name. Without arguments it is empty,
+  and rows are added by the caller. `notes` are remarks for the reader.
   """
 
   def __init__(self, expected: Mapping[str, typing.Any] | Iterable = (),
                arrays: Mapping[str, typing.Any] | Iterable = (),
-               steps: int = 1, lrs: Mapping[str, float] | Iterable = ()
-               ) -> None:
+               steps: int = 1, lrs: Mapping[str, float] | Iterable = (),
+               units: Mapping[str, float] | Iterable = ()) -> None:
     self.expected, self.arrays = dict(expected), dict(arrays)
-    self.steps, self.lrs = steps, dict(lrs)
+    self.steps, self.lrs, self.units = steps, dict(lrs), dict(units)
     self.rows: list[Row] = []
     self.missing: list[str] = []
     self.notes: list[str] = []
@@ -110,7 +117,7 @@ class Comparison:
     """
     if form != 'head':
       return ''
-    unit = self.steps * self.lrs[base.removeprefix('param/')]
+    unit = self._unit(base)
     over = np.abs(ours.ravel()[:16] - theirs) / unit > TOLERANCE['param']
     return (f': {over.sum()} of the {over.size} elements given of '
             f'{ours.size}; of a whole array 1 % may be over')
@@ -128,17 +135,29 @@ class Comparison:
     if kind in ('grad', 'slot'):
       norm = np.linalg.norm(theirs)
       return np.linalg.norm(ours - theirs) / nonzero(norm)
-    return np.abs(ours - theirs).max() / nonzero(np.abs(theirs).max())
+    least = LEAST if kind == 'metric' else 0.0
+    scale = nonzero(max(float(np.abs(theirs).max()), least))
+    return np.abs(ours - theirs).max() / scale
 
   def _param_error(self, base, form, ours, theirs):
-    """Differences as shares of N * lr; 1 % of the elements may exceed."""
-    unit = self.steps * self.lrs[base.removeprefix('param/')]
+    """Differences as shares of N * lr; 1 % of the elements may exceed.
+
+    What one rounding of a float32 number makes is none.
+    """
+    unit = self._unit(base)
     if form == 'stats':
       scale = np.array([unit] * 5)
       scale[2] = unit * np.sqrt(ours.size)
       return (np.abs(stats(ours) - theirs) / scale)[:3].max()
     ours = ours.ravel()[:16] if form == 'head' else ours
-    return np.quantile(np.abs(ours - theirs) / unit, 0.99, method='higher')
+    rounding = 2 * np.spacing(np.abs(theirs).astype(np.float32))
+    error = np.maximum(np.abs(ours - theirs) - rounding, 0) / unit
+    return np.quantile(error, 0.99, method='higher')
+
+  def _unit(self, base):
+    if base in self.units:
+      return nonzero(self.units[base])
+    return self.steps * self.lrs[base.removeprefix('param/')]
 
 
 def split(name: str) -> tuple[str, str]:
@@ -150,8 +169,8 @@ def split(name: str) -> tuple[str, str]:
 def kind_of(base: str) -> str:
   """The kind of an array by its name: a key of TOLERANCE where it has one."""
   parts = base.split('/')
-  kind = parts[min(base.startswith('step'), len(parts) - 1)]
-  return KINDS.get(kind, kind)
+  kind, *rest = parts[min(base.startswith('step'), len(parts) - 1):]
+  return EXTRA.get((kind, *rest[:1])) or KINDS.get(kind, kind)
 
 
 def _plain(row):

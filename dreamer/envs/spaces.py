@@ -46,6 +46,11 @@ class ActionSpace:
   def shape(self) -> tuple[int]:
     return (self.dim,)
 
+  @property
+  def parts(self) -> dict[str, ActionSpace]:
+    """The actions that it consists of, by name: one."""
+    return {'action': self}
+
   def sample(self, rng: np.random.Generator) -> np.ndarray:
     """A uniform action drawn from an np.random.Generator."""
     if not self.discrete:
@@ -53,6 +58,33 @@ class ActionSpace:
     action = np.zeros(self.dim, np.float32)
     action[rng.integers(self.dim)] = 1
     return action
+
+
+@dataclasses.dataclass(frozen=True)
+class ActionSpaces:
+  """Several actions at once, float32 [dim]: theirs in the order of names."""
+
+  spaces: tuple[tuple[str, ActionSpace], ...]
+
+  kind, discrete = 'mixed', False
+
+  @property
+  def dim(self) -> int:
+    return sum(space.dim for _, space in self.spaces)
+
+  @property
+  def shape(self) -> tuple[int]:
+    return (self.dim,)
+
+  @property
+  def parts(self) -> dict[str, ActionSpace]:
+    """The actions that it consists of, by name, in order."""
+    return dict(sorted(self.spaces))
+
+  def sample(self, rng: np.random.Generator) -> np.ndarray:
+    """A uniform action drawn from an np.random.Generator."""
+    parts = [space.sample(rng) for space in self.parts.values()]
+    return np.concatenate(parts)
 
 
 IMAGE = Space((64, 64, 3), 'uint8', 0, 255)

@@ -74,6 +74,7 @@ class Agent(acting.Acting):
     compiled = lambda step: tf.function(
         step, autograph=False, jit_compile=self.compiled)
     self._train = compiled(self.train_step)
+    self._fresh: Tensors = {}  # of the last update
     self._others: Sequence[Agent] = ()  # that learn with it, elsewhere
     self._report = tf.function(self._report_step, autograph=False)
 
@@ -93,20 +94,33 @@ class Agent(acting.Acting):
     for the device until a metric is read.
     """
     updates = self.updates
-    values = self._train(self.put(batch), tf.constant(env_steps, tf.int64))
+    values, self._fresh = self._train(
+        self.put(batch), tf.constant(env_steps, tf.int64))
     self._updates = updates + 1
     return Scalars(self.metrics, values, tf.stack)
+
+  def refreshed(self) -> Tensors:
+    """Of the last update: new `stored` arrays, [B, T, ...] by name."""
+    return self._fresh
 
   def put(self, batch: Mapping[str, Any]) -> Tensors:
     """What `train` reads of a batch, on the device."""
     return {key: tf.convert_to_tensor(batch[key]) for key in self.batch_keys}
 
   @device.without_gc()  # while it is traced
-  def train_step(self, batch: Tensors, env_steps: tf.Tensor) -> tf.Tensor:
-    """An update, to be traced: its metrics [K], see `metrics`."""
-    scalars = self.learn(batch, env_steps).scalars
+  def train_step(
+      self, batch: Tensors, env_steps: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
+    """An update, to be traced: its metrics [K], see `metrics`; `refreshed`."""
+    update = self.learn(batch, env_steps)
+    scalars = update.scalars
     self.metrics = tuple(scalars)
-    return tf.stack([tf.cast(x, tf.float32) for x in scalars.values()])
+    values = [tf.cast(x, tf.float32) for x in scalars.values()]
+    return tf.stack(values), self._refresh(update.tensors)
+
+  def _refresh(self, tensors: dict[str, Any]) -> Tensors:
+    """Stored arrays anew, [B, T, ...], from an update's tensors."""
+    del tensors
+    return {}
 
   def learn_with(self, others: Sequence[Agent], step: Callable) -> None:
     """From now on `train` calls `step`, which updates others as well."""
@@ -156,10 +170,6 @@ class Agent(acting.Acting):
     rows = lambda x: tf.reshape(x, [-1, *x.shape[2:]])
     return {key: tf.stop_gradient(rows(x)) for key, x in post.items()}
 
-  def refreshed(self) -> Tensors:
-    """Of the last update: new `stored` arrays, [B, T, ...] by name."""
-    return {}
-
   # Pictures
 
   def report(
@@ -193,7 +203,8 @@ class Agent(acting.Acting):
     swap = lambda x: tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
     feat = tf.concat([
         swap(rssm.get_feat(post)), rssm.get_feat(prior)], 0)  # [T, B, F]
-    truth = model.preprocess_obs(batch)  # without noise
+    truth = model.preprocess_obs(  # without noise
+        {key: value[:, -length:] for key, value in batch.items()})
     return {key: openloop.compare(swap(truth[key]) + 0.5, mean + 0.5)
             for key, mean in model.decoder.image_means(feat).items()}
 

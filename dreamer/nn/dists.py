@@ -15,6 +15,7 @@ import tensorflow_probability as tfp
 from dreamer.config.choices import Choices
 
 tfd = tfp.distributions
+LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
 
 
 def normal(
@@ -59,6 +60,33 @@ def _half_squares(target, mean, lead):
 def bernoulli_log_prob(target: tf.Tensor, logit: tf.Tensor) -> tf.Tensor:
   """Log likelihood of labels in [0, 1], soft ones as cross entropy."""
   return -tf.nn.sigmoid_cross_entropy_with_logits(target, logit)
+
+
+class Normal:
+  """Independent Normals over actions [..., A], not squashed nor cut."""
+
+  def __init__(self, mean: tf.Tensor, std: tf.Tensor):
+    self.mean, self.std = mean, std
+
+  def sample(self, noise: tf.Tensor) -> tf.Tensor:
+    """Reparameterised, from standard normal noise [..., A]."""
+    return self.mean + self.std * noise
+
+  def mode(self, noise: tf.Tensor | None = None) -> tf.Tensor:
+    """The mean; noise is not needed."""
+    del noise
+    return self.mean
+
+  def log_prob(self, action: tf.Tensor) -> tf.Tensor:
+    """Log density [...] of actions [..., A]."""
+    unit = (action - self.mean) / self.std
+    each = -0.5 * tf.square(unit) - tf.math.log(self.std) - LOG_ROOT
+    return tf.reduce_sum(each, -1)
+
+  def entropy(self, noise: tf.Tensor | None = None) -> tf.Tensor:
+    """In nats; noise is not needed."""
+    del noise
+    return tf.reduce_sum(tf.math.log(self.std) + (0.5 + LOG_ROOT), -1)
 
 
 class TanhNormal:
@@ -147,6 +175,41 @@ class OneHot:
   def _one_hot(self, logits):
     best = tf.argmax(logits, -1)
     return tf.stop_gradient(tf.one_hot(best, logits.shape[-1]))
+
+
+def unimix(logits: tf.Tensor, share: float) -> tf.Tensor:
+  """Logits [..., C] of the distribution mixed with a share of the uniform."""
+  if not share:
+    return logits
+  even = np.float32(share / logits.shape[-1])
+  return tf.math.log((1 - share) * tf.nn.softmax(logits) + even)
+
+
+class OneHots:
+  """Independent one-hot variables, events [..., S, C], one log_prob for all.
+
+  A share `mix` of the uniform distribution is in each (2301.04104).
+  """
+
+  def __init__(self, logits: tf.Tensor, mix: float = 0.0):
+    self.log_probs = tf.nn.log_softmax(unimix(logits, mix))
+
+  def sample(self, noise: tf.Tensor) -> tf.Tensor:
+    """From Gumbel noise, with the gradient of the mixed probabilities."""
+    return OneHot(self.log_probs).sample(noise)
+
+  def mode(self) -> tf.Tensor:
+    return OneHot(self.log_probs).mode()
+
+  def entropy(self) -> tf.Tensor:
+    """In nats [...]."""
+    each = tf.exp(self.log_probs) * self.log_probs
+    return -tf.reduce_sum(each, [-2, -1])
+
+  def kl_divergence(self, other: OneHots) -> tf.Tensor:
+    """KL[self || other], in nats [...]."""
+    each = tf.exp(self.log_probs) * (self.log_probs - other.log_probs)
+    return tf.reduce_sum(each, [-2, -1])
 
 
 class TruncNormal:

@@ -43,6 +43,40 @@ def conv_decoder(size_in: int, channels: int, depth: int,
       for i, (pixels, kernel) in enumerate(shapes)]
 
 
+def same_encoder(config: Any, channels: int, side: int) -> list[int]:
+  """The convolutions of codec.ConvEncoder, for images of a side."""
+  sizes = [channels, *(config.depth * x for x in inputs.multiples(
+      'encoder', config))]
+  found = []
+  for index, pair in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    halves = not (config.outer and index == 0)
+    side //= 2 if halves else 1
+    pixels = side * (2 if halves and config.down == 'pool' else 1)
+    found.append((pixels * config.kernel) ** 2 * pair[0] * pair[1])
+  return found
+
+
+def same_decoder(config: Any, deter: int, stoch: int, channels: int,
+                 side: int) -> list[int]:
+  """The first map's layers and the convolutions of codec.ConvDecoder."""
+  depths = [config.depth * x for x in inputs.multiples('decoder', config)]
+  side //= 2 ** (len(depths) - config.outer)
+  size = side ** 2 * depths[-1]
+  found = [deter * size // config.blocks, *dense(
+      stoch, 2 * config.units, size)] if config.blocks else [
+          (deter + stoch) * size]
+  sizes = [*reversed(depths), channels]
+  taps = (config.kernel + 1) // 2  # of the small image, for 4 pixels each
+  for index, pair in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    last = index == len(sizes) - 2
+    if config.outer and last:
+      found.append((side * config.kernel) ** 2 * pair[0] * pair[1])
+    else:
+      found.append((side * taps) ** 2 * pair[0] * 4 * pair[1])
+      side *= 2
+  return found
+
+
 def learned(products: Sequence[int], to_input: bool = True) -> int:
   """All three products; to_input: whether the input needs a gradient."""
   first, *rest = products

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from dreamer.config.choices import Choices
 from dreamer.nn import convolutions
+from dreamer.nn.initial import ByFan, Init
+from dreamer.nn.module import M, Module
+from dreamer.nn.norms import NORMS, LayerNorm, RMSNorm
 
-M = TypeVar('M', bound='Module')
+__all__ = [
+    'ACTS', 'ByFan', 'Conv', 'ConvTranspose', 'Dense', 'Init', 'Layer',
+    'LayerNorm', 'M', 'Module', 'NORMS', 'RMSNorm', 'SplitDense', 'matmul',
+    'scan', 'style', 'two_gradients']
+
 ACTS = Choices('act', {
     'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
     'tanh': tf.nn.tanh, 'leaky_relu': tf.nn.leaky_relu,
@@ -21,80 +26,17 @@ ACTS = Choices('act', {
     'mish': lambda x: x * tf.tanh(tf.nn.softplus(x)),
     'softplus': tf.nn.softplus, 'softsign': tf.nn.softsign,
     'sigmoid': tf.nn.sigmoid, 'relu6': tf.nn.relu6,
-    'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax})
-
-
-class Module:
-  """A named tree of weights.
-
-  Variables are created in `__init__` of the leaf layers only. Submodules are
-  attributes or stand in a list; in any other container they raise TypeError,
-  as they would be neither trained nor saved. `map` makes a copy whose weights
-  went through a function; layers work on variables and on such tensors alike:
-
-    half = module.map(lambda w: tf.cast(w, tf.bfloat16))
-    frozen = module.map(tf.stop_gradient)
-  """
-
-  def __init__(self, name: str):
-    self.name = name
-    self.w: dict[str, tf.Variable] = {}
-
-  @property
-  def children(self) -> Iterator[Module]:
-    """Submodules in the order of creation."""
-    for key, value in vars(self).items():
-      items = value if isinstance(value, list) else [value]
-      for item in items:
-        if isinstance(item, Module):
-          yield item
-        elif _holds_modules(item):
-          raise TypeError(
-              f'{self.name}.{key}: modules in a {type(value).__name__} are '
-              'not found; keep each in an attribute, or all in a list')
-
-  @property
-  def variables(self) -> dict[str, tf.Variable]:
-    """Dict of full name to tf.Variable, in the order of creation."""
-    found = {f'{self.name}/{kind}': w for kind, w in self.w.items()}
-    for child in self.children:
-      found.update(child.variables)
-    return found
-
-  @property
-  def statistics(self) -> dict[str, tf.Variable]:
-    """Running numbers by full name, which are saved but not trained."""
-    found: dict[str, tf.Variable] = {}
-    for child in self.children:
-      found.update(child.statistics)
-    return found
-
-  def add(self, kind: str, value: np.ndarray) -> None:
-    """A weight of this layer with its first value."""
-    value = np.asarray(value, np.float32)
-    self.w[kind] = tf.Variable(value, name=f'{self.name}/{kind}')
-
-  def map(self: M, fn: Callable) -> M:
-    """A copy of the tree with `fn` applied to every weight."""
-    other = copy.copy(self)
-    other.w = {kind: fn(w) for kind, w in self.w.items()}
-    list(self.children)  # Raises for those that would keep their weights.
-    for key, value in vars(self).items():
-      if isinstance(value, Module):
-        setattr(other, key, value.map(fn))
-      elif isinstance(value, list):
-        setattr(other, key, [item.map(fn) if isinstance(
-            item, Module) else item for item in value])
-    return other
-
-
-def _holds_modules(value):
-  """Whether a container has modules in it, at any depth."""
-  if isinstance(value, dict):
-    value = value.values()
-  elif not isinstance(value, (list, tuple, set, frozenset)):
-    return False
-  return any(isinstance(x, Module) or _holds_modules(x) for x in value)
+    'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax,
+    # As JAX computes them, under the names that it has and TensorFlow not.
+    'silu': tf.nn.silu, 'log_sigmoid': tf.math.log_sigmoid,
+    'gelu_tanh': lambda x: tf.nn.gelu(x, approximate=True),
+    'leaky_relu_01': lambda x: tf.nn.leaky_relu(x, 0.01),
+    'relu2': lambda x: tf.square(tf.nn.relu(x)),
+    'celu': tf.nn.elu,  # with alpha 1
+    'squareplus': lambda x: 0.5 * (x + tf.sqrt(tf.square(x) + 4)),
+    'hard_tanh': lambda x: tf.clip_by_value(x, -1, 1),
+    'hard_sigmoid': lambda x: tf.nn.relu6(x + 3) / 6,
+    'hard_silu': lambda x: x * tf.nn.relu6(x + 3) / 6})
 
 
 def two_gradients(
@@ -119,30 +61,6 @@ def two_gradients(
   return guide(x), outputs
 
 
-class Init:
-  """Initial weights: a function of the seed and of the weight's name."""
-
-  def __init__(self, seed: int):
-    self.seed = seed
-
-  def rng(self, name: str) -> np.random.Generator:
-    """Generator of the weight's values."""
-    return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-
-  def glorot(self, name: str, shape: tuple) -> np.ndarray:
-    """Uniform of variance 2 / (fan in + fan out); shape [..., in, out]."""
-    field = np.prod(shape[:-2], dtype=np.int64)
-    limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
-    return self.rng(name).uniform(-limit, limit, shape)
-
-  def orthogonal(self, name: str, shape: tuple) -> np.ndarray:
-    """Rows (or columns) of a random rotation; shape [in, out]."""
-    tall = self.rng(name).standard_normal((max(shape), min(shape)))
-    q, r = np.linalg.qr(tall)
-    q = q * np.sign(np.diag(r))
-    return q if shape[0] >= shape[1] else q.T
-
-
 class Layer(Module):
   """A linear map with a bias, then a norm (see NORMS), an activation."""
 
@@ -150,7 +68,7 @@ class Layer(Module):
                act: str = 'none', norm: str = 'none'):
     super().__init__(name)
     self.act = ACTS[act]
-    self.add('kernel', init.glorot(f'{name}/kernel', shape))
+    self.add('kernel', init.kernel(f'{name}/kernel', shape))
     self.add('bias', np.zeros(size_out))
     self.norm = NORMS[norm](f'{name}/norm', size_out)
 
@@ -229,29 +147,6 @@ def matmul(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   out = tf.reshape(tf.matmul(flat, kernel), shape)
   out.set_shape(x.shape[:-1] + kernel.shape[1:])
   return out
-
-
-class LayerNorm(Module):
-  """Normalises the last axis, then scales and shifts; float32 inside."""
-
-  EPS = 1e-3
-
-  def __init__(self, name: str, size: int):
-    super().__init__(name)
-    self.add('gamma', np.ones(size))
-    self.add('beta', np.zeros(size))
-
-  def __call__(self, x: tf.Tensor) -> tf.Tensor:
-    dtype, x = x.dtype, tf.cast(x, tf.float32)
-    mean, variance = tf.nn.moments(x, -1, keepdims=True)
-    scale = tf.math.rsqrt(variance + self.EPS)
-    scale *= tf.cast(self.w['gamma'], tf.float32)
-    beta = tf.cast(self.w['beta'], tf.float32)
-    return tf.cast((x - mean) * scale + beta, dtype)
-
-
-NORMS: Choices[Callable[[str, int], Any]] = Choices('norm', {
-    'none': lambda name, size: None, 'layer': LayerNorm})
 
 
 class Conv(Layer):

@@ -76,11 +76,12 @@ class MLP(layers.Module):
   """Layers dense1, dense2, ... and one linear output per name in `outs`.
 
   The layers have the `widths`. Without outputs the result is that of the
-  last layer.
+  last layer. `outs_init` makes the outputs' kernels, if another one does.
   """
 
   def __init__(self, name: str, size_in: int, widths: Sequence[int], act: str,
-               outs: Mapping[str, int], init: layers.Init, norm: str = 'none'):
+               outs: Mapping[str, int], init: layers.Init, norm: str = 'none',
+               outs_init: layers.Init | None = None):
     super().__init__(name)
     sizes = [size_in, *widths]
     self.layers = [
@@ -88,7 +89,7 @@ class MLP(layers.Module):
             f'{name}/dense{i + 1}', sizes[i], sizes[i + 1], init, act, norm)
         for i in range(len(widths))]
     self.outs = [
-        layers.Dense(f'{name}/{key}', sizes[-1], size, init)
+        layers.Dense(f'{name}/{key}', sizes[-1], size, outs_init or init)
         for key, size in outs.items()]
     self.width = sizes[-1]
 
@@ -102,6 +103,39 @@ class MLP(layers.Module):
     outs = [tf.cast(out, tf.float32) for out in outs]
     outs = [tf.reshape(out, [*lead, out.shape[-1]]) for out in outs]
     return outs if len(outs) > 1 else outs[0]
+
+
+class SplitMLP(layers.Module):
+  """Layers dense1, dense2, ... and out over [x, y]; see layers.SplitDense.
+
+    ahead = net.ahead(y)  # for all steps at once
+    out = net(x, ahead)
+  """
+
+  def __init__(self, name: str, size_x: int, size_y: int,
+               widths: Sequence[int], size_out: int, init: layers.Init,
+               act: str, norm: str = 'none',
+               outs_init: layers.Init | None = None):
+    super().__init__(name)
+    names = [f'{name}/dense{i + 1}' for i in range(len(widths))]
+    styles = [(init, act, norm)] * len(widths)
+    (first, size, style), *rest = zip(
+        [*names, f'{name}/out'], [*widths, size_out],
+        [*styles, (outs_init or init, 'none', 'none')], strict=True)
+    self.first = layers.SplitDense(first, size_x, size_y, size, *style)
+    self.rest = [
+        layers.Dense(inner, width, size, *style)
+        for width, (inner, size, style) in zip(widths, rest, strict=True)]
+
+  def ahead(self, y: tf.Tensor) -> tf.Tensor:
+    """The part of y [..., Y] in the first layer."""
+    return self.first.ahead(y)
+
+  def __call__(self, x: tf.Tensor, ahead: tf.Tensor) -> tf.Tensor:
+    x = self.first(x, ahead)
+    for layer in self.rest:
+      x = layer(x)
+    return x
 
 
 def _lengths(x):

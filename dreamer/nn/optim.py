@@ -1,6 +1,6 @@
 """Optimisers with clipping and dynamic loss scales.
 
-Those that the released programs offer, as Keras computes them.
+Those that the released programs offer, as Keras computes them, and LaProp.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreamer.config.choices import Choices
-from dreamer.nn import clipping, replicas
+from dreamer.nn import clipping, replicas, schedules
 
 BETAS = (0.9, 0.999)
 MOMENTUM = 0.9
@@ -243,6 +243,54 @@ class Momentum(Optimizer):
             momentum=momentum))
 
 
+class LaProp(Optimizer):
+  """Momentum of gradients that were divided before (2002.04839).
+
+    v = b2 v + (1 - b2) g^2          u = g / (sqrt(v / (1 - b2^t)) + eps)
+    m = b1 m + (1 - b1) u            p -= lr (m / (1 - b1^t) + decay p)
+
+  `decay` concerns kernels only. The learning rate is read from its schedule at
+  the number of earlier steps. Its config has beta1, beta2, nesterov, warmup,
+  schedule and anneal as well.
+  """
+
+  SLOTS = 'rms', 'momentum'
+  clipping = clipping.Adaptive
+
+  def __init__(
+      self, name: str, variables: Mapping[str, tf.Variable], config: Any,
+      loss_scale: float | None = None, decay: float = 0.0):
+    super().__init__(name, variables, config, loss_scale)
+    self.config, self.share = config, decay
+
+  def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
+    """That of the update after `step` others."""
+    return schedules.learning_rate(self.config, step)
+
+  def _rule(self, step):
+    config = self.config
+    beta1, beta2, eps = _floats(config.beta1, config.beta2, self.eps)
+    new1, new2 = _floats(1 - config.beta1, 1 - config.beta2)
+    lr = self.learning_rate(step - 1)
+    scale1, scale2 = (1 / (1 - tf.pow(x, step)) for x in (beta1, beta2))
+    kernels = {id(param) for key, param in self.params.items()
+               if key.endswith('/kernel')}
+
+    def move(param, grad, rms, momentum):
+      rms.assign(beta2 * rms + new2 * tf.square(grad))
+      unit = grad / (tf.sqrt(rms * scale2) + eps)
+      momentum.assign(beta1 * momentum + new1 * unit)
+      mean = momentum
+      if config.nesterov:
+        mean = beta1 * momentum + new1 * unit
+      mean = mean * scale1
+      if self.share and id(param) in kernels:
+        mean += np.float32(self.share) * param
+      param.assign_sub(lr * mean)
+
+    return move
+
+
 KINDS: Choices[type[Optimizer]] = Choices('kind of optimiser', {
     'adam': Adam, 'nadam': Nadam, 'adamax': Adamax, 'sgd': SGD,
-    'momentum': Momentum})
+    'momentum': Momentum, 'laprop': LaProp})

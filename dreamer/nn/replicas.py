@@ -103,15 +103,17 @@ class Replicas:
     self._strategy = tf.distribute.MirroredStrategy(list(names))
 
   def step(self, batch: Mapping[str, tf.Tensor],
-           env_steps: tf.Tensor) -> tf.Tensor:
-    """The train step of all: metrics, their mean over replicas."""
+           env_steps: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The train step of all: metrics, their mean; refreshed rows, of all."""
     def share():
       _, index, amount = _here()
       rows = {key: _share(x, index, amount) for key, x in batch.items()}
-      return mean(self.agents[index].train_step(rows, env_steps))
+      values, fresh = self.agents[index].train_step(rows, env_steps)
+      return mean(values), {key: gather(x) for key, x in fresh.items()}
 
     values = self._strategy.run(share)
-    return self._strategy.experimental_local_results(values)[0]
+    return tf.nest.map_structure(
+        lambda x: self._strategy.experimental_local_results(x)[0], values)
 
 
 def _share(rows, index, amount):

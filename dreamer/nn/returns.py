@@ -13,7 +13,7 @@ TRANSFORMS = Choices('reward_transform', {
 
 def lambda_return(
     reward: tf.Tensor, value: tf.Tensor, discount: tf.Tensor,
-    bootstrap: tf.Tensor, lambda_: float) -> tf.Tensor:
+    bootstrap: tf.Tensor, lambda_: float | tf.Tensor) -> tf.Tensor:
   """Lambda return, eq. 6 of arXiv 1912.01603, by backward recursion.
 
     R_t = r_t + d_t * ((1 - lambda) * v_{t+1} + lambda * R_{t+1})
@@ -24,7 +24,8 @@ def lambda_return(
     discount d0   d1   d2       dT-1|
     value         v1   v2       vT-1| bootstrap      (v0 is never used)
 
-  Args are [T, ...] but `bootstrap` [...]; returns [T, ...].
+  Args are [T, ...] but `bootstrap` [...]; lambda may be [T, ...] too. Returns
+  [T, ...].
   """
   following = tf.concat([value[1:], bootstrap[None]], 0)
   inputs = reward + discount * following * (1 - lambda_)

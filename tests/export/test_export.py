@@ -182,7 +182,7 @@ def test_an_update_compiled_by_xla(agent, kind):
     step = tf.function(learner.train_step, autograph=False, jit_compile=jit)
     for seed in range(3):
       batch = learner.put(tools.make_batch(kind, seed))
-      metrics = step(batch, tf.constant(0, tf.int64))
+      metrics, _ = step(batch, tf.constant(0, tf.int64))
     results.append({'metrics': metrics.numpy(), **learner.state()})
   for key, value in results[0].items():
     np.testing.assert_allclose(

@@ -45,5 +45,6 @@ def load_parameters(parameters, case, path):
   for key, value in parameters.items():
     if stored and key not in stored:
       raise UserError(f'params.npz: lacks {key}')
-    value.assign(stored[key] if stored else rule_parameter(key, value.shape))
+    value.assign(stored[key] if stored else rule_parameter(
+        key, value.shape, case['agent']))
   return absent

@@ -16,6 +16,7 @@ from dreamer.nn import actions, dists, layers, recurrent, returns, schedules
 from dreamerv2 import variants
 from dreamerv2.reward_norm import RewardNorm
 from tests.parity import cases as parity_cases
+from tests.parity import misc_v3
 from tests.parity import replay as parity_replay
 from tests.parity.keys_v2 import parse_schedule
 from tests.parity.v2 import half_std, parameters
@@ -26,14 +27,16 @@ from tests.support.agent_running import eagerly
 def run(path):
   """Compares every file of the folder; returns a Comparison."""
   comparison = parity_cases.Comparison()
+  third = (path / 'symlog.npz').exists()
+  functions = misc_v3.FUNCTIONS if third else FUNCTIONS
   for file in sorted(path.iterdir()):
-    if file.name not in FUNCTIONS:
-      raise UserError(f'{file}: no function; known: {", ".join(FUNCTIONS)}')
+    if file.name not in functions:
+      raise UserError(f'{file}: no function; known: {", ".join(functions)}')
     if file.suffix == '.json':
       data = parity_cases.read_json(file)
     else:
       data = parity_cases.read_npz(file)
-    expected, arrays = FUNCTIONS[file.name](data)
+    expected, arrays = functions[file.name](data)
     for key, value in expected.items():
       _add(comparison, f'{file.stem}/{key}', value, arrays.get(key))
   return comparison

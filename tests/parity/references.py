@@ -4,7 +4,7 @@ import collections
 
 from dreamer.errors import UserError
 from tests.parity import cases as parity_cases
-from tests.parity import keys_v1, keys_v2
+from tests.parity import keys_v1, keys_v2, keys_v3
 
 # What one released code base needs: our agent and preset, the meaning of its
 # config keys, and the module whose `run` computes the arrays of a case.
@@ -16,7 +16,9 @@ REFERENCES = {
     'google-research/dreamer': Reference(
         'dreamerv1', 'paper_code', keys_v1.TF1, 'tests.parity.v1'),
     'danijar/dreamerv2': Reference(
-        'dreamerv2', 'released', keys_v2.KEYS, 'tests.parity.v2')}
+        'dreamerv2', 'released', keys_v2.KEYS, 'tests.parity.v2'),
+    'danijar/dreamerv3': Reference(
+        'dreamerv3', 'released', keys_v3.KEYS, 'tests.parity.v3')}
 
 
 def find_reference(case):
