@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import heads, layers, returns
 from dreamer.nn.normalise import Normaliser
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv3 import settings
 
 Tensors = dict[str, tf.Tensor]
 Actor = heads.Actor
@@ -23,7 +27,7 @@ class ActorCritic(layers.Module):
 
   actor_class: type[Actor] = Actor
 
-  def __init__(self, config: Any, feat: int, act_space: Any,
+  def __init__(self, config: settings.Config, feat: int, act_space: ActionSpace,
                init: layers.ByFan):
     super().__init__('behaviour')
     self.config = config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,10 @@ from dreamer.replay.stored import Stored
 from dreamerv3.actor_critic import ActorCritic
 from dreamerv3.explore import Exploration
 from dreamerv3.world_model import WorldModel
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace, Space
+  from dreamerv3 import settings
 
 
 class Agent(agent.Agent):
@@ -28,8 +32,8 @@ class Agent(agent.Agent):
   behaviour_class: type[ActorCritic] = ActorCritic
   explore_class: type[Exploration] = Exploration
 
-  def __init__(self, config: Any, obs_space: Mapping[str, Any],
-               act_space: Any, noise: Any = None):
+  def __init__(self, config: settings.Config, obs_space: Mapping[str, Space],
+               act_space: ActionSpace, noise: Any = None):
     super().__init__(config, act_space, noise)
     init = layers.ByFan(config.seed)
     self.model = self.model_class(config, obs_space, act_space.dim, init)

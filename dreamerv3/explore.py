@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv3 import settings
 
 
 class Exploration:
   """Actions are executed as they were sampled; evaluations sample too."""
 
-  def __init__(self, config: Any, act_space: Any):
+  def __init__(self, config: settings.Config, act_space: ActionSpace):
     del config, act_space
 
   def now(self, mode: str, env_steps: int, updates: int) -> tuple[str, float]:

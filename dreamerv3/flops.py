@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dreamer.config import inputs
 from dreamer.nn.flops import dense, learned, mlp, same_decoder, same_encoder
 
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace
+  from dreamerv3 import settings
 
-def update_gflop(config: Any, channels: int, act_space: Any) -> float:
+
+def update_gflop(config: settings.Config, channels: int,
+                 act_space: ActionSpace) -> float:
   """GFLOP of the matrix products and convolutions of one update.
 
   A multiplication with its addition are two. Of a layer's three products

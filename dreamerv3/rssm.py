@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import blocks, dists, layers, nets, replicas
+
+if TYPE_CHECKING:
+  from dreamerv3 import settings
 
 State = dict[str, tf.Tensor]
 
@@ -30,7 +33,7 @@ class RSSM(layers.Module):
 
   STATS: tuple[str, ...] = ('logit',)  # of a latent's distribution
 
-  def __init__(self, name: str, config: Any, embed: int, action: int,
+  def __init__(self, name: str, config: settings.Rssm, embed: int, action: int,
                init: layers.ByFan):
     super().__init__(name)
     self.config, init = config, init.like(config)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from dreamer.nn import variants
+from dreamer.nn import layers, variants
 from dreamer.nn.normalise import Normaliser
 from dreamerv3.actor_critic import ActorCritic
 from dreamerv3.agent import Agent
 from dreamerv3.rssm import RSSM
 from dreamerv3.world_model import WorldModel
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import ActionSpace, Space
+  from dreamerv3 import settings
 
 
 class AbsoluteRSSM(RSSM):
@@ -56,7 +60,9 @@ class Consecutive(WorldModel):
   without context from its last action.
   """
 
-  def __init__(self, config: Any, obs_space: Any, action: int, init: Any):
+  def __init__(self, config: settings.Config,
+               obs_space: Mapping[str, Space], action: int,
+               init: layers.ByFan):
     super().__init__(config, obs_space, action, init)
     rows = config.batch_size // config.devices
     zeros = self.rssm.initial(rows)
@@ -207,12 +213,12 @@ TABLE: variants.Table = {
 }
 
 
-def choose(kind: type[variants.C], config: Any) -> type[variants.C]:
+def choose(kind: type[variants.C], config: settings.Config) -> type[variants.C]:
   """A class of the paper, with its variants that a config asks for."""
   return variants.choose(kind, TABLE, config)
 
 
-def make_agent(config: Any, obs_space: Mapping[str, Any], act_space: Any,
-               noise: Any = None) -> Agent:
+def make_agent(config: settings.Config, obs_space: Mapping[str, Space],
+               act_space: ActionSpace, noise: Any = None) -> Agent:
   """The agent of a config; args as those of Agent."""
   return choose(Agent, config)(config, obs_space, act_space, noise)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from dreamer.nn import codec, heads, layers
 from dreamerv3.rssm import RSSM, State
+
+if TYPE_CHECKING:
+  from dreamer.envs.spaces import Space
+  from dreamerv3 import settings
 
 Tensors = dict[str, tf.Tensor]
 
@@ -22,7 +26,8 @@ class WorldModel(layers.Module):
 
   rssm_class: type[RSSM] = RSSM
 
-  def __init__(self, config: Any, obs_space: Mapping[str, Any], action: int,
+  def __init__(self, config: settings.Config,
+               obs_space: Mapping[str, Space], action: int,
                init: layers.ByFan):
     super().__init__('model')
     self.config, self.obs_space = config, dict(obs_space)

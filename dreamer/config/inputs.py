@@ -53,8 +53,6 @@ def choices(space: Any) -> int:
   """How many values each number of an observation has; 0: it is no choice."""
   if np.dtype(space.dtype).kind not in 'iu' or len(space.shape) > 2:
     return 0
-  if not np.isfinite(space.high):
-    return 0
   return int(space.high) + 1
 
 

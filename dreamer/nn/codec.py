@@ -134,8 +134,7 @@ class ConvDecoder(layers.Module):
           f'{name}/stoch_map', 2 * config.units, size, init)
     else:
       self.map_in = layers.Dense(f'{name}/map_in', stoch + deter, size, init)
-    self.norm = layers.make_norm(
-        style['norm'], f'{name}/map_norm', depths[-1])
+    self.norm = layers.NORMS[style['norm']](f'{name}/map_norm', depths[-1])
     self.act = layers.ACTS[style['act']]
     depths = [*reversed(depths), channels]
     inner = [same.UpConv(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from dreamer.config.choices import Choices
 from dreamer.nn import dists, layers, nets, replicas
 from dreamer.nn.twohot import TwoHot, symexp_bins, symlog
 
@@ -70,12 +71,7 @@ class Head(nets.MLP):
 
   def dist(self, feat: tf.Tensor) -> Any:
     """The distribution, with mean() and log_prob(number)."""
-    out = self(feat)
-    return {
-        'symexp_twohot': lambda: TwoHot(out, self.bins, self.config.strict),
-        'mse': lambda: Squared(out), 'huber': lambda: Huber(out),
-        'symlog_mse': lambda: Squared(out, symlog),
-        'binary': lambda: Bernoulli(out)}[self.kind]()
+    return DISTS[self.kind](self, self(feat))
 
   def mean(self, feat: tf.Tensor) -> tf.Tensor:
     """Predictions [...] of features [..., F]."""
@@ -84,6 +80,15 @@ class Head(nets.MLP):
   def log_prob(self, feat: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Log likelihood [...] of targets [...], given features [..., F]."""
     return self.dist(feat).log_prob(target)
+
+
+DISTS: Choices[Callable[..., Any]] = Choices('dist', {
+    'symexp_twohot': lambda head, out: TwoHot(
+        out, head.bins, head.config.strict),
+    'mse': lambda head, out: Squared(out),
+    'huber': lambda head, out: Huber(out),
+    'symlog_mse': lambda head, out: Squared(out, symlog),
+    'binary': lambda head, out: Bernoulli(out)})
 
 
 class Joint:

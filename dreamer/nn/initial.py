@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from dreamer.config.choices import Choices
 
 
 class Init:
@@ -67,22 +70,23 @@ class ByFan(Init):
     field = int(np.prod(shape[:-2]))
     fans = {'in': field * shape[-2], 'out': field * shape[-1], 'none': 1}
     fans['avg'] = (fans['in'] + fans['out']) / 2
-    draw = getattr(self, f'_{kind}')(self.rng(name), shape)
     limit = 1 if kind == 'normed' else np.sqrt(1 / fans[fan])
-    return self.scale * limit * draw
+    return self.scale * limit * DRAWS[kind](self.rng(name), shape)
 
-  def _trunc_normal(self, rng, shape):
-    draw = rng.standard_normal(shape)
-    while (far := np.abs(draw) > 2).any():
-      draw[far] = rng.standard_normal(far.sum())
-    return self.CUT * draw
 
-  def _normal(self, rng, shape):
-    return rng.standard_normal(shape)
+def _trunc_normal(rng, shape):
+  draw = rng.standard_normal(shape)
+  while (far := np.abs(draw) > 2).any():
+    draw[far] = rng.standard_normal(far.sum())
+  return ByFan.CUT * draw
 
-  def _uniform(self, rng, shape):
-    return rng.uniform(-1, 1, shape)
 
-  def _normed(self, rng, shape):
-    draw = rng.uniform(-1, 1, shape)
-    return draw / np.linalg.norm(draw.reshape(-1, shape[-1]), axis=0)
+def _normed(rng, shape):
+  draw = rng.uniform(-1, 1, shape)
+  return draw / np.linalg.norm(draw.reshape(-1, shape[-1]), axis=0)
+
+
+DRAWS: Choices[Callable[..., np.ndarray]] = Choices('init', {
+    'trunc_normal': _trunc_normal, 'normed': _normed,
+    'normal': lambda rng, shape: rng.standard_normal(shape),
+    'uniform': lambda rng, shape: rng.uniform(-1, 1, shape)})

@@ -12,11 +12,11 @@ from dreamer.config.choices import Choices
 from dreamer.nn import convolutions
 from dreamer.nn.initial import ByFan, Init
 from dreamer.nn.module import M, Module
-from dreamer.nn.norms import LayerNorm, RMSNorm, make_norm
+from dreamer.nn.norms import NORMS, LayerNorm, RMSNorm
 
 __all__ = [
     'ACTS', 'ByFan', 'Conv', 'ConvTranspose', 'Dense', 'Init', 'Layer',
-    'LayerNorm', 'M', 'Module', 'RMSNorm', 'SplitDense', 'make_norm', 'matmul',
+    'LayerNorm', 'M', 'Module', 'NORMS', 'RMSNorm', 'SplitDense', 'matmul',
     'scan', 'style', 'two_gradients']
 
 ACTS = Choices('act', {

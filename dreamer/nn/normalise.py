@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from dreamer.config.choices import Choices
 from dreamer.nn import replicas
 
 
@@ -20,8 +21,9 @@ class Normaliser:
   Args are a name and a section with kind, rate, limit, low, high and debias.
   """
 
-  PARTS = {'none': (), 'percentiles': ('low', 'high'),
-           'mean_std': ('mean', 'square')}
+  PARTS: Choices[tuple[str, ...]] = Choices('kind of normaliser', {
+      'none': (), 'percentiles': ('low', 'high'),
+      'mean_std': ('mean', 'square')})
 
   def __init__(self, name: str, config: Any):
     self.name, self.config = name, config

@@ -69,8 +69,3 @@ def _rms(x, gamma, eps):
 NORMS: Choices[Callable[[str, int], Any]] = Choices('norm', {
     'none': lambda name, size: None, 'layer': LayerNorm, 'rms': RMSNorm,
     'layer_e4': lambda name, size: LayerNorm(name, size, 1e-4)})
-
-
-def make_norm(kind: str, name: str, size: int) -> Any:
-  """The norm of this name in NORMS, or None for none."""
-  return NORMS[kind](name, size)

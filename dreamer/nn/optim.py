@@ -254,10 +254,9 @@ class LaProp(Optimizer):
     v = b2 v + (1 - b2) g^2          u = g / (sqrt(v / (1 - b2^t)) + eps)
     m = b1 m + (1 - b1) u            p -= lr (m / (1 - b1^t) + decay p)
 
-  Before that each parameter's gradient, biases too, is clipped by itself.
-  `decay` concerns kernels only. The learning rate is
-  read from its schedule at the number of earlier steps. Its config has
-  beta1, beta2, nesterov, warmup, schedule and anneal as well.
+  `decay` concerns kernels only. The learning rate is read from its schedule at
+  the number of earlier steps. Its config has beta1, beta2, nesterov, warmup,
+  schedule and anneal as well.
   """
 
   SLOTS = 'rms', 'momentum'
@@ -266,15 +265,12 @@ class LaProp(Optimizer):
   def __init__(
       self, name: str, variables: Mapping[str, tf.Variable], config: Any,
       loss_scale: float | None = None, decay: float = 0.0):
-    super().__init__(name, variables, config, loss_scale, decay)
-    self.config = config
+    super().__init__(name, variables, config, loss_scale)
+    self.config, self.share = config, decay
 
   def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
     """That of the update after `step` others."""
     return schedules.learning_rate(self.config, step)
-
-  def _shrink(self, key, param):
-    del key, param  # A part of the step.
 
   def _rule(self, step):
     config = self.config
@@ -293,8 +289,8 @@ class LaProp(Optimizer):
       if config.nesterov:
         mean = beta1 * momentum + new1 * unit
       mean = mean * scale1
-      if self.decay and id(param) in kernels:
-        mean += np.float32(self.decay) * param
+      if self.share and id(param) in kernels:
+        mean += np.float32(self.share) * param
       param.assign_sub(lr * mean)
 
     return move

@@ -53,10 +53,17 @@ def learning_rate(config: Any, step: tf.Tensor) -> tf.Tensor:
   lr, warmup = np.float32(config.lr), np.float32(config.warmup)
   done = tf.clip_by_value(
       (step - warmup) / max(config.anneal - config.warmup, 1), 0.0, 1.0)
-  wave = 0.5 * (1 + tf.cos(np.pi * done))
-  share = {
-      'constant': tf.ones_like(done), 'linear': 1 - 0.9 * done,
-      'cosine': wave + 0.1 * lr * (1 - wave)}[config.schedule]
+  share = RATES[config.schedule](done, lr)
   if not config.warmup:
     return lr * share
   return lr * tf.where(step < warmup, step / warmup, share)
+
+
+def _cosine(done, lr):
+  wave = 0.5 * (1 + tf.cos(np.pi * done))
+  return wave + 0.1 * lr * (1 - wave)
+
+
+RATES: Choices[Callable[..., tf.Tensor]] = Choices('schedule', {
+    'constant': lambda done, lr: tf.ones_like(done),
+    'linear': lambda done, lr: 1 - 0.9 * done, 'cosine': _cosine})

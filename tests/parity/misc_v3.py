@@ -225,7 +225,7 @@ def optimizer(data):
   for x, value in params.items():
     grad = tf.constant(data[f'grad0/{x}'])
     expected[f'agc/{x}'] = data[f'agc/{x}']
-    arrays[f'agc/{x}'] = grad * adam.clip.factor(value, grad)
+    arrays[f'agc/{x}'] = grad * adam.clip.factors([value], [grad], None)[0]
   return expected, arrays
 
 

@@ -32,7 +32,8 @@ def test_case(name):
 
 
 @pytest.mark.parametrize('jit', [
-    False, pytest.param(True, marks=pytest.mark.slow)])
+    False, pytest.param(True, marks=[
+        pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_case_as_compiled_graph(jit):
   """As in training: traced functions; policy steps as well."""
   comparison = parity.run_case(GOLDEN / SMALL, jit=jit)

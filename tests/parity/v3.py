@@ -242,9 +242,10 @@ class Trial:
       name = self._theirs(key)
       arrays[f'grad/{name}'] = value
       factor = np.float32(1)
-      if optimizer.clip:
-        factor = optimizer.clip.factor(
-            tf.constant(before[name]), tf.constant(value)).numpy()
+      if optimizer.clip.limit:
+        factor, = optimizer.clip.factors(
+            [tf.constant(before[name])], [tf.constant(value)], None)
+        factor = factor.numpy()
       arrays[f'extra/agc_scale/{name}'] = factor if value.any() else 1
     return arrays
 
@@ -296,7 +297,7 @@ class Trial:
         (np.asarray(x, np.float64) ** 2).sum() for x in arrays) / amount)
     updates, step = [], tf.cast(optimizer.step, tf.float32)
     lr = float(optimizer.learning_rate(step - 1))
-    decay = optimizer.decay
+    decay = optimizer.share
     for key, momentum in optimizer.slots['momentum'].items():
       update = momentum.numpy() / (1 - optimizer.config.beta1 ** float(step))
       if decay and key.endswith('/kernel'):

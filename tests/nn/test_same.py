@@ -1,0 +1,64 @@
+"""Convolutions that halve and double, against plain ones."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamer.nn import layers, same
+
+INIT = layers.ByFan(0)
+
+
+def image(height=4, width=6, channels=3):
+  rng = np.random.default_rng(0)
+  return rng.normal(size=(2, height, width, channels)).astype(np.float32)
+
+
+def doubled(x, up):
+  """The image of twice the size that a plain convolution then reads."""
+  large = np.repeat(np.repeat(x, 2, 1), 2, 2)
+  if up == 'stride':  # pixel q stands at 2 q + 1
+    keep = lambda size: np.arange(size) % 2
+    large = large * keep(large.shape[1])[:, None, None] * keep(
+        large.shape[2])[:, None]
+  return large.astype(np.float32)
+
+
+@pytest.mark.parametrize('up', ['stride', 'repeat'])
+@pytest.mark.parametrize('kernel', [1, 2, 3, 4, 5, 6])
+def test_doubling(up, kernel):
+  layer, x = same.UpConv('x', 3, 4, kernel, INIT, up=up), tf.Variable(image())
+  layer.w['bias'].assign([1., 2., 3., 4.])
+  weights = tf.Variable(layer.w['kernel'])
+  with tf.GradientTape(persistent=True) as tape:
+    ours = layer(x)
+    large = tf.stack(doubled(x.numpy(), up))
+    theirs = tf.nn.conv2d(large, weights, 1, 'SAME') + layer.w['bias']
+    losses = [tf.reduce_sum(tf.sin(y)) for y in (ours, theirs)]
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  np.testing.assert_allclose(
+      tape.gradient(losses[0], layer.w['kernel']),
+      tape.gradient(losses[1], weights), rtol=1e-3, atol=1e-4)
+
+
+def test_stride_is_the_transposed_convolution():
+  layer, x = same.UpConv('x', 3, 4, 5, INIT, up='stride'), image()
+  kernel = tf.transpose(layer.w['kernel'][::-1, ::-1], [0, 1, 3, 2])
+  plain = tf.nn.conv2d_transpose(x, kernel, [2, 8, 12, 4], 2, 'SAME')
+  np.testing.assert_allclose(layer(x), plain, atol=1e-5)
+
+
+def test_pooling_comes_before_the_norm():
+  layer = same.Conv('x', 1, 2, 1, INIT, norm='rms', down='pool')
+  layer.w['kernel'].assign([[[[1., -1.]]]])
+  x = np.array([[1, 2], [3, 4]], np.float32)[None, :, :, None]
+  root = np.sqrt((4 ** 2 + 1) / 2 + 1e-4)
+  np.testing.assert_allclose(
+      layer(x)[0, 0, 0], [4 / root, -1 / root], rtol=1e-5)
+
+
+@pytest.mark.parametrize('down, size', [('none', 6), ('stride', 3),
+                                        ('pool', 3)])
+def test_sizes(down, size):
+  layer = same.Conv('x', 3, 4, 5, INIT, down=down)
+  assert layer(image(6, 6)).shape == (2, size, size, 4)
