@@ -38,10 +38,9 @@ class Adaptive:
     del norm
     if not self.limit:
       return [1.0] * len(grads)
-    return [self.factor(*pair) for pair in zip(params, grads, strict=True)]
+    return [self._factor(*pair) for pair in zip(params, grads, strict=True)]
 
-  def factor(self, param: tf.Variable, grad: tf.Tensor) -> tf.Tensor:
-    """What the gradient of one parameter is multiplied with."""
+  def _factor(self, param, grad):
     size = lambda x: tf.sqrt(2 * tf.nn.l2_loss(x))
     limit = self.limit * tf.maximum(self.FLOOR, size(param))
     return 1 / tf.maximum(1.0, size(grad) / limit)

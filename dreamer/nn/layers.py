@@ -70,7 +70,7 @@ class Layer(Module):
     self.act = ACTS[act]
     self.add('kernel', init.kernel(f'{name}/kernel', shape))
     self.add('bias', np.zeros(size_out))
-    self.norm = make_norm(norm, f'{name}/norm', size_out)
+    self.norm = NORMS[norm](f'{name}/norm', size_out)
 
   def _finish(self, x):
     """Norm and activation of what has its bias."""

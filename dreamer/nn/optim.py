@@ -124,14 +124,9 @@ class Optimizer:
     move = self._rule(tf.cast(self.step.assign_add(1), tf.float32))
     for (key, param), grad, factor in zip(
         self.params.items(), grads, factors, strict=True):
-      self._shrink(key, param)
+      if self.decay:
+        param.assign(param * np.float32(1 - self.decay))
       move(param, grad * factor, *(x[key] for x in self.slots.values()))
-
-  def _shrink(self, key, param):
-    """Weight decay, before the step."""
-    del key
-    if self.decay:
-      param.assign(param * np.float32(1 - self.decay))
 
   def _rule(self, step: tf.Tensor) -> Callable:
     """The function (param, gradient, *slots) of step 1, 2, ..."""
