@@ -53,7 +53,7 @@ def choices(space: Any) -> int:
   """How many values each number of an observation has; 0: it is no choice."""
   if np.dtype(space.dtype).kind not in 'iu' or len(space.shape) > 2:
     return 0
-  return int(space.high) + 1
+  return int(space.high) + 1 if np.isfinite(space.high) else 0
 
 
 def halved(
