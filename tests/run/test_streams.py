@@ -243,11 +243,11 @@ class TestTold:
     run(config(steps=100))
     err = capsys.readouterr().err
     line, = (x for x in err.splitlines() if x.startswith('train_ratio 4: '))
-    assert '2 x 8 steps per 4 agent steps' in line and 'alone' not in line
+    assert '2 x 8 steps per 4 agent steps' in line and 'usual' not in line
     line, = (x for x in err.splitlines() if x.startswith('replay: '))
     assert 'at most 50 rows (capacity 5,000,000) of 12.3 kB' in line
     run(config(steps=100, train_ratio=2, logdir=config().logdir + 'b'))
-    assert 'with debug alone it is 4' in capsys.readouterr().err
+    assert 'the usual one with debug is 4: do not' in capsys.readouterr().err
 
   def test_no_update(self, config):
     with pytest.raises(UserError, match=(
