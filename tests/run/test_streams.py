@@ -51,7 +51,7 @@ def content(config):
   replay.restore(state, unfinished(below(arrays, 'driver/')))
   streams = np.repeat(np.arange(len(state['rows'])), state['rows'])
   rows = np.concatenate([np.arange(x) for x in state['rows']])
-  records, good = replay._records.read(replay._lanes.slots(streams, rows))
+  records, good = replay.records.read(replay.lanes.slots(streams, rows))
   found = {key: x for key, x in arrays.items() if key.split('/')[-1] not in (
       'slots', 'stale', 'names')}
   replay.close()
