@@ -100,7 +100,7 @@ class Terminal:
   def _describe(self, step, agent_steps, updates, last_return, left):
     parts = [
         f'{step:,}/{self._total:,} steps',
-        f'ETA {_duration(left)}' if updates else 'prefill: no ETA yet',
+        f'ETA {_duration(left)}' if updates else 'no ETA before an update',
         self._speed()]
     if last_return is not None:
       parts.append(f'return {float(last_return):.1f}')

@@ -64,9 +64,16 @@ class Items:
     self._order.append(stream)
     # The row that completes it has a number that `length` divides.
     if self.online and queues and (start - 1) % self.length == 0:
+      self._skip()
       self._queue, self._head = self._queue[self._head:], 0
       self._queue.append((stream, start))
     return left
+
+  def _skip(self):
+    """Passes over what has left before it was drawn."""
+    while self._head < len(self._queue) and not (
+        self._is_there(*self._queue[self._head])):
+      self._head += 1
 
   def _leave(self):
     stream = int(self._order.drop()[0])
@@ -75,12 +82,11 @@ class Items:
 
   def next(self) -> tuple[int, int]:
     """(stream, first row) of the queue, or uniform where that is empty."""
-    while self._head < len(self._queue):
-      self._head += 1
-      found = self._queue[self._head - 1]
-      if self._is_there(*found):
-        return found
-    return self.uniform()
+    self._skip()
+    if self._head == len(self._queue):
+      return self.uniform()
+    self._head += 1
+    return self._queue[self._head - 1]
 
   def uniform(self) -> tuple[int, int]:
     """(stream, first row) of any item."""

@@ -27,14 +27,14 @@ class Lanes:
   one more stream, the last one. What adds rows returns the slots of those
   that left for them, see Records.
 
-  items: which sequences there are. shelf: the files.
+  items: which sequences there are. shelf: the files. lanes: the streams.
   """
 
   def __init__(self, shelf: Shelf, items: Items, seed: int,
                amount: int) -> None:
     self.shelf, self.items = shelf, items
     self._seed = seed
-    self._lanes = [Lane() for _ in range(amount + 1)]
+    self.lanes = [Lane() for _ in range(amount + 1)]
     self._counter = 0  # number of the next episode
     self._saved: int | None = None  # the counter in the newest checkpoint
     for episode in shelf.folder.scan():
@@ -42,36 +42,36 @@ class Lanes:
       self._recorded(episode)
 
   def _recorded(self, episode):
-    lane = self._lanes[-1]
+    lane = self.lanes[-1]
     lane.finish(episode, episode.length)
-    self._advance(len(self._lanes) - 1, episode.length, queues=False)
+    self._advance(len(self.lanes) - 1, episode.length, queues=False)
 
   @property
   def rows(self) -> int:
     """Those that are there."""
-    return sum(x.end - x.begin for x in self._lanes)
+    return sum(x.end - x.begin for x in self.lanes)
 
   @property
   def episodes(self) -> int:
-    return sum(len(x.parts) for x in self._lanes)
+    return sum(len(x.parts) for x in self.lanes)
 
   # Coming and going
 
   def grow(self, stream: int, row: Arrays, action: np.ndarray,
            slot: int) -> np.ndarray:
     """A row of an unfinished episode."""
-    self._lanes[stream].grow(row, action, slot)
+    self.lanes[stream].grow(row, action, slot)
     return self._advance(stream, 1)
 
   def unfinished(self, stream: int) -> Arrays | None:
     """The rows so far of an unfinished episode, if there are any."""
-    lane = self._lanes[stream]
+    lane = self.lanes[stream]
     return lane.unfinished() if lane.running else None
 
   def add(self, episode: Mapping[str, np.ndarray],
           stream: int) -> tuple[pathlib.Path, np.ndarray]:
     """Stores what was the unfinished episode, and its last rows."""
-    lane, arrays = self._lanes[stream], eps.complete(episode)
+    lane, arrays = self.lanes[stream], eps.complete(episode)
     self._check_like_others(arrays)
     path, found = self.shelf.write(arrays, self._seed, self._counter)
     self._counter += 1
@@ -81,7 +81,7 @@ class Lanes:
     return path, self._advance(stream, new)
 
   def _check_like_others(self, arrays):
-    for lane in self._lanes:
+    for lane in self.lanes:
       for part in lane.parts[:1]:
         if part.episode:
           part.episode.check_like(arrays)
@@ -94,7 +94,7 @@ class Lanes:
       left = self.items.append(stream, queues)
       if left is not None:
         first = int(self.items.first[left])
-        episodes, slots = self._lanes[left].leave(first)
+        episodes, slots = self.lanes[left].leave(first)
         gone.append(slots)
         for episode in episodes:
           self.shelf.evict(episode)
@@ -124,11 +124,11 @@ class Lanes:
 
   def _first(self) -> eps.Episode | Arrays:
     """An episode, or a row of one, that is like all others."""
-    for lane in self._lanes:
+    for lane in self.lanes:
       for part in lane.parts:
         if part.episode:
           return part.episode
-    return next(lane.running[0] for lane in self._lanes if lane.running)
+    return next(lane.running[0] for lane in self.lanes if lane.running)
 
   def read(self, out: Arrays, item: Item, offset: int) -> bool:
     """Reads rows of an item into out[key], each [T, ...].
@@ -137,11 +137,11 @@ class Lanes:
     """
     stream, first = item
     try:
-      self._lanes[stream].read(self.shelf, out, first + offset)
+      self.lanes[stream].read(self.shelf, out, first + offset)
     except Lost as lost:
       if lost.error and lost.part.episode:
         self.shelf.set_aside(lost.part.episode, lost.error)
-        self._lanes[stream].lose(lost.part)
+        self.lanes[stream].lose(lost.part)
       return False
     return True
 
@@ -149,34 +149,34 @@ class Lanes:
     """Those of rows [N]; NONE of rows that have left."""
     found = np.full(len(rows), NONE, np.int64)
     for stream in np.unique(streams):
-      lane, here = self._lanes[stream], np.flatnonzero(streams == stream)
+      lane, here = self.lanes[stream], np.flatnonzero(streams == stream)
       here = here[rows[here] >= lane.begin]
       found[here] = lane.slots.array[rows[here] - lane.begin]
     return found
 
   def are_there(self, streams: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Which of rows [N] have not left, bool [N]."""
-    return rows >= np.array([x.begin for x in self._lanes])[streams]
+    return rows >= np.array([x.begin for x in self.lanes])[streams]
 
   def set_slots(self, streams: np.ndarray, rows: np.ndarray,
                 slots: np.ndarray) -> None:
     """Those of rows [N] that are there."""
     for stream in np.unique(streams):
-      lane, here = self._lanes[stream], streams == stream
+      lane, here = self.lanes[stream], streams == stream
       lane.slots.array[rows[here] - lane.begin] = slots[here]
 
   # State
 
   def state(self) -> Arrays:
-    parts = [x for lane in self._lanes for x in lane.parts]
+    parts = [x for lane in self.lanes for x in lane.parts]
     names = [x.episode.name if x.episode else '' for x in parts]
     return {
         **self.items.state(), 'counter': np.array(self._counter),
-        'begins': np.array([x.begin for x in self._lanes]),
-        'parts': np.array([len(x.parts) for x in self._lanes]),
+        'begins': np.array([x.begin for x in self.lanes]),
+        'parts': np.array([len(x.parts) for x in self.lanes]),
         'names': np.array(names, np.bytes_),
         'lengths': np.array([x.length for x in parts], np.int64),
-        'slots': np.concatenate([x.slots.array for x in self._lanes])}
+        'slots': np.concatenate([x.slots.array for x in self.lanes])}
 
   def restore(self, state: Mapping[str, np.ndarray],
               unfinished: Mapping[int, Arrays]) -> None:
@@ -186,7 +186,7 @@ class Lanes:
     if self._saved is None:
       self._saved = self._counter
     names = [x.decode() for x in state['names']]
-    there = {x.episode.name: x.episode for lane in self._lanes
+    there = {x.episode.name: x.episode for lane in self.lanes
              for x in lane.parts if x.episode}
     found = self.shelf.only([x for x in names if x], there)
     missing = sum(map(bool, names)) - len(found)
@@ -198,8 +198,8 @@ class Lanes:
   def _restore_lanes(self, state, episodes, unfinished):
     left = iter(zip(episodes, state['lengths'], strict=True))
     slots = Numbers(state['slots'], np.int32)
-    self._lanes = [Lane(int(begin)) for begin in state['begins']]
-    for index, lane in enumerate(self._lanes):
+    self.lanes = [Lane(int(begin)) for begin in state['begins']]
+    for index, lane in enumerate(self.lanes):
       for _ in range(int(state['parts'][index])):
         episode, length = next(left)
         lane.append(Part(lane.end, int(length), episode))

@@ -53,7 +53,8 @@ class StreamReplay(Base):
 
   A sequence has `context` rows before the `length` ones that are trained; what
   the agent stored with them, `stored/NAME`, is the state it had there.
-  `refresh` writes what an update makes of the trained rows. With `consec` the
+  `refresh` writes what an update makes of the trained rows, at once:
+  danijar/dreamerv3 does it an update later, for speed. With `consec` the
   same sequences go on in so many batches, `consec` in them counts from 0.
 
   Finished episodes are files as those of Replay, so that they can be exchanged;
@@ -65,6 +66,9 @@ class StreamReplay(Base):
   capacity: of items; the oldest leave. spare_gb: of slots that only
     checkpoints need, before it `wants_save`. row_bytes: of a row in the
     files, for `describe`.
+
+  items: which sequences there are. lanes: their rows. records: what the agent
+  stored, packed as `packed` does it.
   """
 
   streams = True
@@ -82,24 +86,24 @@ class StreamReplay(Base):
     self._row_bytes, self._memory_gb = row_bytes, memory_gb
     items = Items(
         seed, streams + 1, consec * length + context, capacity, online)
-    self._lanes = Lanes(
+    self.lanes = Lanes(
         Shelf(self.directory, owner, memory_gb), items, seed, streams)
-    self._items = items
-    self._packed = Packed(stored)
-    self._records = Records(self.directory / 'stored.bin', self._packed.size)
+    self.items = items
+    self.packed = Packed(stored)
+    self.records = Records(self.directory / 'stored.bin', self.packed.size)
     self._going: Drawn | None = None  # whose sequences may go on
 
   @property
   def episodes(self) -> int:
-    return self._lanes.episodes
+    return self.lanes.episodes
 
   @property
   def ready(self) -> bool:
-    return len(self._items) >= self._least
+    return len(self.items) >= self._least
 
   @property
   def wants_save(self) -> bool:
-    return self._records.stale * self._records.step > self._spare
+    return self.records.stale * self.records.step > self._spare
 
   # Coming
 
@@ -109,17 +113,17 @@ class StreamReplay(Base):
     if stored:
       one = {key: x[None] for key, x in stored.items()}
       slot = int(self._write(np.array([NONE]), one)[0])
-    self._records.release(self._lanes.grow(stream, row, action, slot))
+    self.records.release(self.lanes.grow(stream, row, action, slot))
 
   def cut(self, stream: int) -> None:
-    unfinished = self._lanes.unfinished(stream)
+    unfinished = self.lanes.unfinished(stream)
     if unfinished:
       self.add(unfinished, stream)
 
   def add(self, episode: Mapping[str, np.ndarray],
           stream: int = 0) -> pathlib.Path | None:
-    path, gone = self._lanes.add(episode, stream)
-    self._records.release(gone)
+    path, gone = self.lanes.add(episode, stream)
+    self.records.release(gone)
     return path
 
   # Drawing
@@ -132,8 +136,8 @@ class StreamReplay(Base):
       consec [batch], stored/NAME [batch, context, ...]; by default all.
     """
     assert length == self._length, (length, self._length)
-    drawn = self._goes_on(batch) or self._new(batch, length, self._items.next)
-    found, self.drawn = self._collect(drawn, keys, self._items.next)
+    drawn = self._goes_on(batch) or self._new(batch, length, self.items.next)
+    found, self.drawn = self._collect(drawn, keys, self.items.next)
     self._going = self.drawn
     return found
 
@@ -147,7 +151,7 @@ class StreamReplay(Base):
     return going._replace(offset=offset) if goes_on else None
 
   def _new(self, batch, length, next_item):
-    if not len(self._items):
+    if not len(self.items):
       raise UserError(f'batch_length {self._length}: {self.missing()}')
     items = [next_item() for _ in range(batch)]
     return Drawn(np.array(items, np.int64), 0, length)
@@ -156,7 +160,7 @@ class StreamReplay(Base):
            keys: Sequence[str] | None = None) -> Arrays:
     """As `sample`, but uniform: nothing is taken from the queue."""
     mark = self.mark()
-    uniform = self._items.uniform
+    uniform = self.items.uniform
     found, drawn = self._collect(
         self._new(batch, length, uniform), keys, uniform)
     self.rewind(mark)
@@ -181,8 +185,8 @@ class StreamReplay(Base):
 
   @property
   def _keys(self):
-    names = [PREFIX + name for name in self._packed.specs]
-    return [*self._lanes.keys, 'consec', *names]
+    names = [PREFIX + name for name in self.packed.specs]
+    return [*self.lanes.keys, 'consec', *names]
 
   def _empty(self, drawn, keys):
     """Arrays for rows, and what else there is in a batch."""
@@ -191,10 +195,10 @@ class StreamReplay(Base):
       if key == 'consec':
         out[key] = np.full(batch, drawn.offset // self._length, np.int32)
       elif not _is_row(key):
-        spec = self._packed.specs[key.removeprefix(PREFIX)]
+        spec = self.packed.specs[key.removeprefix(PREFIX)]
         out[key] = np.zeros((batch, self._context, *spec.shape), np.float32)
       else:
-        dtype, shape = self._lanes.spec(key)
+        dtype, shape = self.lanes.spec(key)
         out[key] = np.empty(
             (batch, self._context + drawn.length, *shape), dtype)
     return out
@@ -204,7 +208,7 @@ class StreamReplay(Base):
     """Reads the rows of an item, or of another one where that is lost."""
     found = int(item[0]), int(item[1])
     for _ in range(_TRIES):
-      if self._lanes.read(out, found, offset):
+      if self.lanes.read(out, found, offset):
         return found
       found = next_item()
     raise UserError(
@@ -214,18 +218,18 @@ class StreamReplay(Base):
   def _begins(self, item, row):
     """Whether a row of an item is the first of an episode."""
     out = {'is_first': np.zeros(1, bool)}
-    if row < self._items.length:
-      self._lanes.read(out, (int(item[0]), int(item[1])), row)
+    if row < self.items.length:
+      self.lanes.read(out, (int(item[0]), int(item[1])), row)
     return out['is_first'][0]
 
   def late(self, drawn: Drawn, keys: Sequence[str] | None = None) -> Arrays:
-    names = [x for x in self._packed.specs
+    names = [x for x in self.packed.specs
              if keys is None or PREFIX + x in keys]
     if not names:
       return {}
     streams, rows = drawn.rows(0, self._context)
-    records, good = self._records.read(self._lanes.slots(streams, rows))
-    found = self._packed.decode(records, good)
+    records, good = self.records.read(self.lanes.slots(streams, rows))
+    found = self.packed.decode(records, good)
     shape = len(drawn.items), self._context
     return {PREFIX + x: found[x].reshape(*shape, *found[x].shape[1:])
             for x in names}
@@ -236,46 +240,46 @@ class StreamReplay(Base):
     backwards = np.stack([streams, rows], 1)[::-1]
     _, last = np.unique(backwards, axis=0, return_index=True)
     chosen = len(rows) - 1 - last
-    chosen = np.sort(chosen[self._lanes.are_there(streams, rows)[chosen]])
+    chosen = np.sort(chosen[self.lanes.are_there(streams, rows)[chosen]])
     places = streams[chosen], rows[chosen]
-    slots = self._write(self._lanes.slots(*places), {
+    slots = self._write(self.lanes.slots(*places), {
         key: x.reshape(-1, *x.shape[2:])[chosen] for key, x in new.items()})
-    self._lanes.set_slots(*places, slots)
+    self.lanes.set_slots(*places, slots)
 
   def _write(self, slots, arrays):
     """Stores rows [N, ...] by name; returns their slots."""
-    records = self._records.blank(len(slots))
-    self._packed.encode(arrays, records[:, :self._packed.size])
-    return self._records.write(slots, records)
+    records = self.records.blank(len(slots))
+    self.packed.encode(arrays, records[:, :self.packed.size])
+    return self.records.write(slots, records)
 
   def mark(self) -> tuple:
-    return self._items.mark(), self._going
+    return self.items.mark(), self._going
 
   def rewind(self, mark: tuple) -> None:
     items, self._going = mark
-    self._items.rewind(items)
+    self.items.rewind(items)
 
   # State
 
   def state(self) -> Arrays:
-    self._records.sync()
+    self.records.sync()
     going = self._going or Drawn(np.zeros((0, 2), np.int64), 0, 0)
-    return {**self._lanes.state(), **self._records.state(),
+    return {**self.lanes.state(), **self.records.state(),
             'going': going.items, 'offset': np.array(going.offset)}
 
   def restore(self, state: Mapping[str, np.ndarray],
               unfinished: Mapping[int, Arrays] | None = None) -> None:
-    self._lanes.restore(state, unfinished or {})
-    self._records.restore(np.asarray(state['slots'], np.int64), state)
+    self.lanes.restore(state, unfinished or {})
+    self.records.restore(np.asarray(state['slots'], np.int64), state)
     going = Drawn(state['going'], int(state['offset']), self._length)
     self._going = going if len(going.items) else None
 
   def saved(self, again: bool = False) -> None:
-    self._records.saved(again)
-    self._lanes.saved(again)
+    self.records.saved(again)
+    self.lanes.saved(again)
 
   def close(self) -> None:
-    self._records.close()
+    self.records.close()
 
   # For people
 
@@ -287,19 +291,19 @@ class StreamReplay(Base):
     could not be used; disk_reads: of rows that were not in memory; memory_gb:
     size of the episodes that are; stored_gb: of what the agent stored.
     """
-    shelf = self._lanes.shelf
+    shelf = self.lanes.shelf
     return {
-        'steps': self._lanes.rows, 'episodes': self.episodes,
-        'items': len(self._items), 'queue': len(self._items.queue),
+        'steps': self.lanes.rows, 'episodes': self.episodes,
+        'items': len(self.items), 'queue': len(self.items.queue),
         'damaged': shelf.folder.damaged, 'disk_reads': shelf.disk_reads,
         'memory_gb': shelf.memory.bytes / 1e9,
-        'stored_gb': self._records.bytes / 1e9}
+        'stored_gb': self.records.bytes / 1e9}
 
   def describe(self, steps: int) -> str:
     """Disk and memory; warns where the disk is too small for them."""
-    rows, step = min(steps, self._items.capacity), self._records.step
+    rows, step = min(steps, self.items.capacity), self.records.step
     disk = (rows * (self._row_bytes + step) + self._spare) / 1e9
-    used = self._lanes.rows * (self._row_bytes + step) / 1e9
+    used = self.lanes.rows * (self._row_bytes + step) / 1e9
     free = shutil.disk_usage(self.directory).free / 1e9
     if disk > free + used:
       files.warn(
@@ -307,15 +311,15 @@ class StreamReplay(Base):
           f'{disk - used:.1f} more; free some, or lower replay.capacity')
     memory = self._memory_gb + 6e-9 * rows  # numbers of slots and streams
     return (
-        f'replay: at most {rows:,} rows (capacity {self._items.capacity:,}) of '
+        f'replay: at most {rows:,} rows (capacity {self.items.capacity:,}) of '
         f'{self._row_bytes / 1e3:.1f} kB and {step / 1e3:.1f} kB that the '
         f'agent stores: {disk:.1f} GB of disk, {self._spare / 1e9:.1f} of them '
         f'for checkpoints, {free:.1f} are free; {memory:.1f} GB of memory, and '
         'unfinished episodes')
 
   def missing(self) -> str:
-    return (f'the replay has {self._lanes.rows} rows, in which '
-            f'{len(self._items)} sequences of {self._items.length} begin, of '
+    return (f'the replay has {self.lanes.rows} rows, in which '
+            f'{len(self.items)} sequences of {self.items.length} begin, of '
             f'{self._least} that learning starts with; raise steps, or lower '
             'batch_size or batch_length')
 

@@ -73,7 +73,7 @@ def describe(about: dict, config: Config, agent: Any) -> str:
           f'{name} ({about["vectors"][name]})' for name in names) or 'none'),
       *(['left out: ' + '; '.join(left_out)] if left_out else []),
       f'actions: {about["actions"]}; {_repeat(about["repeats"], config)}',
-      f'rewards: {_transform(config.reward_transform)}; time_limit '
+      f'rewards: {_transform(config)}; time_limit '
       f'{config.time_limit} steps, longer episodes are cut there',
       f'ends: {about["ends"]}; ' + (
           'learned, and part of what is imagined' if agent.learns_ends else
@@ -96,7 +96,8 @@ def _times(pair):
   return f'{low}' if low == high else f'{low} to {high}'
 
 
-def _transform(name):
+def _transform(config):
+  name = config.get('reward_transform', 'none')
   return 'as they are' if name == 'none' else f'{name} of them'
 
 

@@ -127,5 +127,6 @@ def describe(config: Config) -> str:
       config.presets or (), {'task': config.task}).train_ratio
   if usual != ratio:
     names = ' '.join(config.presets or ()) or 'defaults'
-    told += f'; with {names} alone it is {usual:g}, which scores stand for'
+    told += (f'; the usual one with {names} is {usual:g}: do not compare '
+             'scores of different ratios')
   return told

@@ -478,7 +478,7 @@ class TestTerminal:
       logger.progress(0, 0, 0)
     out = capsys.readouterr()
     assert out.err.startswith('hello\n') and not out.out
-    assert 'return' not in out.err and 'prefill: no ETA yet' in out.err
+    assert 'return' not in out.err and 'no ETA before an update' in out.err
     assert not re.search(r'ETA \d', out.err)
 
   def test_rate_counts_from_the_resumed_step(self, monkeypatch):

@@ -78,3 +78,10 @@ def test_state_and_rewind(queues):
   assert drawn(other, 40) == expected
   grow(items, 30), grow(other, 30)
   assert drawn(other, 40) == drawn(items, 40)
+
+
+def test_a_queue_that_nobody_draws_from_stays_small():
+  items = Items(0, 2, 3, 10)
+  grow(items, 2000)
+  assert 0 < len(items.queue) < 10
+  assert all(len(x) < 10 for x in vars(items).values() if isinstance(x, list))

@@ -47,9 +47,9 @@ class TestAsReleased:
     feeders = [Feeder(replay, x) for x in range(2)]
     for block in GOLDEN['log']:
       self.grow(feeders, block['rows'][0])
-      assert self.ids(replay._items.queue) == block['online_before']
+      assert self.ids(replay.items.queue) == block['online_before']
       starts = [1000 * stream + row for stream in range(2) for row in range(
-          replay._items.first[stream], block['rows'][0] - 4)]
+          replay.items.first[stream], block['rows'][0] - 4)]
       assert sorted(block['items'].values()) == starts
       expected = block['train']
       queued = min(3, len(block['online_before']))
@@ -239,7 +239,7 @@ class TestFiles:
     replay = make(tmp_path)
     assert replay.stats()['steps'] == sum(
         len(npz.read(x)['reward']) for x in tmp_path.glob('*.npz'))
-    assert not replay._items.queue and replay.ready
+    assert not replay.items.queue and replay.ready
     ids = replay.sample(16, 4, ['id', 'stored/deter'])
     assert not ids['stored/deter'].any()
     feeder = Feeder(replay, 1, 5000)

@@ -84,12 +84,12 @@ def run(driver, policy, steps):
 
 def rows(replay, stream):
   """All rows of a stream, as a list of dicts."""
-  lane, found = replay._lanes._lanes[stream], []
+  lane, found = replay.lanes.lanes[stream], []
   for row in range(lane.end):
     out = {key: np.empty((1, *shape), dtype) for key, (dtype, shape) in (
-        (key, replay._lanes.spec(key)) for key in (
+        (key, replay.lanes.spec(key)) for key in (
             't', 'reward', 'is_first', 'is_last', 'is_terminal', 'action'))}
-    assert replay._lanes.read(out, (stream, row), 0)
+    assert replay.lanes.read(out, (stream, row), 0)
     found.append({key: x[0].tolist() for key, x in out.items()})
   return found
 
@@ -107,10 +107,10 @@ def test_as_released(tmp_path):
     assert rows(replay, stream)[:8] == expected
     extra = [0 if row['is_last'] else row['extra'] for row in GOLDEN['rows']
              if row['worker'] == stream]  # What is forgotten is not stored.
-    slots = replay._lanes.slots(
+    slots = replay.lanes.slots(
         np.full(8, stream), np.arange(8))
-    records, good = replay._records.read(slots)
-    assert replay._packed.decode(records, good)['extra'].tolist() == extra
+    records, good = replay.records.read(slots)
+    assert replay.packed.decode(records, good)['extra'].tolist() == extra
 
 
 def test_resets_that_take_none(tmp_path):

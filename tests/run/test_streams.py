@@ -51,7 +51,7 @@ def content(config):
   replay.restore(state, unfinished(below(arrays, 'driver/')))
   streams = np.repeat(np.arange(len(state['rows'])), state['rows'])
   rows = np.concatenate([np.arange(x) for x in state['rows']])
-  records, good = replay._records.read(replay._lanes.slots(streams, rows))
+  records, good = replay.records.read(replay.lanes.slots(streams, rows))
   found = {key: x for key, x in arrays.items() if key.split('/')[-1] not in (
       'slots', 'stale', 'names')}
   replay.close()
@@ -243,11 +243,11 @@ class TestTold:
     run(config(steps=100))
     err = capsys.readouterr().err
     line, = (x for x in err.splitlines() if x.startswith('train_ratio 4: '))
-    assert '2 x 8 steps per 4 agent steps' in line and 'alone' not in line
+    assert '2 x 8 steps per 4 agent steps' in line and 'usual' not in line
     line, = (x for x in err.splitlines() if x.startswith('replay: '))
     assert 'at most 50 rows (capacity 5,000,000) of 12.3 kB' in line
     run(config(steps=100, train_ratio=2, logdir=config().logdir + 'b'))
-    assert 'with debug alone it is 4' in capsys.readouterr().err
+    assert 'the usual one with debug is 4: do not' in capsys.readouterr().err
 
   def test_no_update(self, config):
     with pytest.raises(UserError, match=(

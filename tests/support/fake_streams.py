@@ -30,7 +30,7 @@ def schema():
   """That of DreamerV1, but for the replay and the schedule."""
   content, shared = yaml_files.parts(DATA / 'configs' / 'dreamerv1.yaml')
   defaults, debug = content['defaults'], content['presets']['debug']
-  for key in SCHEDULE:
+  for key in (*SCHEDULE, 'reward_transform'):
     del defaults[key]
     debug.pop(key, None)
   defaults.update(replay=REPLAY, train_ratio='32.0 in -1..')
