@@ -66,7 +66,7 @@ def functions(stored, made):
 
 
 def numbers(path):
-  """The arrays of a file; of a JSON file its leaves, lists as arrays."""
+  """The arrays of a file; of a JSON file its leaves, plain lists as arrays."""
   if path.suffix == '.npz':
     return load(path)
   return dict(_leaves('', json.loads(path.read_text())))
@@ -77,7 +77,7 @@ def _leaves(name, value):
     for key, inner in value.items():
       yield from _leaves(f'{name}/{key}', inner)
   elif isinstance(value, list) and any(
-      isinstance(x, dict) for x in value):
+      isinstance(x, dict | list) for x in value):
     for index, inner in enumerate(value):
       yield from _leaves(f'{name}/{index}', inner)
   else:

@@ -101,7 +101,8 @@ def check_release(folder, cases):
   if commit != cases.COMMIT:
     raise Refused(f'{folder} is at {commit or "no commit"}; '
                   f'check out {cases.COMMIT} of {cases.REPOSITORY}')
-  edited = git('status', '--porcelain', '--', *cases.FOLDERS)
+  edited = git(
+      'status', '--porcelain', '--untracked-files=no', '--', *cases.FOLDERS)
   if edited:
     raise Refused(f'{folder} was edited: {edited.splitlines()[0].strip()}')
 

@@ -13,12 +13,24 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_probability as tfp  # noqa: E402
 from tf1 import batch as batches  # noqa: E402
-from tf1 import cases, names, planner, record, release, samplers  # noqa: E402
+from tf1 import (  # noqa: E402
+    cases,
+    functions,
+    names,
+    planner,
+    record,
+    release,
+    samplers,
+)
 
 PLAIN = (bool, int, float, str, type(None))
 
 
 def main():
+  if args.case in cases.FUNCTIONS:
+    rules.remake_functions(
+        functions.FUNCTIONS[args.case], args.stored, args.out)
+    return
   spec = cases.spec(args.case)
   batch = rules.load(args.stored, 'batch.npz') if args.stored else (
       batches.make(spec['action'], *spec['overrides']['batch_shape'],
@@ -34,6 +46,8 @@ def main():
       plans = plan(session, notes, collect, spec)
   arrays = run(session, notes, parameters, spec['steps'])
   case = description(config, notes, parameters, arrays)
+  if args.plain:
+    case['untouched'] = untouched(notes, parameters)
   rules.write(args.out, case, batch=batch, expected=arrays, cem=plans,
               is_large=is_large)
 
@@ -67,6 +81,16 @@ def run(session, notes, parameters, steps):
   values = session.run(parameters)
   arrays.update({'param/' + name: value for name, value in values.items()})
   return arrays
+
+
+def untouched(notes, parameters):
+  """The first step as the release runs it: how far its parameters are."""
+  after = []
+  for step in (release.plain_step, release.train_step):
+    session = release.session(parameters)
+    step(session, notes)
+    after.append(session.run(parameters))
+  return rules.largest_difference(*after)
 
 
 def gradients(notes, values):

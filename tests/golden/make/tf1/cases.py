@@ -34,7 +34,8 @@ CASES = {
     'tf1_free_nats_below_small': dict(overrides={'free_nats': 1.0}),
 }
 
-FUNCTIONS = ()
+# Of single functions, made from the inputs in them.
+FUNCTIONS = ('tf1_exploration.json',)
 
 DEFAULTS = dict(
     presets=['dreamer'], action=('continuous', 3), horizon=4, overrides={},

@@ -1,8 +1,9 @@
 """Notes which tensors of the release's graph are what a case holds.
 
-Each function below is called as it is, while the graph is built. Values come
-from the session, later. A tensor inside a loop can't be fetched: the actions
-of imagination are asked for again, state by state, outside of it.
+Each function below is called as it is, while the graph is built; of an update
+the condition is left out that asks whether this is training. Values come from
+the session, later. A tensor inside a loop can't be fetched: the actions of
+imagination are asked for again, state by state, outside of it.
 """
 import contextlib
 

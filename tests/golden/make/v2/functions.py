@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from rules import stats
 from tensorflow_probability import distributions as tfd
-from v2 import cases, release
+from v2 import cases, release, tables
 
 
 def distributions(data):
@@ -147,16 +147,6 @@ class _chances:
     common.other.dists.OneHotDist = self.original
 
 
-def when(data):
-  """When Every and Until say yes."""
-  found = {}
-  for name, rows in data.items():
-    kind = common.Every if name.startswith('every') else common.Until
-    ask = kind(int(name[5:]))
-    found[name] = [[step, bool(ask(step))] for step, _ in rows]
-  return found
-
-
 def policy(data):
   """Four steps for two environments, with a reset within, in each mode."""
   found = {}
@@ -209,5 +199,6 @@ FUNCTIONS = {'v2_misc': {
     'lambda_return.npz': lambda_return, 'stream_norm.npz': stream_norm,
     'policy.npz': policy, 'report_openl.npz': report_openl,
     'schedule.json': schedule, 'action_noise.json': action_noise,
-    'when.json': when}}
+    'when.json': tables.when, 'replay_sampling.json': tables.replay_sampling,
+    'driver_prefill.json': tables.driver_prefill}}
 

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from dreamerv3 import agent, rssm
 from rules import rule_parameter
-from v3 import tables
+from v3 import agents, tables
 
 REAL = elements.Space(np.float32, ())
 
@@ -221,4 +221,6 @@ FUNCTIONS = {'v3_misc': {
     'lambda_return.npz': lambda_return, 'normalize.npz': normalize,
     'layers.npz': layers, 'optimizer.npz': optimizer,
     'ratio.json': tables.ratio, 'action_wrappers.json': tables.action_wrappers,
-    'driver.json': tables.driver, 'replay.json': tables.replay}}
+    'driver.json': tables.driver, 'replay.json': tables.replay,
+    'init.json': agents.init, 'param_counts.json': agents.param_counts,
+    'report_openl.npz': agents.report}}
