@@ -73,7 +73,7 @@ class Lanes:
     """Stores what was the unfinished episode, and its last rows."""
     lane, arrays = self._lanes[stream], eps.complete(episode)
     self._check_like_others(arrays)
-    path, found = self.shelf.write(arrays, self._seed, self._counter)
+    path, found = self.shelf.write(arrays, self._counter)
     self._counter += 1
     length = len(arrays['action'])
     new = length - len(lane.running)

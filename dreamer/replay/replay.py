@@ -69,7 +69,7 @@ class Replay(Base):
     self._offers_pieces = min_length is not None
     self._sampler = Sampler(
         seed, episodes, starts, min_length or 0, max_length, batch_length)
-    self._shelf = Shelf(self.directory, owner, memory_gb)
+    self._shelf = Shelf(self.directory, owner, seed, memory_gb)
     self._rest: _Piece | None = None  # of the last piece drawn
     self._refused = 0  # episodes that were too short to be stored
     self._told_short = 0.0  # the share that a warning stands for
@@ -109,7 +109,7 @@ class Replay(Base):
   def _store(self, arrays, length):
     if self._index:
       self._oldest.check_like(arrays)
-    path, episode = self._shelf.write(arrays, self._seed, self._counter)
+    path, episode = self._shelf.write(arrays, self._counter)
     self._counter += 1
     if episode:  # as it always should be, right after it was written
       self._index[self._sampler.first + len(self._index)] = episode
