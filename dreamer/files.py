@@ -67,7 +67,8 @@ def atomic_write(path: Path, mode: str = 'wb') -> Iterator[IO[Any]]:
   """
   path = pathlib.Path(os.path.realpath(path))
   if path.exists() and not path.is_file():
-    raise UserError(f'can not write {path}: it is no ordinary file')
+    raise UserError(f'can not write {path}: it is no ordinary file'
+                    ) from FileExistsError(path)
   temp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,10 +30,8 @@ class Lanes:
   items: which sequences there are. shelf: the files.
   """
 
-  def __init__(self, shelf: Shelf, items: Items, seed: int,
-               amount: int) -> None:
+  def __init__(self, shelf: Shelf, items: Items, amount: int) -> None:
     self.shelf, self.items = shelf, items
-    self._seed = seed
     self._lanes = [Lane() for _ in range(amount + 1)]
     self._counter = 0  # number of the next episode
     self._saved: int | None = None  # the counter in the newest checkpoint

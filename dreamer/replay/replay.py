@@ -64,7 +64,6 @@ class Replay(Base):
                max_length: int = 0, capacity_agent_steps: int = 0,
                batch_length: int = 0, owner: bool = False) -> None:
     self.directory = pathlib.Path(directory)
-    self._seed = seed
     self._capacity = capacity_agent_steps
     self._offers_pieces = min_length is not None
     self._sampler = Sampler(

@@ -83,7 +83,7 @@ class StreamReplay(Base):
     items = Items(
         seed, streams + 1, consec * length + context, capacity, online)
     self._lanes = Lanes(
-        Shelf(self.directory, owner, seed, memory_gb), items, seed, streams)
+        Shelf(self.directory, owner, seed, memory_gb), items, streams)
     self._items = items
     self._packed = Packed(stored)
     self._records = Records(self.directory / 'stored.bin', self._packed.size)
