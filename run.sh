@@ -2,6 +2,11 @@
 # One entry for everything: `./run.sh help` lists the commands. Paths on the
 # command line count from the caller's folder.
 set -euo pipefail
+[[ . -ef $PWD ]] || {
+  echo 'error: the folder you are in was deleted; cd to another one (also if one' \
+    'of its name is there again)' >&2
+  exit 2
+}
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 
 usage() {
@@ -56,8 +61,6 @@ search_path() {  # PYTHONPATH, ours first and without the caller's folder
   echo "$found"
 }
 
-[[ . -ef $PWD ]] || fail 'the folder you are in was deleted; cd to another one' \
-  '(also if one of its name is there again)'
 venv=$(absolute "${VENV:-$root/.venv}")
 python=$venv/bin/python
 mark=$venv/made-by-run.sh  # where it stands, run.sh may clear the folder

@@ -46,6 +46,9 @@ def _open_closed():
   while handle <= 2:
     handle = os.dup(handle)
   os.close(handle)
+  for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+    if getattr(sys, name) is None:
+      setattr(sys, name, open(os.devnull, mode))
 
 
 def _answered(function, *args):

@@ -18,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent  # of the checkout
 # package, because others may have packages of these names.
 DATA = ROOT / 'dreamer' if (ROOT / 'dreamer' / 'configs').is_dir() else ROOT
 Path = str | os.PathLike[str]
+# In files that commands write where users name them: such ones may be replaced.
+MARK = 'dreamer-reproduced'
 
 
 def expand(path: Path) -> str:
@@ -35,18 +37,38 @@ def here() -> str:
         'of its name is there again)') from None
 
 
+def check_ours(path: Path, mark: bytes = MARK.encode()) -> None:
+  """Raises UserError where a file would be replaced that we have not written.
+
+  mark: what ours hold. Empty files may be replaced.
+  """
+  path = pathlib.Path(path)
+  try:
+    content = path.read_bytes() if path.is_file() else b''
+  except OSError as error:
+    raise UserError(_why(path, error)) from error
+  if content and mark not in content:
+    raise UserError(
+        f'{path}: is there already, and was not written by this command; move '
+        'it away, or name another file') from FileExistsError(path)
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: str = 'wb') -> Iterator[IO[Any]]:
   """A file to write; it becomes `path` when the block ends without an error.
 
   Yields an open file with a temporary name (`file.name`) in the same folder,
   which is created if need be; afterwards it is flushed, synced and renamed.
-  On an error it is removed and what was at `path` before stays.
+  On an error it is removed and what was at `path` before stays. A link stays
+  one: what it leads to is written.
 
   mode: 'wb', or 'w' for UTF-8 text.
   Raises UserError when the file system refuses (disk full, no permission).
   """
-  path = pathlib.Path(path)
+  path = pathlib.Path(os.path.realpath(path))
+  if path.exists() and not path.is_file():
+    raise UserError(f'can not write {path}: it is no ordinary file'
+                    ) from FileExistsError(path)
   temp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +83,26 @@ def atomic_write(path: Path, mode: str = 'wb') -> Iterator[IO[Any]]:
   finally:
     with contextlib.suppress(OSError):
       temp.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+  """Keeps other processes of ours from changing files of a folder meanwhile.
+
+  For what is read, changed and written again. Waits for them, and says so.
+  """
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    with contextlib.suppress(ImportError, OSError):
+      import fcntl  # Not on Windows; some file systems have no locks.
+      try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        warn(f'waits for another command that changes files in {folder}')
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(handle)
 
 
 def replace_section(path: Path, name: str, content: str) -> str:

@@ -6,13 +6,17 @@ import argparse
 import json
 import sys
 
-from dreamer.files import atomic_write
+from dreamer import files
 
 from . import binning, catalog, csv_rows, runs
 
 
 def main(args: argparse.Namespace) -> None:
   """Writes the file, or prints it."""
+  if args.out:
+    files.check_ours(args.out, runs.FORMAT.encode())
+  if args.csv:
+    files.check_ours(args.csv, csv_rows.text([]).encode())
   found = runs.load(args.runs, args.returns)
   content = collect(found, args.bin)
   _say_missing(content['runs'])
@@ -20,7 +24,7 @@ def main(args: argparse.Namespace) -> None:
     csv_rows.write(args.csv, rows(found, args.bin))
   text = dumps(content)
   if args.out:
-    with atomic_write(args.out, 'w') as file:
+    with files.atomic_write(args.out, 'w') as file:
       file.write(text)
   elif not args.csv:
     print(text, end='')

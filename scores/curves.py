@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import pathlib
 import typing
 from typing import Any
 
 import numpy as np
 
+from dreamer.files import MARK, atomic_write
 from dreamer.stats import confidence
 from dreamer.tables import amount
 
@@ -18,6 +20,14 @@ if typing.TYPE_CHECKING:
 
 TRAIN, EVAL, RANDOM, UNTRAINED, PAPER = (
     '#7a7a7a', '#1f5fa8', '#c2571a', '#8a6bb1', '#2b8a4b')
+
+
+def save(figure: Any, path: pathlib.Path) -> None:
+  """Writes a figure, with the mark of our files; see files.check_ours."""
+  key = 'Software' if path.suffix == '.png' else 'Creator'
+  with atomic_write(path) as file:
+    figure.savefig(file, format=path.suffix[1:],
+                   metadata={key: f'{MARK}, Matplotlib'})
 
 
 def draw(run: runs.Run) -> Figure:

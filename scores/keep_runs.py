@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import pathlib
 import re
-import shutil
 
 import numpy as np
 from PIL import Image, ImageSequence
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, atomic_write
+from dreamer.files import ROOT, alone, atomic_write
+from dreamer.log.jsonlines import read_lines
 from dreamer.log.video import encode_gif
 from dreamer.run.run_folder import RunFolder
 
@@ -33,10 +33,37 @@ def main(args: argparse.Namespace) -> None:
   for folder in found:
     if folder.seed is None or folder.config is None:
       raise UserError(f'{folder.name}: has no config.yaml with its seed')
-  for index, folder in enumerate(found):
-    target = OURS / args.name / f'seed{folder.seed}'
-    keep(folder, target, f'runs/{args.name}/seed{folder.seed}', index == 0)
+  targets = [OURS / args.name / f'seed{x.seed}' for x in found]
+  for folder, target in zip(found, targets, strict=True):
+    if targets.count(target) > 1:
+      raise UserError(f'{folder.name}: another run named has seed '
+                      f'{folder.seed}, too; keep them by two names')
+  OURS.mkdir(parents=True, exist_ok=True)
+  with alone(OURS):
+    _keep(found, targets, args.name)
+
+
+def _keep(found, targets, name):
+  for folder, target in zip(found, targets, strict=True):
+    check_same(folder, target)
+  for index, (folder, target) in enumerate(zip(found, targets, strict=True)):
+    keep(folder, target, f'runs/{name}/seed{folder.seed}', index == 0)
     print(target)
+
+
+def check_same(folder: RunFolder, target: pathlib.Path) -> None:
+  """Raises UserError where the target holds anything but this run.
+
+  The first line of metrics.jsonl, with its times, is that of one run alone.
+  """
+  if not target.exists() or not any(target.iterdir()):
+    return
+  first = [next(iter(read_lines(x / FILES[1])[0]), None)
+           for x in (folder.path, target)]
+  if first[0] is None or first[0] != first[1]:
+    raise UserError(
+        f'--name: {target} holds another run than {folder.path}; choose '
+        'another name, or remove that one')
 
 
 def keep(folder: RunFolder, target: pathlib.Path, logdir: str,
@@ -48,7 +75,8 @@ def keep(folder: RunFolder, target: pathlib.Path, logdir: str,
   target.mkdir(parents=True, exist_ok=True)
   for name in FILES:
     if (source := folder.path / name).exists():
-      shutil.copyfile(source, target / name)
+      with atomic_write(target / name) as file:
+        file.write(source.read_bytes())
   config = target / 'config.yaml'
   text = re.sub(r'(?m)^logdir: .*$', f'logdir: {logdir}', config.read_text())
   with atomic_write(config, 'w') as file:

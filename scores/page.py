@@ -12,6 +12,7 @@ from dreamer.audit import __main__ as audit
 from dreamer.audit.tables import value_text
 from dreamer.config import agents
 from dreamer.errors import UserError
+from dreamer.files import MARK
 from dreamer.run.run_folder import RunFolder
 from dreamer.stats import confidence
 from dreamer.tables import Table, interval, to_html
@@ -69,6 +70,7 @@ def page(found: list[runs.Run], reference: references.Reference | None = None,
   return (
       '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
       '<meta name="viewport" content="width=device-width">\n'
+      f'<meta name="generator" content="{MARK}">\n'
       f'<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n'
       f'<body>\n<h1>{html.escape(title)}</h1>\n{"".join(parts)}</body>\n'
       '</html>\n')

@@ -7,7 +7,7 @@ import pathlib
 import typing
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, atomic_write, replace_section
+from dreamer.files import ROOT, alone, atomic_write, replace_section
 
 from . import curves, runs
 
@@ -30,14 +30,13 @@ def main(args: argparse.Namespace) -> None:
   if not folders:
     raise UserError(f'{OURS}: no run there has videos; keep one by ./run.sh '
                     'scores keep')
-  with atomic_write(OURS / CURVES) as file:
-    draw(folders).savefig(file, format='png')
+  curves.save(draw(folders), OURS / CURVES)
   text = section(README, folders)
   size = sum(path.stat().st_size for path in pictures(folders))
   if size > MOST_BYTES:
     raise UserError(f'{size:,} bytes of pictures are more than {MOST_BYTES:,}; '
                     'keep fewer videos')
-  with atomic_write(README, 'w') as file:
+  with alone(ROOT), atomic_write(README, 'w') as file:
     file.write(replace_section(README, 'pictures', text))
   print(README)
 

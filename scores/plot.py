@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dreamer import files
 from dreamer.errors import UserError
-from dreamer.files import atomic_write
 from dreamer.run import provenance, resume
 from dreamer.tables import amount
 
@@ -28,6 +28,7 @@ from . import (
     runs,
     series,
 )
+from .curves import save
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -53,11 +54,10 @@ def main(args: argparse.Namespace) -> None:
     raise UserError('horizons: draws Figure 4 alone; leave runs and --to out')
   if not found and reference is None and args.kind != 'horizons':
     raise UserError('nothing to draw: name runs, or a reference by --to')
+  files.check_ours(path)
   for line in left_out(args.kind, found, reference, args.allow):
     print(f'note: {line}', file=sys.stderr)
-  figure = draw(args.kind, found, reference, args.allow)
-  with atomic_write(path) as file:
-    figure.savefig(file, format=path.suffix[1:])
+  save(draw(args.kind, found, reference, args.allow), path)
   print(path)
 
 

@@ -7,7 +7,7 @@ import pathlib
 import statistics
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, atomic_write, replace_section
+from dreamer.files import ROOT, alone, atomic_write, replace_section
 from dreamer.stats import confidence
 from dreamer.tables import Table, amount, interval, to_markdown
 
@@ -34,6 +34,11 @@ A folder for each set of runs: what was run, on what, and why. All of them:
 
 def main(args: argparse.Namespace) -> None:
   """Writes what is not up to date; with --check it only says so."""
+  with alone(ROOT):
+    _main(args)
+
+
+def _main(args):
   stale = [path for path, text in texts(OURS, README).items()
            if not path.exists() or path.read_text(encoding='utf-8') != text]
   if args.check and stale:

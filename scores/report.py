@@ -35,6 +35,8 @@ def main(args: argparse.Namespace) -> None:
       'margin': args.margin, 'level': args.level, 'seed': args.seed,
       'budgets': args.budgets, 'allow': args.allow, 'learned': args.learned}
   paths = outputs(found, args.out)
+  if args.out:
+    files.check_ours(paths[0])
   compared = page.compared(found, reference, options)
   for run in found:
     print(to_text(table(run)), end='\n\n')
@@ -45,6 +47,7 @@ def main(args: argparse.Namespace) -> None:
           file=sys.stderr)
   for path in paths:
     try:
+      files.check_ours(path)
       write(path, found, reference, args.allow, compared)
     except UserError as e:
       if args.out or not isinstance(e.__cause__, OSError):
@@ -81,9 +84,7 @@ def write(path: pathlib.Path, found: list[runs.Run],
           compared: dict | str) -> None:
   """Writes a page, or a picture of the first run."""
   if path.suffix in PICTURES:
-    figure = curves.draw(found[0])
-    with atomic_write(path) as file:
-      figure.savefig(file, format=path.suffix[1:])
+    curves.save(curves.draw(found[0]), path)
   else:
     text = page.page(found, reference, allow, compared)
     with atomic_write(path, 'w') as file:

@@ -124,6 +124,25 @@ def test_a_pipe_that_closes_early(command):
       assert getattr(done, other)
 
 
+@pytest.mark.parametrize('closed', [(0, 1, 2), (1,), (2,)])
+def test_streams_that_are_closed(tmp_path, closed):
+  """What is written there is lost; nothing else gets their numbers."""
+  code = (
+      'import sys\n'
+      'from dreamer import cli\n'
+      'def main():\n'
+      f'  file = open({str(tmp_path / "x")!r}, "w")\n'
+      '  print("out")\n'
+      '  cli.tell("err")\n'
+      '  file.write("mine")\n'
+      'cli.guard(main)')
+  done = subprocess.run(
+      [sys.executable, '-c', code], cwd=ROOT, close_fds=False,
+      preexec_fn=lambda: [os.close(x) for x in closed])
+  assert done.returncode == 0
+  assert (tmp_path / 'x').read_text() == 'mine'
+
+
 class TestTrain:
 
   @pytest.mark.parametrize('argv, words', [

@@ -21,7 +21,7 @@ from dreamer.config import agents
 from dreamer.config.rules import show
 from dreamer.config.schema import Config, diff
 from dreamer.errors import UserError
-from dreamer.files import ROOT, atomic_write, replace_section
+from dreamer.files import ROOT, alone, atomic_write, replace_section
 
 EXAMPLES = """examples:
   ./run.sh audit dreamerv1 --configs dmc released
@@ -207,9 +207,10 @@ def _cell(entry, column):
 def write_sections(root: pathlib.Path) -> None:
   """Writes the sections on conflicts into the documents."""
   for name, section in tables.sections().items():
-    text = replace_section(root / name, tables.SECTION, section)
-    with atomic_write(root / name, 'w') as file:
-      file.write(text)
+    with alone(root):
+      text = replace_section(root / name, tables.SECTION, section)
+      with atomic_write(root / name, 'w') as file:
+        file.write(text)
     print(f'{root / name}: section written', file=sys.stderr)
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from dreamer import cli, npz
 from dreamer.config import agents
 from dreamer.errors import UserError
-from dreamer.files import atomic_write
+from dreamer.files import alone, atomic_write
 
 MANIFEST = 'program.json'
 STATE = 'state.npz'
@@ -53,8 +53,34 @@ def main(argv: list[str] | None = None) -> None:
   else:
     config = entry.schema().parse(rest, f'{_PROG} {args.agent}')
   out = pathlib.Path(args.out).expanduser()
-  for name, size in export(entry, config, out, arrays, args.envs).items():
+  check_out(out)
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+  except OSError as e:
+    raise UserError(f'--out: can not create {out}: {e.strerror}') from None
+  with alone(out):
+    sizes = export(entry, config, out, arrays, args.envs)
+  for name, size in sizes.items():
     print(f'{out / name}: {size / 2 ** 20:.1f} MiB')
+
+
+def check_out(out: pathlib.Path) -> None:
+  """Raises UserError where files would be replaced that are no export's."""
+  if _is_export(out):
+    return
+  for name in (MANIFEST, STATE, *(f'{x}.stablehlo' for x in STEPS)):
+    if (out / name).exists():
+      raise UserError(
+          f'--out: {out / name} is there already, and of no export; name '
+          'another folder, or move it away')
+
+
+def _is_export(out):
+  try:
+    content = json.loads((out / MANIFEST).read_text(encoding='utf-8'))
+    return {'agent', 'programs', 'state'} <= set(content)
+  except (OSError, ValueError, TypeError):
+    return False
 
 
 def export(entry: agents.Entry, config: Any, out: pathlib.Path,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from dreamer.files import atomic_write
+from dreamer.files import MARK, atomic_write
 
 
 def write_gif(path: str | os.PathLike, frames: np.ndarray, fps: float) -> None:
@@ -49,7 +49,7 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
   buffer = io.BytesIO()
   first.save(
       buffer, 'GIF', save_all=True, append_images=rest, loop=0,
-      duration=max(20, 10 * round(100 / fps)))
+      duration=max(20, 10 * round(100 / fps)), comment=MARK.encode())
   return buffer.getvalue()
 
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import pathlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dreamer import files, npz
 from dreamer.errors import UserError
@@ -26,13 +26,14 @@ class Folder:
   go to `damaged/`, those beyond the capacity to `evicted/`, those that a
   checkpoint does not know to `after_checkpoint/`, and what interrupted writes
   left behind is removed. For others files stay where they are and are only
-  left out.
+  left out. Recorded episodes that were put there are moved, never removed.
 
   damaged: files that could not be used so far.
   """
 
-  def __init__(self, path: pathlib.Path, owner: bool) -> None:
+  def __init__(self, path: pathlib.Path, owner: bool, seed: int) -> None:
     self.path, self.owner = path, owner
+    self._seed = seed
     self.damaged = 0
     self._kinds: list[Kind] = []
     self._evicted = Evicted(path / 'evicted', owner)
@@ -137,14 +138,13 @@ class Folder:
 
   def expire(self) -> None:
     """Deletes evicted files that only checkpoints before the last need."""
-    self._evicted.expire()
+    self._evicted.expire(self._is_own)
 
   # Names
 
-  def next_name(self, seed: int, counter: int, length: int) -> str:
+  def next_name(self, counter: int, length: int) -> str:
     """Sorts behind all others, also when the clock was set back."""
-    digest = hashlib.sha256(f'{seed} {counter}'.encode())
-    ident = f'{counter:08x}{digest.hexdigest()[:24]}'
+    ident = self._ident(counter)
     stamp = time.strftime(_STAMP, time.gmtime())
     if f'{stamp}-{ident}' <= self._last:
       stamp = self._last.split('-')[0]
@@ -152,6 +152,18 @@ class Folder:
       seconds = calendar.timegm(time.strptime(stamp, _STAMP)) + 1
       stamp = time.strftime(_STAMP, time.gmtime(seconds))
     return f'{stamp}-{ident}-{length}.npz'
+
+  def _ident(self, counter):
+    digest = hashlib.sha256(f'{self._seed} {counter}'.encode())
+    return f'{counter:08x}{digest.hexdigest()[:24]}'
+
+  def _is_own(self, name):
+    """Whether a run of this seed has written an episode, by its name."""
+    ident = ''.join(name.split('-')[1:2])
+    try:
+      return ident == self._ident(int(ident[:8], 16))
+    except ValueError:
+      return False
 
   def name_behind(self, episodes: Iterable[Episode]) -> None:
     """Names from now on sort behind those of these episodes."""
@@ -191,11 +203,14 @@ class Evicted:
     self._old.discard(name)
     return folder / name
 
-  def expire(self) -> None:
-    """Deletes the files that were here at the last call already."""
+  def expire(self, is_own: Callable[[str], bool]) -> None:
+    """Deletes the files that were here at the last call already.
+
+    is_own: whether the run has written a file of that name; others stay.
+    """
     if not self._owner:
       return
-    for name in self._old:
+    for name in filter(is_own, self._old):
       with contextlib.suppress(OSError):
         (self._folder / name).unlink()
     self._old, self._names = self._names, set()

@@ -30,10 +30,8 @@ class Lanes:
   items: which sequences there are. shelf: the files. lanes: the streams.
   """
 
-  def __init__(self, shelf: Shelf, items: Items, seed: int,
-               amount: int) -> None:
+  def __init__(self, shelf: Shelf, items: Items, amount: int) -> None:
     self.shelf, self.items = shelf, items
-    self._seed = seed
     self.lanes = [Lane() for _ in range(amount + 1)]
     self._counter = 0  # number of the next episode
     self._saved: int | None = None  # the counter in the newest checkpoint
@@ -73,7 +71,7 @@ class Lanes:
     """Stores what was the unfinished episode, and its last rows."""
     lane, arrays = self.lanes[stream], eps.complete(episode)
     self._check_like_others(arrays)
-    path, found = self.shelf.write(arrays, self._seed, self._counter)
+    path, found = self.shelf.write(arrays, self._counter)
     self._counter += 1
     length = len(arrays['action'])
     new = length - len(lane.running)

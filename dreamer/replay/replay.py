@@ -64,12 +64,11 @@ class Replay(Base):
                max_length: int = 0, capacity_agent_steps: int = 0,
                batch_length: int = 0, owner: bool = False) -> None:
     self.directory = pathlib.Path(directory)
-    self._seed = seed
     self._capacity = capacity_agent_steps
     self._offers_pieces = min_length is not None
     self._sampler = Sampler(
         seed, episodes, starts, min_length or 0, max_length, batch_length)
-    self._shelf = Shelf(self.directory, owner, memory_gb)
+    self._shelf = Shelf(self.directory, owner, seed, memory_gb)
     self._rest: _Piece | None = None  # of the last piece drawn
     self._refused = 0  # episodes that were too short to be stored
     self._told_short = 0.0  # the share that a warning stands for
@@ -109,7 +108,7 @@ class Replay(Base):
   def _store(self, arrays, length):
     if self._index:
       self._oldest.check_like(arrays)
-    path, episode = self._shelf.write(arrays, self._seed, self._counter)
+    path, episode = self._shelf.write(arrays, self._counter)
     self._counter += 1
     if episode:  # as it always should be, right after it was written
       self._index[self._sampler.first + len(self._index)] = episode

@@ -30,19 +30,19 @@ class Shelf:
   folder: which files are there. disk_reads: of rows that were not in memory.
   """
 
-  def __init__(self, directory: pathlib.Path, owner: bool,
+  def __init__(self, directory: pathlib.Path, owner: bool, seed: int,
                memory_gb: float) -> None:
-    self.folder = Folder(directory, owner)
+    self.folder = Folder(directory, owner, seed)
     self.memory = Memory(memory_gb * 1e9)
     self.disk_reads = 0
 
-  def write(self, arrays: Arrays, seed: int,
+  def write(self, arrays: Arrays,
             counter: int) -> tuple[pathlib.Path, Episode | None]:
     """Stores a complete episode under the next name.
 
     None: the file can't be used, right after it was written.
     """
-    name = self.folder.next_name(seed, counter, len(arrays['action']))
+    name = self.folder.next_name(counter, len(arrays['action']))
     path = self.folder.path / name
     npz.write(path, arrays)
     episode = self.folder.open(path)

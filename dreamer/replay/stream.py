@@ -87,7 +87,7 @@ class StreamReplay(Base):
     items = Items(
         seed, streams + 1, consec * length + context, capacity, online)
     self.lanes = Lanes(
-        Shelf(self.directory, owner, memory_gb), items, seed, streams)
+        Shelf(self.directory, owner, seed, memory_gb), items, streams)
     self.items = items
     self.packed = Packed(stored)
     self.records = Records(self.directory / 'stored.bin', self.packed.size)

@@ -177,6 +177,7 @@ def _video(value, label):
   path = pathlib.Path(files.expand(value))
   if path.suffix != '.gif':
     raise UserError(f'{label}: {path} has to end with .gif')
+  files.check_ours(path)
   return path
 
 

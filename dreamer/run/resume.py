@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 
 from dreamer import files
@@ -23,6 +24,8 @@ OWN = (
     'config.yaml', env_identity.FILE, 'checkpoints', 'episodes',
     'metrics.jsonl', 'scores.jsonl', 'videos')
 
+KEYS = 'logdir', 'task', 'prefill', 'batch_length'  # of every config.yaml
+
 
 def checkpoints(logdir: str | os.PathLike) -> Checkpoints:
   return Checkpoints(pathlib.Path(logdir) / 'checkpoints')
@@ -38,9 +41,10 @@ def open_logdir(
   another agent or task, other settings, foreign files.
   """
   logdir = pathlib.Path(config.logdir)
-  saved = checkpoints(logdir).load(move=True)
+  ours = _is_ours(logdir)
+  saved = checkpoints(logdir).load(move=ours)
   if saved is None:
-    _check_new(logdir)
+    _check_new(logdir, ours)
   elif saved[1]['env_steps'] == 0 and not any(
       (logdir / 'episodes').glob('*.npz')):
     saved = None  # Nothing would be lost, whatever it was.
@@ -155,11 +159,24 @@ def _remedy(config, agent, key, value):
   return f'continue it with configure({pair})'
 
 
-def _check_new(logdir):
-  """Without a checkpoint there is only what a run makes before its first."""
+def _is_ours(logdir):
+  """Whether a run of ours has begun there: it first writes config.yaml."""
+  try:
+    text = (logdir / 'config.yaml').read_text(encoding='utf-8')
+  except (OSError, ValueError):
+    return False
+  return all(re.search(f'(?m)^{key}: ', text) for key in KEYS)
+
+
+def _check_new(logdir, ours):
+  """Without a checkpoint there is only what a run makes before its first.
+
+  Or nothing but recorded episodes, which may be put there.
+  """
   if not logdir.exists():
     return
-  foreign = sorted(x.name for x in logdir.iterdir() if x.name not in OWN
+  allowed = OWN if ours else ('episodes',)
+  foreign = sorted(x.name for x in logdir.iterdir() if x.name not in allowed
                    and not x.name.startswith('events.out.tfevents')
                    and files.whole_name(x) not in OWN)
   if foreign:

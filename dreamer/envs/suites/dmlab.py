@@ -168,7 +168,9 @@ class LevelCache:
     return True
 
   def write(self, key: str, pk3_path: str) -> None:
-    """Keeps the map at `pk3_path`."""
+    """Keeps the map at `pk3_path`; it replaces no file."""
+    if self._path(key).exists():
+      return
     try:
       with open(pk3_path, 'rb') as source:
         with files.atomic_write(self._path(key)) as target:

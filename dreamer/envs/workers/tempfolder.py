@@ -13,13 +13,16 @@ try:
 except ImportError:  # not on Windows
   fcntl = None  # type: ignore[assignment]
 
+MARK = '.made-by-dreamer'  # Others are left alone, whatever their names.
+
 
 class TempFolder:
   """A folder that this process keeps locked, named by TMPDIR.
 
   So what libraries leave behind lies in it. Removed by `close`, and if the
   process was killed before, by the next one that makes such a folder: the
-  lock ended with the process. File systems without locks keep it.
+  lock ended with the process, and a file in it says who made it. File systems
+  without locks keep it.
 
   Args:
     prefix: Begins the names of all such folders.
@@ -31,6 +34,7 @@ class TempFolder:
     # Renamed only when it is locked: nobody may take it for abandoned.
     new = pathlib.Path(tempfile.mkdtemp(prefix=f'.{prefix}', dir=base))
     self._handle = _lock(new)
+    (new / MARK).touch()
     self.path = new.rename(new.with_name(new.name[1:]))
     self._before: dict[str, str | None] | None = {
         key: os.environ.get(key) for key in ('TMPDIR', 'TEST_TMPDIR')}
@@ -51,7 +55,8 @@ class TempFolder:
 
 
 def _remove_abandoned(base, prefix):
-  for path in base.glob(f'{prefix}*'):
+  for path in base.glob(f'{prefix}*/{MARK}'):
+    path = path.parent
     handle = _lock(path)
     if handle is not None:
       shutil.rmtree(path, ignore_errors=True)
