@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import pathlib
 import sys
 import typing
 from collections.abc import Sequence
 
-import numpy as np
-
 from dreamer import files
 from dreamer.errors import UserError
 from dreamer.run import provenance, resume
-from dreamer.tables import amount
 
 from . import (
-    binning,
-    catalog,
-    collect,
-    comparable,
-    csv_rows,
-    omissions,
-    references,
-    runs,
-    series,
+  binning,
+  catalog,
+  collect,
+  comparable,
+  csv_rows,
+  drawing,
+  omissions,
+  references,
+  runs,
+  series,
 )
 from .curves import save
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-OURS = '#1f5fa8'
-COLORS = ('#2b8a4b', '#c2571a', '#8a6bb1', '#b8a12b', '#7a7a7a', '#a83250',
-          '#3f9fa8', '#555555')
 STEPS = 'environment steps; {}: standard deviation over seeds'
 SUFFIXES = ('.png', '.svg', '.pdf')
 Groups = dict[str, list[runs.Run]]  # by task
@@ -96,22 +90,22 @@ def draw(kind: str, found: list[runs.Run],
 def curves(groups: Groups, reference: references.Reference | None,
            tasks: Sequence[str]) -> Figure:
   """One panel per task: ours in blue, the reference in green."""
-  figure, panels = _grid(len(tasks))
+  figure, panels = drawing.grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
     known = reference and series.of_reference(reference, task)
     if known:
-      _line(axes, known, COLORS[0])
+      drawing.line(axes, known, drawing.COLORS[0])
     flat = reference and series.level(reference, task)
     if flat:
-      axes.axhline(flat[1], color=COLORS[0], linestyle='--', linewidth=1.2,
-                   label=flat[0])
+      axes.axhline(flat[1], color=drawing.COLORS[0], linestyle='--',
+                   linewidth=1.2, label=flat[0])
     if task in groups:
       bins = series.rule(reference, groups[task])
-      _line(axes, series.ours(groups[task], bins,
-                              _ours(groups[task])), OURS)
-      _within(axes, groups[task], known)
-    _finish(axes, task)
-  return _legend(figure, panels, STEPS.format('shaded'))
+      drawing.line(axes, series.ours(groups[task], bins,
+                              _ours(groups[task])), drawing.OURS)
+      drawing.within(axes, groups[task], known)
+    drawing.finish(axes, task)
+  return drawing.legend(figure, panels, STEPS.format('shaded'))
 
 
 def bars(groups: Groups, reference: references.Reference | None,
@@ -128,21 +122,21 @@ def bars(groups: Groups, reference: references.Reference | None,
     scores[label] = {k: v for k, v in mine.items() if v}
   scores = dict(sorted(scores.items(), key=_rank))
   if all(task.startswith('dmc_') for task in tasks):
-    return _wide_bars(scores, tasks)
-  return _small_bars(scores, tasks)
+    return drawing.wide_bars(scores, tasks)
+  return drawing.small_bars(scores, tasks)
 
 
 def aggregate(groups: Groups, reference: references.Reference | None,
               tasks: Sequence[str]) -> Figure:
   """Aggregates over tasks against steps, for the tasks of the runs."""
   metrics = series.normalizers(tasks)
-  figure, panels = _grid(len(metrics))
+  figure, panels = drawing.grid(len(metrics))
   lines: list = []
   if reference is not None:
-    lines.append((reference.method, COLORS[0], {
+    lines.append((reference.method, drawing.COLORS[0], {
         task: series.of_reference(reference, task) for task in tasks}))
   if groups:
-    lines.append(('ours', OURS, {task: series.ours(
+    lines.append(('ours', drawing.OURS, {task: series.ours(
         groups[task], series.rule(reference, groups[task]), '')
         for task in tasks}))
   for axes, (name, function) in zip(panels, metrics.items(), strict=True):
@@ -150,8 +144,9 @@ def aggregate(groups: Groups, reference: references.Reference | None,
       if all(found.values()):
         axes.plot(*series.aggregate(found, function), color=color,
                   label=f'{label}, {len(tasks)} tasks', linewidth=1.6)
-    _finish(axes, name)
-  return _legend(figure, panels, 'environment steps; of means over seeds')
+    drawing.finish(axes, name)
+  return drawing.legend(
+      figure, panels, 'environment steps; of means over seeds')
 
 
 def ablations(found: list[runs.Run],
@@ -166,18 +161,18 @@ def ablations(found: list[runs.Run],
   tasks = list(dict.fromkeys(row.task for row in rows))
   known = {run.task for run in found}
   tasks = [task for task in tasks if not known or task in known]
-  figure, panels = _grid(len(tasks))
+  figure, panels = drawing.grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
     methods = dict.fromkeys(row.method for row in rows)
-    for color, method in zip(COLORS, methods, strict=False):
+    for color, method in zip(drawing.COLORS, methods, strict=False):
       points = [row for row in rows if (row.task, row.method) == (task, method)]
       axes.errorbar(
           [x.env_steps for x in points], [x.value for x in points],
           [x.std or 0 for x in points], color=color, label=method,
           marker='o', markersize=3, linewidth=1.4, capsize=2)
     _our_variants(axes, task, found, source)
-    _finish(axes, task)
-  return _legend(figure, panels, STEPS.format('bars'))
+    drawing.finish(axes, task)
+  return drawing.legend(figure, panels, STEPS.format('bars'))
 
 
 def horizons() -> Figure:
@@ -185,25 +180,26 @@ def horizons() -> Figure:
   rows = [row for row in csv_rows.published('dreamerv1_figures')
           if row.source == 'v1_fig4']
   tasks = list(dict.fromkeys(row.task for row in rows))
-  figure, panels = _grid(len(tasks))
+  figure, panels = drawing.grid(len(tasks))
   for axes, task in zip(panels, tasks, strict=True):
     lines: dict = {}
     for row in rows:
       if row.task == task:
         method, horizon = row.method.split('_horizon_')
         lines.setdefault(method, []).append((int(horizon), row.value))
-    for color, (method, points) in zip(COLORS, lines.items(), strict=False):
+    for color, (method, points) in zip(
+        drawing.COLORS, lines.items(), strict=False):
       axes.plot(*zip(*points, strict=True), color=color, label=method,
                 marker='o', markersize=3, linewidth=1.4)
-    _finish(axes, task)
-  return _legend(figure, panels, 'imagination horizon')
+    drawing.finish(axes, task)
+  return drawing.legend(figure, panels, 'imagination horizon')
 
 
 def _our_variants(axes, task, found, source):
   """The lines of one task; a variant has its color in all of them."""
   labels = variants(found)
-  colors = dict(zip(dict.fromkeys(labels),
-                    itertools.cycle((OURS, *COLORS[::-1])), strict=False))
+  palette = itertools.cycle((drawing.OURS, *drawing.COLORS[::-1]))
+  colors = dict(zip(dict.fromkeys(labels), palette, strict=False))
   groups: dict = {}
   for run, label in zip(found, labels, strict=True):
     if run.task == task:
@@ -244,131 +240,9 @@ def _special(run, group):
   return ''.join(f', {key} {own[key]}' for key in keys)
 
 
-# Parts
-
-
-def _grid(amount):
-  """Returns a Figure and so many axes, at most five in a row."""
-  # Slow to import; most commands draw nothing.
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-  columns = min(amount, 5)
-  rows = math.ceil(amount / columns)
-  figure = Figure(figsize=(max(4.5, 2.5 * columns), 2.1 * rows + 1.1),
-                  dpi=130, layout='constrained')
-  FigureCanvasAgg(figure)
-  panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
-  for axes in panels[amount:]:
-    axes.set_visible(False)
-  return figure, list(panels[:amount])
-
-
-def _line(axes, curve, color):
-  if curve is None:
-    return
-  marker = 'o' if len(curve.steps) < 15 else None
-  axes.plot(curve.steps, curve.mean, color=color, label=curve.label,
-            linewidth=1.4, marker=marker, markersize=3)
-  axes.fill_between(
-      curve.steps, curve.mean - curve.std, curve.mean + curve.std,
-      color=color, alpha=0.2, linewidth=0)
-
-
-def _within(axes, group, known):
-  """Short runs are not squeezed into the first pixels of a long curve."""
-  furthest = 1.5 * max(run.reached for run in group)
-  if known is None or known.steps[-1] < 3 * furthest:
-    return
-  axes.set_xlim(0, furthest)
-  highest = max(
-      float(y) for line in axes.lines
-      for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
-      if x <= furthest)
-  axes.set_ylim(0 if axes.get_ylim()[0] > -0.1 * highest else None,
-                1.3 * highest)
-
-
-def _finish(axes, title):
-  axes.set_title(title, fontsize=8)
-  axes.tick_params(labelsize=7)
-  axes.set_xlim(left=min(0, axes.get_xlim()[0]) if axes.lines else 0)
-  if title.startswith('dmc_'):
-    axes.set_ylim(0, 1050 if axes.get_ylim()[1] > 700 else None)
-  axes.xaxis.set_major_formatter(lambda x, _: amount(x))
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.grid(alpha=0.25)
-
-
-def _legend(figure, panels, note):
-  handles: dict = {}
-  for axes in panels:
-    found, labels = axes.get_legend_handles_labels()
-    handles.update(zip(labels, found, strict=True))
-  figure.legend(
-      handles.values(), handles.keys(), loc='outside lower center',
-      ncols=min(5, max(1, len(handles))), fontsize=8, frameon=False,
-      title=note, title_fontsize=7)
-  return figure
-
-
-def _wide_bars(scores, tasks):
-  """All tasks of one scale in one panel."""
-  figure, (axes,) = _grid(1)
-  figure.set_size_inches(max(6, 0.5 * len(tasks) + 2), 4)
-  _bar_groups(axes, scores, tasks)
-  axes.set_ylabel('episode return', fontsize=8)
-  axes.set_xticks(range(len(tasks)), [
-      task.removeprefix('dmc_').replace('_', ' ') for task in tasks],
-      rotation=40, ha='right', fontsize=8)
-  return _bar_legend(figure, [axes], scores)
-
-
-def _small_bars(scores, tasks):
-  """A panel per task, each with its own scale."""
-  figure, panels = _grid(len(tasks))
-  for axes, task in zip(panels, tasks, strict=True):
-    _bar_groups(axes, scores, [task])
-    axes.set_xticks([])
-    axes.yaxis.set_major_formatter(lambda y, _: amount(y))
-    axes.set_title(task, fontsize=8)
-  return _bar_legend(figure, panels, scores)
-
-
-def _bar_groups(axes, scores, tasks):
-  width = 0.85 / len(scores)
-  for index, (method, color) in enumerate(_colors(scores)):
-    found = [scores[method].get(task) for task in tasks]
-    x = np.arange(len(tasks)) + (index - (len(scores) - 1) / 2) * width
-    axes.bar(
-        x, [entry[0] if entry else 0 for entry in found], width, color=color,
-        yerr=[(entry[1] or 0) if entry else 0 for entry in found],
-        error_kw={'elinewidth': 0.8}, label=method)
-  axes.tick_params(labelsize=7)
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.grid(axis='y', alpha=0.25)
-
-
-def _bar_legend(figure, panels, scores):
-  handles, labels = panels[0].get_legend_handles_labels()
-  spread = any(entry[1] for found in scores.values()
-               for entry in found.values())
-  figure.legend(
-      handles, labels, loc='outside lower center', ncols=min(6, len(scores)),
-      fontsize=8, frameon=False, title_fontsize=7,
-      title='lines: standard deviation over seeds' if spread else None)
-  return figure
-
-
 def _rank(entry):
   """Baselines first, then the paper's agent, then ours."""
   return [entry[0].startswith(x) for x in ('ours', 'dreamer')]
-
-
-def _colors(scores):
-  others = iter(COLORS[::-1])
-  return [(method, OURS if method.startswith('ours') else
-           COLORS[0] if method.startswith('dreamer') else next(others))
-          for method in scores]
 
 
 def _ours(group):

@@ -24,7 +24,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dreamer.config import declare, yaml_files
+from dreamer.config import command_line, declare, yaml_files
 from dreamer.config.declare import flatten, prefixed
 from dreamer.config.rules import Plain, Rule, convert, nearest, show
 from dreamer.config.yaml_files import AGENT, PARTS, PRESETS
@@ -252,12 +252,12 @@ class Schema:
       print(usage.text(self, prog or f'python -m {self.agent} train'))
       sys.exit(0)
     presets, overrides = None, {}
-    for name, values in _options(argv):
+    for name, values in command_line.options(argv):
       if name == 'configs':
         presets = self._parse_presets(presets, values)
       else:
         self._known(name)
-        overrides[name] = _single(name, values)
+        overrides[name] = command_line.single(name, values)
     return self.config(presets or (), overrides)
 
   def check(self, key: str, value: Any) -> Plain:
@@ -326,29 +326,3 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
       inner = inner.setdefault(group, {})
     inner[name] = value
   return nested
-
-
-def _options(argv):
-  """Splits a command line into [(name, [values])]."""
-  options = []
-  for arg in argv:
-    if arg.startswith('--') and len(arg) > 2:
-      name, equals, value = arg[2:].partition('=')
-      options.append((name, [value] if equals else []))
-    elif not options:
-      raise ConfigError(
-          f'{show(arg)} stands alone; write --key value, or '
-          '--configs PRESET ...')
-    else:
-      options[-1][1].append(arg)
-  return options
-
-
-def _single(name, values):
-  if not values:
-    raise ConfigError(f'--{name}: its value is missing; write --{name} VALUE')
-  if len(values) > 1:
-    raise ConfigError(
-        f'{show(values[1])} stands alone after --{name} '
-        f'{show(values[0])}; write --key value')
-  return values[0]

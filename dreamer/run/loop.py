@@ -78,7 +78,7 @@ class Loop:
     self.random = RandomPolicy(self.act_space, config.seed)
     self.glue = Glue()
     self.checkpoints = resume.checkpoints(config.logdir)
-    self.origin = provenance.describe(config, name)  # of scores
+    self.provenance = provenance.describe(config, name)  # of scores
     self.when: dict[str, Any] = {
         **self.pace.when, 'eval': Every(config.eval_every),
         'video': Every(config.video_every), 'log': Every(config.log_every),

@@ -42,8 +42,8 @@ class Step(NamedTuple):
   steps: int  # agent steps
 
 
-class Episode(NamedTuple):
-  """One has ended."""
+class Ended(NamedTuple):
+  """An episode has ended."""
 
   arrays: Arrays
   slot: int  # number of its environment
@@ -132,7 +132,7 @@ class Acting:
     with contextlib.suppress(queue.Empty):
       message = self._queue.get(wait > 0, wait or None)
       while True:
-        if isinstance(message, (Row, Episode)):
+        if isinstance(message, (Row, Ended)):
           with self._changed:
             self._unread -= _size(message)
             self._changed.notify()
@@ -144,7 +144,7 @@ class Acting:
   def __enter__(self) -> Acting:
     driver = self._driver
     self._before = driver.on_episode, driver.on_step, driver.on_lost
-    driver.on_episode = lambda *args: self._put(Episode(*args))
+    driver.on_episode = lambda *args: self._put(Ended(*args))
     if driver.on_step:
       driver.on_step = lambda *args: self._put(Row(*args))
       driver.on_lost = lambda index: self._queue.put(Lost(index))
@@ -304,7 +304,7 @@ class ParallelLoop(Loop):
       self._on_step(*message)
     elif isinstance(message, Lost):
       self.replay.cut(message.slot)
-    elif isinstance(message, Episode):
+    elif isinstance(message, Ended):
       self._on_episode(*message)
     else:
       self.agent.take(message.agent)
@@ -336,5 +336,5 @@ def describe(config: Config) -> str:
 
 
 def _size(message):
-  arrays = message.arrays if isinstance(message, Episode) else message.row
+  arrays = message.arrays if isinstance(message, Ended) else message.row
   return sum(np.asarray(x).nbytes for x in arrays.values())

@@ -59,7 +59,7 @@ class RunFolder:
          if is_number(line.get('step'))]
         + [entry['step'] for entry in self.final.values()], default=0))
 
-  # What is known of its origin
+  # Where it comes from
 
   @functools.cached_property
   def agent(self) -> str | None:
@@ -105,7 +105,7 @@ class RunFolder:
     return list(dict.fromkeys(x for x in found if x))
 
   def _said(self, key: str) -> Any:
-    """What the last lines say of the run's origin."""
+    """What the last lines say of where the run comes from."""
     lines = [line for _, line in (*self._evals, *self._scores)]
     return next((line[key] for line in reversed(lines)
                  if line.get(key) is not None), None)

@@ -29,7 +29,7 @@ class Run(Protocol):
   stop: Stop
   eta: Eta
   note: str
-  origin: dict[str, Any]
+  provenance: dict[str, Any]
   todo: dict[str, int]
   done: dict[str, int]
 
@@ -133,7 +133,7 @@ class Scoring:
     for score, length in zip(result.returns, lengths, strict=True):
       loop.logger.add({'eval/return': score, 'eval/length': length})
     loop.logger.score(
-        *loop.counters, result.returns, lengths=lengths, **loop.origin)
+        *loop.counters, result.returns, lengths=lengths, **loop.provenance)
     with contextlib.suppress(BrokenPipeError):  # Found by `_progress`.
       loop.logger.info(f'step {loop.env_steps:,}: {told(result.returns)}'
                        f'{loop.note and f"; {loop.note}"}')

@@ -9,7 +9,16 @@ from PIL import Image
 
 from dreamer.errors import UserError
 from dreamer.files import ROOT
-from scores import __main__, atari, binning, csv_rows, plot, references, series
+from scores import (
+  __main__,
+  atari,
+  binning,
+  csv_rows,
+  drawing,
+  plot,
+  references,
+  series,
+)
 from tests.support.scores_tools import (
   TABLE_1,
   TABLE_G,
@@ -109,9 +118,9 @@ class TestFigures:
     panels = shown(figure)
     assert [x.get_title() for x in panels] == ['dmc_cup_catch', TASK]
     assert labels(figure) == ['dreamer', 'ours, dreamerv1']
-    ours, = (x for x in panels[1].lines if x.get_color() == plot.OURS)
+    ours, = (x for x in panels[1].lines if x.get_color() == drawing.OURS)
     assert np.allclose(ours.get_ydata(), 800)
-    theirs, = (x for x in panels[1].lines if x.get_color() == plot.COLORS[0])
+    theirs, = (x for x in panels[1].lines if x.get_color() == drawing.COLORS[0])
     assert len(theirs.get_xdata()) == 50
 
   def test_a_table_is_a_level(self):
@@ -151,7 +160,7 @@ class TestFigures:
     figure = draw('aggregate', found, 'dreamerv1/released')
     mean, median = shown(figure)
     assert mean.get_title() == 'Mean return'
-    ours, = (x for x in mean.lines if x.get_color() == plot.OURS)
+    ours, = (x for x in mean.lines if x.get_color() == drawing.OURS)
     assert np.allclose(ours.get_ydata(), (800 + 450) / 2)
     assert labels(figure) == ['dreamer, 2 tasks', 'ours, 2 tasks']
 

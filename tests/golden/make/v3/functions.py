@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 import optax
-from dreamerv3 import agent, rssm
 from rules import rule_parameter
 from v3 import agents, tables
+
+from dreamerv3 import agent, rssm
 
 REAL = elements.Space(np.float32, ())
 
