@@ -107,10 +107,8 @@ def first_difference(case: conform.Case, ours: dict, theirs: dict
   same = {x for x in names if np.array_equal(
       ours[x], theirs[x], equal_nan=True)}
   usable = {x for x in names if finite(theirs[x]) and finite(ours[x])}
-  least = min(case.rates.values())
-  rates = {x: case.rates.get(x, least) for x in case.shapes}
   comparison = Comparison(
-      {x: ours[x] for x in usable}, theirs, case.steps, rates)
+      {x: ours[x] for x in usable}, theirs, case.steps, units=case.units)
   off = {x.name for x in comparison.rows if not x.error <= x.allowed}
   off |= set(names) - usable
   return next((x for x in names if x in off - same), None)
