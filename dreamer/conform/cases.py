@@ -50,7 +50,8 @@ class Case:
     reference: the release, as owner/repository@commit
     agent: 'dreamerv1', 'dreamerv2' or 'dreamerv3'
     batch: arrays [B, T, ...] under the release's keys
-    noise: what the release drew, by name, where the case records it
+    noise, policy: what the release drew, and calls of its policy, by name,
+      where the case records them (V3)
     expected: arrays of the release; `<name>.stats` and `<name>.head` stand
       for one that is large
     steps: number N of train steps, each on the same batch
@@ -67,9 +68,15 @@ class Case:
     self.steps: int = self.data['steps']
     self.batch = read_npz(self.path / 'batch.npz')
     self.expected = read_npz(self.path / 'expected.npz')
-    noise = self.path / 'noise.npz'
-    self.noise = read_npz(noise) if noise.exists() else {}
+    self.noise = self._optional('noise.npz')
+    self.policy = self._optional('policy.npz')
+    self.expected.update({f'policy/{key}': x for key, x in self.policy.items()
+                          if key.startswith('out/')})
     self.settings = terms.settings(self.data)
+
+  def _optional(self, name):
+    path = self.path / name
+    return read_npz(path) if path.exists() else {}
 
   @property
   def release(self) -> str:
@@ -115,9 +122,9 @@ class Case:
     return self.data.get('argmax_margin_min')
 
   @property
-  def rates(self) -> dict[str, float]:
-    """The learning rate of each parameter, per update on average."""
-    return terms.rates(self.data)
+  def units(self) -> dict[str, float]:
+    """What errors of parameters are shares of; see terms.units."""
+    return terms.units(self.data)
 
 
 def rule_parameter(name: str, shape: typing.Sequence[int],

@@ -44,7 +44,8 @@ STAGES = (
     ('returns', [
         'tensor/bootstrap', 'tensor/replay_boot', 'tensor/returns',
         'tensor/replay_returns', 'metric/(critic_target|tar|ret)',
-        'tensor/(ret|val|adv)norm', 'extra/retnorm', 'tensor/advantage',
+        'tensor/(ret|val|adv)norm', 'extra/(ret|val|adv)norm',
+        'tensor/advantage',
         'metric/adv']),
     ('weights', ['tensor/weight', 'metric/weight']),
     ('policy and critic', [
@@ -63,7 +64,7 @@ LATER, SLOTS, PARAMETERS, STATISTICS = (
     'statistics after N updates')
 ENDS = {'param1': (0, 'parameters after 1 update'), 'step': (1, LATER),
         'slot': (2, SLOTS), 'param': (3, PARAMETERS),
-        'extra': (4, STATISTICS)}
+        'extra': (4, STATISTICS), 'policy': (5, 'acting')}
 # From input to output; gradients come in the opposite order.
 MODULES = ('encode', 'wm/encoder', 'enc', 'dynamics', 'wm/rssm', 'dyn',
            'cpc', 'pcont', 'reward', 'decode', 'wm/heads', 'con', 'rew', 'dec',
@@ -84,7 +85,8 @@ def place(base: str, parameters: Iterable[str] = ()) -> Place:
   """
   step, name = _step(base)
   kind = name.split('/')[0]
-  late = step > 0 or kind in ('param1', 'slot', 'param') or (
+  late = step > 0 or kind in (
+      'param1', 'slot', 'param', 'policy') or (
       kind == 'extra' and not base.startswith('step')
       and 'agc_scale' not in name)
   number, inner, title = _in_step(name, list(parameters))

@@ -112,8 +112,33 @@ def _dotted(prefix, value):
           for key, x in _dotted(f'{prefix}.{name}', part).items()}
 
 
+def units(data: dict) -> dict[str, float]:
+  """What errors of parameters are shares of, by name (param/..., param1/...).
+
+  That is what the updates can move: N * learning rate; V3's slow critic moves
+  by a part of it. Raises UserError where case.json does not say it.
+  """
+  if repository(data) == 'danijar/dreamerv3':
+    return _units_v3(data)
+  found = {f'param/{key}': data['steps'] * rate
+           for key, rate in rates(data).items()}
+  least = min(found.values())  # for parameters that nothing trains
+  return {f'param/{x}': found.get(f'param/{x}', least)
+          for x in data['param_shapes']}
+
+
+def _units_v3(data):
+  lrs, found = data['lr_per_update'], {}
+  slow = flat(data)['agent.slowvalue.rate']
+  for key in data['param_shapes']:
+    part = slow if key.startswith('slowval/') else 1.0
+    found[f'param/{key}'] = sum(lrs) * part
+    found[f'param1/{key}'] = lrs[0] * part
+  return found
+
+
 def rates(data: dict) -> dict[str, float]:
-  """The learning rate of each parameter, of an update on average.
+  """The learning rate of each parameter that V1 or V2 trains.
 
   Raises UserError where case.json does not say it.
   """
@@ -122,9 +147,6 @@ def rates(data: dict) -> dict[str, float]:
     return {f'{layer}/{kind}': group['learning_rate']
             for group in data['groups'].values() for layer in group['params']
             for kind in ('kernel', 'bias')}
-  if name == 'danijar/dreamerv3':
-    rate = sum(data['lr_per_update']) / data['steps']
-    return dict.fromkeys(data['param_shapes'], rate)
   group = _group_v1 if name == 'danijar/dreamer' else _group_v2
   keys = flat(data)
   found = {}

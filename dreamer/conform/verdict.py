@@ -136,10 +136,8 @@ def judge(case: Case, arrays: Mapping[str, np.ndarray]) -> Verdict:
 def compare(case: Case, arrays: Mapping[str, np.ndarray]) -> Comparison:
   """The Comparison of arrays, without those that hold what is no number."""
   finite = {key: x for key, x in arrays.items() if np.isfinite(x).all()}
-  rates = case.rates
-  least = min(rates.values())
-  rates = {x: rates.get(x, least) for x in case.shapes}
-  comparison = Comparison(case.expected, finite, case.steps, rates)
+  comparison = Comparison(
+      case.expected, finite, case.steps, units=case.units)
   comparison.missing = []  # these are absent, which is no difference
   comparison.loosen(case.margin)
   return comparison

@@ -28,6 +28,7 @@ from tests.parity.references import find_reference
 from tests.support.agent_running import eagerly
 
 MOST = 6  # changes upon each other
+TRIED, PAIRED = 12, 6  # of those that move an array: alone, in pairs
 
 
 class Runs:
@@ -106,10 +107,8 @@ def first_difference(case: conform.Case, ours: dict, theirs: dict
   same = {x for x in names if np.array_equal(
       ours[x], theirs[x], equal_nan=True)}
   usable = {x for x in names if finite(theirs[x]) and finite(ours[x])}
-  least = min(case.rates.values())
-  rates = {x: case.rates.get(x, least) for x in case.shapes}
   comparison = Comparison(
-      {x: ours[x] for x in usable}, theirs, case.steps, rates)
+      {x: ours[x] for x in usable}, theirs, case.steps, units=case.units)
   off = {x.name for x in comparison.rows if not x.error <= x.allowed}
   off |= set(names) - usable
   return next((x for x in names if x in off - same), None)
@@ -123,43 +122,26 @@ class Step(typing.NamedTuple):
   rest: str | None
 
 
-def effects(runs: Runs, first: str, say: typing.Callable
-            ) -> list[Change]:
-  """The changes whose own first effect is an array: those that may explain it.
-
-  A change with an earlier one would spoil what agrees, one with a later one
-  would leave the array as it is.
-  """
-  early = flow.place(first, list(runs.case.shapes)).order[0] == 0
-  steps = 1 if early else runs.case.steps
-  base, found = runs.arrays([], steps), []
-  for change in runs.changes:
-    say(f'  our agent with {change.words}')
-    ours = runs.arrays([change], 1)
-    effect = ours and first_difference(runs.case, runs.arrays([], 1), ours)
-    if ours and effect is None and not early:
-      ours = runs.arrays([change])
-      effect = ours and first_difference(runs.case, base, ours)
-    if effect == first:
-      found.append(change)
-  return found
-
-
 def search(runs: Runs, theirs: dict, first: str,
            say: typing.Callable = print) -> list[Step]:
   """Changes upon each other that bring the first difference further.
 
   In each round the change is taken after which the first difference comes
-  last; where none helps, pairs of faults are tried.
+  last. Those that move the array the right way by themselves are tried
+  first; where none of them helps, pairs of faults, then all others, whose
+  effect may depend on what is changed already.
   """
   steps: list[Step] = []
   applied: tuple[Change, ...] = ()
   while first is not None and len(steps) < MOST:
-    able = [x for x in effects(runs, first, say) if x not in applied]
-    found = _best(runs, theirs, first, applied, [(x,) for x in able])
-    if found is None:
-      pairs = itertools.combinations([x for x in able if x.enter], 2)
-      found = _best(runs, theirs, first, applied, list(pairs))
+    able, rest = ranked(runs, theirs, first, applied, say)
+    faults_ = [x for x in able if x.enter][:PAIRED]
+    rounds = ([(x,) for x in able[:TRIED]],
+              list(itertools.combinations(faults_, 2)),
+              [(x,) for x in (*able[TRIED:], *rest)])
+    found = next(filter(None, (
+        _best(runs, theirs, first, applied, options, say)
+        for options in rounds)), None)
     if found is None:
       break
     steps.append(found)
@@ -168,12 +150,55 @@ def search(runs: Runs, theirs: dict, first: str,
   return steps
 
 
-def _best(runs, theirs, first, applied, options):
+def ranked(runs: Runs, theirs: dict, first: str,
+           applied: typing.Sequence[Change], say: typing.Callable
+           ) -> tuple[list[Change], list[Change]]:
+  """Changes that move an array, the most promising first; and the others.
+
+  As if effects added up: how far the array would be from theirs, were the
+  effect of the change alone added to what is computed now.
+  """
+  steps = 1 if _early(runs, first) else 0
+  base, now = runs.arrays([], steps), runs.arrays(applied, steps)
+  able, rest = {}, []
+  for change in runs.changes:
+    if change in applied:
+      continue
+    say(f'  our agent with {change.words}')
+    ours = runs.arrays([change], steps)
+    if ours is None or first not in ours:
+      continue
+    effect = _difference(ours[first], base[first])
+    if effect is None or not np.abs(effect).max() > 0:
+      rest.append(change)
+      continue
+    left = _difference(theirs[first], now[first])
+    left = np.inf if left is None or left.shape != effect.shape else (
+        np.nan_to_num(np.linalg.norm(left - effect), nan=np.inf))
+    able[change.words] = left, change
+  order = sorted(able.values(), key=lambda x: x[0])
+  return [change for _, change in order], rest
+
+
+def _early(runs, name):
+  """Whether an array is of the first update, without those after it."""
+  return flow.place(name, list(runs.case.shapes)).order[0] == 0
+
+
+def _difference(one, other):
+  """In float64; None for other shapes."""
+  if one.shape != other.shape:
+    return None
+  return one.astype(np.float64) - other
+
+
+def _best(runs, theirs, first, applied, options, say):
   """The Step of what moves the first difference furthest, or None."""
   order = {name: i for i, name in enumerate(runs.case.names)}
-  early = flow.place(first, list(runs.case.shapes)).order[0] == 0
+  early = _early(runs, first)
   found: dict[str | None, list] = {}
   for option in options:
+    say(f'  trying {" and ".join(x.words for x in (*applied, *option))}')
     ours = runs.arrays([*applied, *option], 1 if early else 0)
     if ours is None:
       continue
