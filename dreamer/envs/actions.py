@@ -26,11 +26,11 @@ class Choice:
       dtype: DTypeLike | None = None) -> None:
     self.space = spaces.ActionSpace('discrete', int(amount))
     self.text = f'{amount} choices, one-hot'
-    self._start, self._dtype = int(start), dtype
+    self.start, self.dtype = int(start), dtype
 
   def __call__(self, action: np.ndarray) -> int | np.ndarray:
-    index = int(np.argmax(action)) + self._start
-    return index if self._dtype is None else np.array(index, self._dtype)
+    index = int(np.argmax(action)) + self.start
+    return index if self.dtype is None else np.array(index, self.dtype)
 
 
 class Combination:
@@ -57,13 +57,13 @@ class Combination:
     self.space = spaces.ActionSpace('discrete', total)
     sizes = ' x '.join(str(x) for x in amounts.reshape(-1))
     self.text = f'{sizes} = {total} combinations, one-hot'
-    self._amounts, self._start, self._dtype = amounts, start, dtype
+    self.amounts, self.start, self.dtype = amounts, start, dtype
 
   def __call__(self, action: np.ndarray) -> np.ndarray:
     index = np.unravel_index(
-        int(np.argmax(action)), self._amounts.reshape(-1))
-    choices = np.reshape(index, self._amounts.shape) + self._start
-    return np.asarray(choices, self._dtype)
+        int(np.argmax(action)), self.amounts.reshape(-1))
+    choices = np.reshape(index, self.amounts.shape) + self.start
+    return np.asarray(choices, self.dtype)
 
 
 class Scaled:
@@ -85,53 +85,53 @@ class Scaled:
   def __init__(
       self, shape: tuple, dtype: DTypeLike, low: ArrayLike = -np.inf,
       high: ArrayLike = np.inf) -> None:
-    self._shape, self._dtype = tuple(shape), np.dtype(dtype)
-    if not math.prod(self._shape):
-      raise UserError(f'action space of shape {self._shape}: it is empty')
-    lows, highs = self._bounds = self._fit(low), self._fit(high)
+    self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+    if not math.prod(self.shape):
+      raise UserError(f'action space of shape {self.shape}: it is empty')
+    lows, highs = self.bounds = self._fit(low), self._fit(high)
     if not np.all(lows <= highs):  # NaN too
       raise UserError(
           f'action space: bounds {lows.tolist()} and {highs.tolist()}; the '
           'low ones must not exceed the high ones')
-    self._whole = self._dtype.kind in 'iub'
+    self.whole = self.dtype.kind in 'iub'
     free = lows < -HUGE, highs > HUGE
-    if self._whole and np.any(free):
+    if self.whole and np.any(free):
       raise UserError(
           'action space of whole numbers without bounds; give it bounds, or '
           'make it Discrete')
-    self._low, self._high = _interval(lows, highs, *free)
-    self.space = spaces.ActionSpace('continuous', math.prod(self._shape))
+    self.low, self.high = _interval(lows, highs, *free)
+    self.space = spaces.ActionSpace('continuous', math.prod(self.shape))
     self.text = self._describe()
 
   def __call__(self, action: np.ndarray) -> np.ndarray:
     action = np.clip(np.asarray(action, np.float64), -1, 1)
-    share = (action.reshape(self._shape) + 1) / 2
-    if self._whole:
-      amount = self._high - self._low + 1
+    share = (action.reshape(self.shape) + 1) / 2
+    if self.whole:
+      amount = self.high - self.low + 1
       steps = np.minimum(np.floor(share * amount), amount - 1)
-      return np.asarray(self._low + steps, self._dtype)
-    value = self._low + share * (self._high - self._low)
+      return np.asarray(self.low + steps, self.dtype)
+    value = self.low + share * (self.high - self.low)
     # Rounding to the dtype must not lead out of the space.
-    bounds = [x.astype(self._dtype) for x in self._bounds]
-    return np.asarray(np.clip(value.astype(self._dtype), *bounds))
+    bounds = [x.astype(self.dtype) for x in self.bounds]
+    return np.asarray(np.clip(value.astype(self.dtype), *bounds))
 
   def _fit(self, bound):
     bound = np.asarray(bound, np.float64)
     try:
-      return np.broadcast_to(bound, self._shape)
+      return np.broadcast_to(bound, self.shape)
     except ValueError:
       raise UserError(
           f'action space: bounds of shape {bound.shape} do not fit its shape '
-          f'{self._shape}') from None
+          f'{self.shape}') from None
 
   def _describe(self):
-    name = f'{self.space.dim} {"whole " if self._whole else ""}number' + (
+    name = f'{self.space.dim} {"whole " if self.whole else ""}number' + (
         's' if self.space.dim > 1 else '')
     kinds = list(dict.fromkeys(zip(
         *(x.reshape(-1).tolist() for x in (
-            *self._bounds, self._low, self._high)), strict=True)))
+            *self.bounds, self.low, self.high)), strict=True)))
     if len(kinds) > 3 and np.array_equal(
-        self._bounds, [self._low, self._high]):
+        self.bounds, [self.low, self.high]):
       return f'{name}, [-1, 1] to the bounds of each'
     return f'{name}, [-1, 1] to ' + ', '.join(
         dict.fromkeys(_range(*kind) for kind in kinds))

@@ -75,7 +75,8 @@ class Env:
     Keys: name; interface; image: where it comes from; vectors: dict of name
     to size; left_out: dict of name to the reason; actions: how they are
     mapped; ends: what counts as a termination; repeats: how often it repeats
-    an action itself, at least and at most.
+    an action itself, at least and at most; mapping: of a user's environment,
+    what becomes of its observations and actions, see suites.mapping.
     """
     vectors = {key: str(space.shape[0]) for key, space in
                self.obs_space.items() if key != 'image'}
@@ -87,7 +88,7 @@ class Env:
         'actions': f'{self.act_space.dim} ' + (
             'choices, one-hot' if self.act_space.discrete else
             'numbers in [-1, 1]'),
-        'ends': 'its own', 'repeats': [1, 1]}
+        'ends': 'its own', 'repeats': [1, 1], 'mapping': None}
 
 
 class Wrapper(Env):

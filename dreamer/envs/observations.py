@@ -262,6 +262,7 @@ class Image:
     self.readers = [Reader(entry) for entry in found]
     self._pictures = [
         _picture(entry) for entry in found]
+    self.parts = list(zip(found, self._pictures, strict=True))
     channels = sum(picture.channels for picture in self._pictures)
     self.space = spaces.Space(
         (*pictures.SIZE, 3 if channels == 1 else channels), 'uint8', 0, 255)

@@ -63,10 +63,10 @@ class Picture:
     row = small_sides(self._shape)
     if row is None:
       raise UserError('which of its axes are height and width is not clear')
-    self._row = row
-    self._low, self._high = self._range(low, high)
+    self.row = row
+    self._low, self._high = self.bounds = self._range(low, high)
     self.channels = math.prod(self._shape) // math.prod(
-        self._shape[self._row: self._row + 2])
+        self._shape[self.row: self.row + 2])
     self.text = self._describe()
 
   def __call__(self, value: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ class Picture:
 
     Raises UserError if numbers are outside of the bounds.
     """
-    row = self._row
+    row = self.row
     value = np.moveaxis(self._stretched(value), (row, row + 1), (0, 1))
     value = value.reshape(*value.shape[:2], self.channels)
     return fit(value)
@@ -110,9 +110,9 @@ class Picture:
       text += f', {self._low:g}..{self._high:g} as 0..255'
     if self.channels not in (1, 3):
       text += f', {self.channels} channels'
-    elif set(self._shape[:self._row]) == {1} and self._shape[self._row + 2:]:
+    elif set(self._shape[:self.row]) == {1} and self._shape[self.row + 2:]:
       text += ', a leading axis of 1 dropped'
-    elif self._row:
+    elif self.row:
       text += ', channels first'
     return text
 

@@ -111,7 +111,10 @@ class Frames(base.Wrapper):
 
   def about(self) -> dict:
     about = self.env.about()
-    return about if self._images else {**about, 'image': 'none'}
+    if self._images:
+      return about
+    mapping = about['mapping'] and {**about['mapping'], 'image': None}
+    return {**about, 'image': 'none', 'mapping': mapping}
 
   def _complete(self, obs):
     with np.errstate(over='ignore'):  # Checks tells.

@@ -1,16 +1,19 @@
-"""An exported policy acts with NumPy and JAX alone: copy this file.
+"""An exported policy acts with NumPy and JAX alone: begin with this file.
 
-    python act.py DIR
+    python DIR/act.py DIR
 
-DIR is what `./run.sh export` wrote. Of this project nothing is imported.
+DIR is what `./run.sh export` wrote, this file and `environment.py` among it;
+of the project nothing is imported.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import pathlib
 import sys
 import types
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +60,8 @@ class Policy:
     device, path = jax.devices()[0], pathlib.Path(folder)
     self._put = lambda x: jax.device_put(x, device)
     content = json.loads((path / 'program.json').read_text())
-    self.spec, self.obs_space = content['programs'][name], content['obs_space']
+    self.content, self.spec = content, content['programs'][name]
+    self.obs_space = content['obs_space']
     stored = np.load(path / 'state.npz', allow_pickle=False)
     self.variables = {key: self._put(stored[key] if key in stored.files else (
         np.zeros(*content['state'][key]))) for key in self.spec['reads']}
@@ -69,7 +73,7 @@ class Policy:
       self.values.setdefault(key, np.zeros(shape, dtype))
 
   def __call__(self, obs: dict, is_first: bool) -> np.ndarray:
-    """Action [A]; obs: arrays by name, as the environment gives them."""
+    """Action [A]; obs: arrays by name, see Environment.observe."""
     seen = {**obs, 'is_first': is_first}
     self.values.update({f'obs/{key}': x for key, x in seen.items()})
     args = [self._put(np.asarray(self.values[key], dtype).reshape(shape))
@@ -85,6 +89,24 @@ class Policy:
     return state['action'][0]
 
 
+def play(policy: Policy, env: Any, steps: int) -> float:
+  """The return of one episode in an environment of gymnasium's form."""
+  environment: Any = importlib.import_module('environment')  # beside this file
+  mapping = environment.Environment(policy.content)
+  renders = policy.content['environment']['image'] == 'render'
+  obs, _ = env.reset()
+  total, over, action = 0.0, False, None
+  for step in range(steps):
+    if step % mapping.repeat == 0:  # An action lasts so many steps.
+      frame = env.render() if renders else None
+      action = policy(mapping.observe(obs, frame), is_first=step == 0)
+    obs, reward, terminated, truncated, _ = env.step(mapping.action(action))
+    total, over = total + float(reward), terminated or truncated
+    if over:
+      break
+  return total
+
+
 if __name__ == '__main__':
   try:
     policy, rng = Policy(sys.argv[1]), np.random.default_rng(0)
@@ -93,4 +115,8 @@ if __name__ == '__main__':
   for step in range(10):
     example = {key: rng.integers(0, 255, shape).astype(dtype)
                for key, (shape, dtype) in policy.obs_space.items()}
-    print(step, policy(example, is_first=step == 0))
+    action = policy(example, is_first=step == 0)
+    if policy.content['environment']:
+      from environment import Environment  # As in `play`.
+      action = Environment(policy.content).action(action)
+    print(step, action)

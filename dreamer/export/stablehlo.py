@@ -7,16 +7,19 @@ The first form writes an agent as it is before training, the second one the
 trained agent of a run. DIR then holds
 
     program.json      config, spaces, and of each program the names, shapes and
-                      dtypes of what goes in and comes out
+                      dtypes of what goes in and comes out; of an environment
+                      of a user's what becomes of its observations and actions
     *.stablehlo       train, policy_train, policy_eval, report: the compiled
                       functions, as text
     state.npz         weights, moments and counters by checkpoint name, but
                       for those that are all nought
+    act.py            an example; environment.py, resize.py: what it needs to
+                      act in an environment of a user's
 
 A program takes its inputs and then the variables that it reads; it returns its
 outputs and then the new values of the variables that it writes. So state can
 stay on the device. `dreamer.export.jax_agent` runs such a folder with JAX, and
-`dreamer/export/act.py` is an example that needs nothing else.
+`act.py` needs nothing else.
 """
 
 from __future__ import annotations
@@ -33,11 +36,17 @@ import numpy as np
 
 from dreamer import cli, npz
 from dreamer.config import agents
+from dreamer.envs import resize
+from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
 from dreamer.files import alone, atomic_write
+from dreamer.run import env_identity
 
 MANIFEST = 'program.json'
 STATE = 'state.npz'
+HERE = pathlib.Path(__file__).parent
+COPIES = (HERE / 'act.py', HERE / 'environment.py',
+          pathlib.Path(resize.__file__))
 STEPS = ('train', 'policy_train', 'policy_eval', 'report')
 
 
@@ -47,9 +56,9 @@ def main(argv: list[str] | None = None) -> None:
   if args.envs < 1:
     raise UserError(f'--envs: {args.envs} is not allowed; allowed: 1..')
   entry = agents.find(args.agent)
-  arrays = None
+  arrays = recorded = None
   if args.logdir:
-    config, arrays = _trained(args.logdir, rest)
+    config, arrays, recorded = _trained(args.logdir, entry.name, rest)
   else:
     config = entry.schema().parse(rest, f'{_PROG} {args.agent}')
   out = pathlib.Path(args.out).expanduser()
@@ -59,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
   except OSError as e:
     raise UserError(f'--out: can not create {out}: {e.strerror}') from None
   with alone(out):
-    sizes = export(entry, config, out, arrays, args.envs)
+    sizes = export(entry, config, out, arrays, args.envs, recorded)
   for name, size in sizes.items():
     print(f'{out / name}: {size / 2 ** 20:.1f} MiB')
 
@@ -68,7 +77,8 @@ def check_out(out: pathlib.Path) -> None:
   """Raises UserError where files would be replaced that are no export's."""
   if _is_export(out):
     return
-  for name in (MANIFEST, STATE, *(f'{x}.stablehlo' for x in STEPS)):
+  for name in (MANIFEST, STATE, *(f'{x}.stablehlo' for x in STEPS),
+               *(x.name for x in COPIES)):
     if (out / name).exists():
       raise UserError(
           f'--out: {out / name} is there already, and of no export; name '
@@ -85,20 +95,23 @@ def _is_export(out):
 
 def export(entry: agents.Entry, config: Any, out: pathlib.Path,
            arrays: Mapping[str, np.ndarray] | None = None,
-           rows: int = 1) -> dict[str, int]:
+           rows: int = 1, recorded: dict | None = None) -> dict[str, int]:
   """Writes an agent's programs and state into the folder `out`.
 
   Args:
     entry: of the agent.
-    config: its Config; `task` is made once for its spaces.
+    config: its Config; `task` is made once for its spaces, unless they are
+      recorded.
     out: A folder; files of these names in it are replaced.
     arrays: State of a checkpoint, by name; None: as initialised.
     rows: Environments that the policy programs act for.
+    recorded: What a run knows of its environment; see env_identity.read.
 
   Returns:
     Bytes by file name.
   """
-  obs_space, act_space = _spaces(config)
+  obs_space, act_space, mapping = _recorded(recorded) if recorded else (
+      _made(config))
   agent = entry.make_agent(config, obs_space, act_space)
   if arrays is not None:
     agent.restore(arrays)
@@ -117,6 +130,7 @@ def export(entry: agents.Entry, config: Any, out: pathlib.Path,
       'obs_space': {key: [list(x.shape), str(np.dtype(x.dtype))]
                     for key, x in obs_space.items()},
       'act_space': [act_space.kind, act_space.dim], 'rows': rows,
+      'environment': mapping,
       'parameters': sum(int(np.prod(x.shape)) for x in (
           agent.parameters.values())),
       'batch_keys': list(agent.batch_keys),
@@ -127,15 +141,28 @@ def export(entry: agents.Entry, config: Any, out: pathlib.Path,
       'programs': programs}
   with atomic_write(out / MANIFEST, 'w') as file:
     json.dump(content, file, indent=1)
+  for source in COPIES:
+    with atomic_write(out / source.name, 'w') as file:
+      file.write(source.read_text(encoding='utf-8'))
   return sizes
 
 
+def _recorded(recorded):
+  """Spaces and mapping of a run's environment."""
+  obs = {name: Space.read(x) for name, x in recorded['obs'].items()}
+  return obs, ActionSpace(*recorded['act']), recorded[env_identity.MAPPING]
+
+
 def _spaces(config):
-  """Spaces of the task's environment, which is closed again."""
+  return _made(config)[:2]
+
+
+def _made(config):
+  """The same of the task's environment, which is closed again."""
   from dreamer.envs import make_envs  # Not before the arguments are right.
   env, = make_envs(config, 'train', 1)
   try:
-    return env.obs_space, env.act_space
+    return env.obs_space, env.act_space, env.about()['mapping']
   finally:
     env.close()
 
@@ -247,18 +274,36 @@ def _named(name, nested):
   return []
 
 
-def _trained(logdir, rest):
-  """Config and state of the agent of a run's newest checkpoint."""
+def _trained(logdir, agent, rest):
+  """Config and state of a run's newest checkpoint, and its environment."""
   from dreamer.run.checkpoint import below  # Only for runs.
   from dreamer.run.resume import checkpoints  # As above.
   if rest:
     raise UserError(f'{rest[0]}: the run in {logdir} has its settings already')
   logdir = pathlib.Path(logdir).expanduser()
   config = agents.read(logdir)
+  if config.agent != agent:
+    raise UserError(f'{agent}: the run in {logdir} is of {config.agent}; '
+                    f'write {_PROG} {config.agent} ...')
   found = checkpoints(logdir).load()
   if found is None:
     raise UserError(f'logdir={logdir}: no checkpoint; train first')
-  return config, below(found[0], 'agent/')
+  return config, below(found[0], 'agent/'), _environment(logdir, config)
+
+
+def _environment(logdir, config):
+  """What the run recorded; of a user's environment nothing else tells."""
+  recorded = env_identity.read(logdir)
+  own = env_identity.is_own(config.task)
+  remedy = (f'continue the run once, by {config.agent}.train(env, config) '
+            'with more steps, which records it')
+  if own and not recorded:
+    raise UserError(f'logdir={logdir}: has no {env_identity.FILE}, and '
+                    f'{config.task} is an environment of your own; {remedy}')
+  if own and recorded and not recorded[env_identity.MAPPING]:
+    cli.tell(f'warning: {logdir}: does not say how observations and actions '
+             f'are mapped, as it is of an older version; {remedy}')
+  return recorded
 
 
 _PROG = 'python -m dreamer.export'

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -22,6 +23,7 @@ from dreamer.run import env_probe
 
 OWN = 'own_'  # start of the task of runs in a user's environment
 FILE = 'environment.json'
+MAPPING = 'mapping'  # key of it, and of what `about` tells
 _ANONYMOUS = ('>', '(...)')
 
 
@@ -75,18 +77,19 @@ def describe(env: Any, task: str, first: dict | None = None) -> dict:
 
 
 def check(
-    logdir: str, env: Any, task: str, new: bool, first: dict | None) -> None:
+    logdir: str, env: Any, task: str, new: bool, first: dict | None,
+    mapping: dict | None = None) -> None:
   """Compares an environment with that of a run, or records it.
 
-  new: whether the run begins here. first: see `env_probe.Probe`. Raises
-  UserError where they differ.
+  new: whether the run begins here. first: see `env_probe.Probe`. mapping:
+  what becomes of its observations and actions, for exports; it is not
+  compared. Raises UserError where they differ.
   """
   path = pathlib.Path(logdir) / FILE
-  recorded = None if new else _read(path)
-  found = describe(env, task, first)
+  recorded = None if new else read(logdir)
+  found = {**describe(env, task, first), MAPPING: mapping}
   if recorded is None:
-    with files.atomic_write(path, 'w') as file:
-      json.dump(found, file)
+    _write(path, found)
     return
   more = (f'observation {name} is not known there'
           for name in found['obs'] if name not in recorded['obs'])
@@ -97,6 +100,17 @@ def check(
         'continue it with the same environment, or name another folder (if '
         'it is the same, on another machine or in another version, delete '
         f'{path})')
+  if mapping and not recorded[MAPPING]:  # of a run of an older version
+    _write(path, {**recorded, MAPPING: mapping})
+
+
+def read(logdir: str | os.PathLike) -> dict | None:
+  """Returns what a run has recorded of its environment; None: nothing.
+
+  That is `describe`, and its mapping; None: an older version did not write
+  it, or the environment is none of a user's. Raises UserError.
+  """
+  return _read(pathlib.Path(logdir) / FILE)
 
 
 def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
@@ -111,7 +125,7 @@ def evaluated(logdir: str, env: Any, trained: str, task: str) -> str:
   if seen.differs:
     files.warn(env_probe.warning(task, seen.differs))
   found = describe(env, task, seen.first)
-  recorded = _read(pathlib.Path(logdir) / FILE) or {**found, 'first': None}
+  recorded = read(logdir) or {**found, 'first': None}
   for problem in _other_spaces(recorded, found):
     raise UserError(
         f'environment: the run in {logdir} is of another one: {problem}; '
@@ -138,6 +152,11 @@ def _name(env):
   return kind if objects.has(env, 'step') else f'{kind}(...)'
 
 
+def _write(path, content):
+  with files.atomic_write(path, 'w') as file:
+    json.dump(content, file)
+
+
 def _read(path):
   try:
     text = path.read_text(encoding='utf-8')
@@ -147,7 +166,8 @@ def _read(path):
     raise UserError(f'can not read {path}: {e.strerror or e}') from None
   try:
     recorded = json.loads(text)
-    return {key: recorded[key] for key in ('obs', 'act', 'first')}
+    return {**{key: recorded[key] for key in ('obs', 'act', 'first')},
+            MAPPING: recorded.get(MAPPING)}
   except (ValueError, KeyError, TypeError):
     raise UserError(
         f'{path} is damaged; delete it, to record the environment anew'

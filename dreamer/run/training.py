@@ -74,8 +74,10 @@ def train(
     _check_threads(config, envs[0])
     # The spaces come first: a wrong task shows before TensorFlow's seconds.
     seen = env_identity.probe(envs[0], config.task)
+    about = {**envs[0].about(), 'place': getattr(envs[0], 'place', '')}
     env_identity.check(
-        config.logdir, envs[0], config.task, saved is None, seen.first)
+        config.logdir, envs[0], config.task, saved is None, seen.first,
+        about.get('mapping'))
     for env in eval_envs[:1]:
       if set(env.obs_space) != set(envs[0].obs_space):
         env.reset(env_probe.SEED)  # Only this one renders: does it?
@@ -85,7 +87,6 @@ def train(
     logger = stack.enter_context(
         Logger(config.logdir, config.steps, meta['env_steps']))
     stack.enter_context(cli.warnings_to(logger.info))
-    about = {**envs[0].about(), 'place': getattr(envs[0], 'place', '')}
     _tell(config, about, agent, logger, seen.differs)
     loop = make_loop(config, name, agent, envs, eval_envs, logger, stop,
                      make_replay=make_replay)

@@ -196,8 +196,9 @@ def test_jax_learns_as_tensorflow(agent, tmp_path):
   module, tools = agents.find(agent), TOOLS[agent]
   config = tools.make_config(task='dummy_continuous')
   stablehlo.export(module, config, tmp_path / 'out')
-  learner = module.make_agent(config, *stablehlo._spaces(config))
-  batch = stablehlo._batch(config, stablehlo._spaces(config)[0], learner)
+  spaces = stablehlo._spaces(config)
+  learner = module.make_agent(config, *spaces)
+  batch = stablehlo._batch(config, spaces[0], learner)
   losses = [float(learner.train(batch)['loss/model']) for _ in range(20)]
   code = (
       'import sys, numpy as np\n'

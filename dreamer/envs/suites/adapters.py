@@ -7,7 +7,8 @@ An adapter has
   reset(seed) -> observation,
   step(action) -> (observation, reward, discount, last),
   frame() -> what render() draws,
-  ends: what an end means, in words; known after the first step.
+  ends: what an end means, in words; known after the first step,
+  stacks: whether step() takes actions with a leading axis of 1.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class GymAdapter:
       self.entries = vector.entries(self.entries)
     self._space = (self._one or env).action_space
     self.actions = actions.from_space(self._space)
+    self.stacks = self._one.stacks if self._one else False
     self.ends = 'terminated or done'
 
   def reset(self, seed: int | None) -> Any:
@@ -118,6 +120,7 @@ class DmAdapter:
       self.interface += ', num_envs 1'
       self.entries = vector.entries(self.entries)
     self.actions = actions.from_spec(self._spec)
+    self.stacks = False
     self.ends = 'the last step, a termination where its discount is 0'
 
   def reset(self, seed: int | None) -> Any:

@@ -17,7 +17,7 @@ from dreamer.envs import (
     pictures,
     spaces,
 )
-from dreamer.envs.suites import adapters
+from dreamer.envs.suites import adapters, mapping
 from dreamer.envs.suites.repeats import Repeats
 from dreamer.errors import UserError
 
@@ -113,7 +113,9 @@ class UserEnv(base.Env):
         'vectors': {key: reader.text
                     for key, reader in selection.vectors.items()},
         'left_out': selection.left_out, 'actions': adapter.actions.text,
-        'ends': adapter.ends, 'repeats': list(self._repeats.range())}
+        'ends': adapter.ends, 'repeats': list(self._repeats.range()),
+        'mapping': mapping.describe(
+            selection, self._image, adapter.actions, adapter.stacks)}
 
   def _vectors(self):
     return {key: reader.vector(self._obs)

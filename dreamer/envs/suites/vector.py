@@ -44,11 +44,11 @@ class One:
     shapes = [getattr(x, 'shape', None) for x in (
         env.action_space, self.action_space)]
     older = single is None and objects.has(env, 'step_async')
-    self._stacks = older or shapes[0] == (1, *(shapes[1] or ()))
+    self.stacks = older or shapes[0] == (1, *(shapes[1] or ()))
 
   def action(self, action: Any) -> Any:
     """As `step` takes it, with the leading axis where it wants one."""
-    return np.asarray(action)[None] if self._stacks else action
+    return np.asarray(action)[None] if self.stacks else action
 
   def result(self, result: tuple) -> tuple:
     """What `step` returned, with the last observation of an episode.
