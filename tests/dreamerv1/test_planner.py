@@ -29,15 +29,14 @@ class Line:
   def __init__(self, wind=0.0):
     self.wind = wind
     self.rssm = self
+    self.reward = types.SimpleNamespace(
+        mean=lambda feat: -(feat[..., 0] - feat[..., 1]) ** 2)
 
   def draw(self, noise, name, lead):
     return noise.normal(name, [*lead, 1])
 
   def get_feat(self, state):
     return tf.concat([state['position'], state['target']], -1)
-
-  def reward(self, feat):
-    return -(feat[..., 0] - feat[..., 1]) ** 2
 
   def open_loop(self, start, action, noise):
     moves = SPEED * action[..., :1] + self.wind * noise
@@ -199,8 +198,8 @@ class TestInTheAgent:
         'planner.candidates': 200, 'planner.elites': 20,
         'planner.iterations': 6})
     planner, model = agent.behaviour, agent.model
-    reward = model.reward
-    model.reward = lambda feat: sign * reward(feat)
+    mean = model.reward.mean
+    model.reward.mean = lambda feat: sign * mean(feat)
     state = model.rssm.initial(1)
     still = types.SimpleNamespace(normal=lambda name, shape: Noise(
         '0', 0).normal(name, shape) * (name == 'plan_action'))
