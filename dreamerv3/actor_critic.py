@@ -189,6 +189,7 @@ class ActorCritic(layers.Module):
     The last step of an episode has no term.
     """
     config = self.config.replay_critic
+    lambda_ = self.config['replay_critic']['lambda']
     feat = self._replayed(tensors['feat'])
     feat = feat if config.gradient else tf.stop_gradient(feat)
     swap = lambda x: tf.transpose(self._replayed(tf.cast(x, tf.float32)))
@@ -198,7 +199,7 @@ class ActorCritic(layers.Module):
     discount = (1 - 1 / self.config.discount_horizon) * (1 - is_terminal)
     target = tf.transpose(returns.lambda_return(
         reward[1:], boot[:-1], discount[1:], boot[-1],
-        config['lambda'] * (1 - is_last[1:])))  # [B, T - 1]
+        lambda_ * (1 - is_last[1:])))  # [B, T - 1]
     slow = self.slow_critic.map(tf.stop_gradient).mean(
         tf.stop_gradient(feat[:, :-1]))
     loss = self._critic_loss(

@@ -30,7 +30,9 @@ from tests.support import GOLDEN
 SUITES = {
     'dreamerv1': ['dmc', 'atari', 'dmlab'],
     'dreamerv2': ['atari', 'montezuma', 'dmc_vision', 'dmc_proprio',
-                  'humanoid', 'crafter']}
+                  'humanoid', 'crafter'],
+    'dreamerv3': ['atari', 'atari100k', 'dmc_vision', 'dmc_proprio', 'dmlab',
+                  'crafter']}
 AGENTS = [x for x in agents.known() if agents.find(x).sources]
 BOTH = {agent: Sources.load(agent) for agent in AGENTS}
 PAPER = yaml_files.read(ROOT / 'configs/paper_dreamerv1.yaml')
@@ -636,6 +638,13 @@ UNITS = [
     (r'(pretrain|train)_updates|expl.decay_updates|slow_critic.every_updates',
      'updates'),
     (r'eval_episodes', 'episodes'),
+    (r'train_ratio', 'trained steps per agent step'),
+    (r'discount_horizon', 'agent steps'),
+    (r'replay.capacity', 'items'),
+    (r'replay.context', 'rows'),
+    (r'replay.consec', 'batches'),
+    (r'replay.spare_gb', 'disk'),
+    (r'opt.(warmup|anneal)', 'updates'),
     (r'replay.memory_gb', 'gb'),
     (r'kl.free', 'nats'),
     (r'envs.(reset_)?timeout', 'seconds'),
@@ -649,11 +658,15 @@ UNITS = [
     (r'(.*\.)?(model|actor|value|critic|expl|diagnostic)_opt.'
      r'(lr|eps|clip|decay)|loss_scale', None),
     (r'(.*\.)?(depth|layers|units|stoch|classes|deter|hidden|models|'
-     r'candidates|iterations|elites)', None),
+     r'candidates|iterations|elites|blocks|(gru|img|obs)_layers|kernel|bins)',
+     None),
+    (r'(.*\.)?(outscale|unimix|squares|slow_scale|dynamics|representation|'
+     r'max_std|rate|limit|low|high|last_starts)|opt.(lr|beta[12]|eps|clip|'
+     r'decay)|actor_entropy', None),
     (r'(.*\.)?(min_std|init_std|mean_scale|scale|eps|momentum|fraction|start|'
      r'end|balance|intrinsic_scale|extrinsic_scale|eval_noise)',
      None),
-    (r'seed|lambda|dmc.camera', None)]
+    (r'seed|(replay_critic.)?lambda|dmc.camera', None)]
 
 
 @pytest.mark.parametrize('agent', AGENTS)
