@@ -36,8 +36,8 @@ usage: ./run.sh [COMMAND ...]
   test [--all] ... pytest; --all also runs what takes minutes
   help             this text
 
-AGENT is dreamerv1 (default), dreamerv2, or a package of yours that is in this
-folder. `./run.sh train --help` lists every preset and key. VENV=DIR uses
+AGENT is dreamerv1 (default), dreamerv2, dreamerv3, or a package of yours that
+is in this folder. `./run.sh train --help` lists every preset and key. VENV=DIR uses
 another folder than .venv: a new one, or one that was made by this; of any other
 environment it replaces nothing.
 TXT

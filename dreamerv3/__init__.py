@@ -18,7 +18,7 @@ if (core := importlib.util.find_spec('dreamer')) and core.origin != (
       f'{core.origin or "a folder"} hides the package dreamer, which '
       f'{__name__} is made of; give it another name')
 
-from dreamer.config.agents import Size
+from dreamer.config.agents import Published, Size
 from dreamer.run import replays
 from dreamer.run.interface import Interface
 from dreamerv3.checks import validate
@@ -41,6 +41,12 @@ entry = Interface(
     sizes={'size1m': Size(['dmc_vision', 'size1m'], {}, *CONTROL),
            'size12m': Size(['dmc_vision', 'size12m'], {}, *CONTROL),
            'size12m_atari': Size(['atari', 'size12m'], {}, *GAMES)},
+    published=(
+        Published('dmc_', 'dreamerv3/dmc_proprio', preset='dmc_proprio'),
+        Published('dmc_', 'dreamerv3/dmc_vision'),
+        Published('atari_', 'dreamerv3/atari100k', preset='atari100k'),
+        Published('atari_', 'dreamerv3/atari'),
+        Published('dmlab_', 'dreamerv3/dmlab')),
     replay=replays.streams)
 configure = entry.configure
 schema = entry.schema

@@ -8,16 +8,17 @@ rendering, while no update runs). Neither was measured.
 from __future__ import annotations
 
 import math
-import types
 import typing
 
 from dreamer.config import agents
-from dreamer.run import units
+from dreamer.envs.spaces import ActionSpace
+from dreamer.run import pace, units
 from dreamer.sweep.jobs import Job, config_of
 
 TFLOPS = 10.0  # sustained
 STEPS_PER_SECOND = 200.0
 ROW_EXTRA = 200  # bytes of an agent step beside its image: actions, names, zip
+CAPACITIES = 'capacity', 'capacity_agent_steps'  # of a replay
 CHECKPOINTS = 0.6  # GB: the last two of a large agent
 
 
@@ -37,23 +38,22 @@ def estimate(job: Job, rates: dict) -> Estimate:
   """
   config = config_of(job)
   agent_steps = units.agent_steps(config.steps, config)
-  learning = max(0, config.steps - config.prefill)
-  updates = (config.pretrain_updates or config.train_updates) + int(
-      learning // config.train_every * config.train_updates)
+  learning = max(0, config.steps - config.flat.get('prefill', 0))
+  plan = pace.make(config)
+  updates = plan.first(0) + plan.left(learning)
   speed = rates['updates_per_second'] or _speed(job, config, rates['tflops'])
   seconds = speed and updates / speed + agent_steps / rates['steps_per_second']
-  kept = config.flat.get('replay.capacity_agent_steps') or math.inf
-  rows = min(agent_steps, kept) * (_channels(job, config) * 4096 + ROW_EXTRA)
+  kept = [config.flat.get(f'replay.{key}') or math.inf for key in CAPACITIES]
+  rows = min(agent_steps, *kept) * (_channels(job, config) * 4096 + ROW_EXTRA)
   return Estimate(seconds and seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
 
 
 def _speed(job, config, tflops):
   """Updates per second; None: nothing counts them. Six actions are taken."""
   flops = agents.find(job.agent).flops
-  space = types.SimpleNamespace(
-      dim=6, discrete=not job.task.startswith('dmc_'))
+  kind = 'continuous' if job.task.startswith('dmc_') else 'discrete'
   return flops and 1000 * tflops / flops(
-      config, _channels(job, config), space)
+      config, _channels(job, config), ActionSpace(kind, 6))
 
 
 def _channels(job, config):

@@ -9,6 +9,7 @@ import pytest
 
 import dreamerv1
 import dreamerv2
+from dreamer.config import agents
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.files import ROOT
@@ -173,6 +174,14 @@ class TestEstimates:
         job, {**RATES, 'tflops': x, 'steps_per_second': 1e9}).hours
         for x in (5.0, 10.0))
     assert slow == pytest.approx(2 * fast, rel=1e-3)
+
+  @pytest.mark.parametrize('agent', agents.known())
+  def test_every_agent_has_one(self, agent):
+    """Blocks of updates, or as many as each step asks for."""
+    schema = agents.schema(agent)
+    job = jobs.Job(agent, ('debug',), schema.defaults.task, 0, 5000, 'x', {})
+    cost = estimate.estimate(job, RATES)
+    assert cost.updates > 10 and cost.hours > 0 and cost.disk > 0
 
   def test_of_an_agent_that_counts_none(self, monkeypatch, capsys):
     """What is missing is a line that says what to write."""
