@@ -12,8 +12,8 @@ import sys
 import numpy as np
 import pytest
 
-import dreamerv1
 from dreamer import files
+from dreamer.config import agents
 from dreamer.envs.suites.dmlab import LevelCache
 from dreamer.envs.workers import tempfolder
 from dreamer.errors import UserError
@@ -207,11 +207,11 @@ class TestKeep:
 
 class TestLogdir:
 
-  def open(self, folder):
-    config = dreamerv1.configure(
-        ['debug'], task='dummy_continuous', logdir=str(folder))
+  def open(self, folder, agent='dreamerv1'):
+    config = agents.schema(agent).config(
+        ['debug'], {'task': 'dummy_continuous', 'logdir': str(folder)})
     with resume.locked(folder):
-      return resume.open_logdir(config, 'dreamerv1')
+      return resume.open_logdir(config, agent)
 
   @pytest.mark.parametrize('name', [
       'config.yaml', 'environment.json', 'metrics.jsonl', 'scores.jsonl',
@@ -225,14 +225,15 @@ class TestLogdir:
       self.open(tmp_path)
     assert (tmp_path / name).read_text() == f'agent: {MINE}\n'
 
-  def test_what_a_killed_start_has_left(self, tmp_path):
+  @pytest.mark.parametrize('agent', agents.known())
+  def test_what_a_killed_start_has_left(self, tmp_path, agent):
     (tmp_path / '.config.yaml.123.tmp').touch()
-    self.open(tmp_path)
+    self.open(tmp_path, agent)
     assert [x.name for x in tmp_path.iterdir()] == ['config.yaml']
     (tmp_path / '.environment.json.7.tmp').touch()
     for name in ('environment.json', 'metrics.jsonl', 'videos'):
       (tmp_path / name).touch()
-    self.open(tmp_path)
+    self.open(tmp_path, agent)
     assert not (tmp_path / '.environment.json.7.tmp').exists()
 
   def test_recorded_episodes_may_be_put_there(self, tmp_path):

@@ -24,7 +24,7 @@ OWN = (
     'config.yaml', env_identity.FILE, 'checkpoints', 'episodes',
     'metrics.jsonl', 'scores.jsonl', 'videos')
 
-KEYS = 'logdir', 'task', 'prefill', 'batch_length'  # of every config.yaml
+KEYS = 'logdir', 'task', 'action_repeat', 'batch_length'  # of every config.yaml
 
 
 def checkpoints(logdir: str | os.PathLike) -> Checkpoints:
