@@ -33,7 +33,8 @@ FLOORS = [
     {'__main__', 'bench', 'export', 'sweep'}]
 # Where modules are imported by a name: agents, what runs them on a case,
 # suites, a user's environment.
-BY_NAME = ('dreamer.config.agents', 'dreamer.conform', 'dreamer.envs')
+BY_NAME = ('dreamer.config.agents', 'dreamer.conform', 'dreamer.envs',
+           'dreamer.export.act')
 # Folders whose lazy imports all say why.
 EXPLAINED = (
     *AGENTS, 'scores', 'dreamer', 'tests')
@@ -408,7 +409,8 @@ def test_third_party_imports_are_requirements():
 
 # dm_control's interface and OpenGL, TensorFlow's bfloat16: their versions are
 # the choice of those two.
-OPTIONAL = {'jax'}  # what runs exported agents; nothing else needs it
+# What runs exported agents, and what lies beside an exported one.
+OPTIONAL = {'jax', 'environment', 'resize'}
 TIED = {'dm-env', 'pyopengl', 'ml-dtypes'}
 
 

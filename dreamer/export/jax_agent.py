@@ -26,6 +26,7 @@ from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.export import act, jax_timing
 from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
+from dreamer.replay.stored import Stored
 from dreamer.run.protocols import ObsSpace
 from dreamer.scalars import Scalars
 
@@ -95,7 +96,6 @@ class JaxAgent:
 
   compiled = True
   acted = ()
-  stored: Mapping[str, Any] = {}
 
   @property
   def computes(self) -> str:
@@ -112,6 +112,9 @@ class JaxAgent:
     self.batch_keys = tuple(self.content['batch_keys'])
     self.obs_keys = tuple(self.content['obs_keys'])
     self.learns_ends = bool(self.content['learns_ends'])
+    self.stored = {key: Stored(tuple(shape), dtype, onehot) for key, (
+        shape, dtype, onehot) in self.content['stored'].items()}
+    self._fresh: dict[str, Any] = {}
     self._put = lambda x: jax.device_put(x, self.device)
     self._state: dict[str, Any] = {}
     self.restore(self._first_state(None if random else folder / STATE))
@@ -141,10 +144,12 @@ class JaxAgent:
     import jax.numpy as jnp  # As in Program.
     out = self._call('train', {'batch': batch, 'env_steps': env_steps})
     self._updates += 1
+    self._fresh = {key: out[f'refreshed/{key}'] for key in self.stored}
     return Scalars(self.content['metrics'], out['output'], jnp.stack)
 
   def refreshed(self) -> dict[str, Any]:
-    return {}
+    """Of the last update: new `stored` arrays, [B, T, ...] by name."""
+    return self._fresh
 
   def policy(self, obs: Mapping[str, np.ndarray],
              state: dict[str, np.ndarray] | None = None, mode: str = 'train',

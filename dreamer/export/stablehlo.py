@@ -136,6 +136,8 @@ def export(entry: agents.Entry, config: Any, out: pathlib.Path,
       'batch_keys': list(agent.batch_keys),
       'metrics': list(agent.metrics),
       'obs_keys': list(agent.obs_keys), 'learns_ends': agent.learns_ends,
+      'stored': {key: [list(x.shape), x.dtype, x.onehot]
+                 for key, x in agent.stored.items()},
       'state': {key: [list(x.shape), x.dtype.name] for key, x in (
           state.items())},
       'programs': programs}
@@ -194,16 +196,25 @@ def _calls(agent, obs_space, rows):
 
 
 def _batch(config, obs_space, agent):
-  """Sequences [B, T, ...] of noughts that `train` and `report` take."""
-  lead = config.batch_size, config.batch_length
+  """Sequences [B, K + T, ...] of noughts that `train` and `report` take.
+
+  Where the replay gives K rows of context, it gives what is stored of them.
+  """
+  context = int(config.flat.get('replay.context', 0))
+  lead = config.batch_size, context + config.batch_length
   spaces = {
       **{key: (x.shape, x.dtype) for key, x in obs_space.items()},
       'action': ((agent.act_space.dim,), np.float32),
       'reward': ((), np.float32), 'discount': ((), np.float32),
       'is_first': ((), bool), 'is_last': ((), bool),
       'is_terminal': ((), bool)}
-  return {key: np.zeros((*lead, *spaces[key][0]), spaces[key][1])
-          for key in agent.batch_keys}
+  found = {key: np.zeros((*lead, *shape), dtype)
+           for key, (shape, dtype) in spaces.items()}
+  found['consec'] = np.zeros(config.batch_size, np.int32)
+  for key, about in agent.stored.items():
+    found[f'stored/{key}'] = np.zeros(
+        (config.batch_size, context, *about.shape), np.float32)
+  return {key: found[key] for key in agent.batch_keys}
 
 
 def _compile(function, args, variables):
@@ -269,6 +280,9 @@ def _named(name, nested):
   if isinstance(nested, Mapping):
     return [pair for key in sorted(nested)
             for pair in _named(f'{name}/{key}' if name else key, nested[key])]
+  if isinstance(nested, tuple):  # what `train_step` returns
+    metrics, fresh = nested
+    return [*_named(name, metrics), *_named('refreshed', fresh)]
   if hasattr(nested, 'dtype') and hasattr(nested, 'shape'):
     return [(name or 'output', nested)]
   return []

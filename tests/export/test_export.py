@@ -86,7 +86,7 @@ def test_state_is_that_of_a_new_agent(folder):
 
 
 @pytest.mark.parametrize('argv, wanted', [
-    (['dreamerv3', '--out', 'x'], 'dreamerv1'),
+    (['dreamerv9', '--out', 'x'], 'dreamerv1'),
     (['dreamerv1'], '--out'),
     (['dreamerv1', '--out', 'x', '--envs', '0'], 'envs: 0'),
     (['dreamerv1', '--out', 'x', '--logdir', 'none', '--steps', '3'], 'steps'),

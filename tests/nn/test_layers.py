@@ -147,9 +147,9 @@ def test_activations(act):
 def test_every_activation_is_a_setting_and_the_reverse(agent):
   rules = [rule for key, rule in agent.schema().allowed.items()
            if key.endswith('act') and not key.endswith('std_act')]
-  assert len(rules) > 5 and set(layers.ACTS) == set(ACTS)
+  assert len(rules) > 5
   for rule in rules:
-    assert set(str(rule).split(', ')) == set(ACTS)
+    assert set(str(rule).split(', ')) == set(ACTS) <= set(layers.ACTS)
 
 
 def test_layer_norm_on_a_worked_example():

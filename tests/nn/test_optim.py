@@ -91,7 +91,12 @@ SLOTS = {'adam': {'m': .122, 'v': .00524094},
          'momentum': {'velocity': -.122}}
 
 
-@pytest.mark.parametrize('kind', optim.KINDS)
+def test_which_kinds_there_are():
+  """LaProp, of other settings, is compared with its release: v3_misc."""
+  assert set(optim.KINDS) == {*WORKED, 'laprop'}
+
+
+@pytest.mark.parametrize('kind', WORKED)
 class TestEveryKind:
 
   @pytest.mark.parametrize('graph', [False, True])
