@@ -34,7 +34,7 @@ FLOORS = [
 # Where modules are imported by a name: agents, what runs them on a case,
 # suites, a user's environment.
 BY_NAME = ('dreamer.config.agents', 'dreamer.conform', 'dreamer.envs',
-           'dreamer.export.act')
+           'dreamer.export.act', 'dreamer.export.environment')
 # Folders whose lazy imports all say why.
 EXPLAINED = (
     *AGENTS, 'scores', 'dreamer', 'tests')
