@@ -34,6 +34,22 @@ CASES = {
     'tf1_free_nats_below_small': dict(overrides={'free_nats': 1.0}),
 }
 
+# Where a unit of a ReLU is so close to zero that rounding decides whether it
+# passes gradients on: how far which arrays may be off.
+_ENCODER = {
+    'why': 'one ReLU of the encoder has the input -9e-8, which rounding puts '
+           'on either side of 0',
+    'allowed': {'grad/encode/': 0.003, 'step2/': 0.004}}
+_DECODER = {
+    'why': 'ReLUs of the image decoder have inputs that rounding puts on '
+           'either side of 0',
+    'allowed': {'grad/decode/': 0.001, 'step2/grad_norm/image': 0.001}}
+NEAR_TIES = {
+    'tf1_free_nats_above_small': _ENCODER,
+    'tf1_free_nats_below_small': _ENCODER,
+    'tf1_contrastive_window_small': _DECODER,
+    'tf1_contrastive_batch_small': _DECODER}
+
 # Of single functions, made from the inputs in them.
 FUNCTIONS = ('tf1_exploration.json',)
 
@@ -56,7 +72,9 @@ def recorded(name):
   """What case.json must say about this case, under its keys there."""
   found = spec(name)
   kind, size = found['action']
+  ties = {'near_ties': NEAR_TIES[name]} if name in NEAR_TIES else {}
   return dict(
+      ties,
       agent='dreamerv1', reference=REFERENCE,
       preset=' '.join(found['presets']), overrides=found['overrides'],
       action_space={'type': kind, 'dim': size}, batch=SMALL['batch_shape'],

@@ -22,7 +22,6 @@ from v3 import batch as batches  # noqa: E402
 
 def main():
   if args.case in cases.FUNCTIONS:
-    jax.config.update('jax_disable_most_optimizations', True)
     rules.remake_functions(
         functions.FUNCTIONS[args.case], args.stored, args.out)
     return

@@ -67,6 +67,7 @@ def _counts(shapes):
 
 def init(data):
   """Scale of the release's own first parameters, 1M size."""
+  jax.config.update('jax_disable_most_optimizations', True)
   spec, config, model = _agent(
       ['size1m'],
       dict(cases.RGB, vector=('float', (5,))),
@@ -95,6 +96,7 @@ def _scale(name, value):
 
 def report(data):
   """The open-loop video, with the likeliest class in place of samples."""
+  jax.config.update('jax_disable_most_optimizations', True)
   obs, act = cases.RGB, {'action': ('discrete', 6)}
   spec, config, model = _agent(
       ['crafter'], obs, act, dict(cases.TINY, batch_length=8))

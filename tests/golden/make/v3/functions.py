@@ -223,5 +223,5 @@ FUNCTIONS = {'v3_misc': {
     'layers.npz': layers, 'optimizer.npz': optimizer,
     'ratio.json': tables.ratio, 'action_wrappers.json': tables.action_wrappers,
     'driver.json': tables.driver, 'replay.json': tables.replay,
-    'init.json': agents.init, 'param_counts.json': agents.param_counts,
-    'report_openl.npz': agents.report}}
+    'param_counts.json': agents.param_counts,
+    'report_openl.npz': agents.report, 'init.json': agents.init}}
