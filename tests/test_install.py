@@ -12,6 +12,7 @@ import zipfile
 
 import pytest
 
+from dreamer.config import agents
 from tests.support import ROOT
 
 if sys.version_info >= (3, 11):
@@ -54,7 +55,7 @@ def test_all_packages_are_installed():
   """A new folder of the code has to be named in pyproject.toml."""
   folders = {
       '.'.join(path.parent.relative_to(ROOT).parts) for name in (
-          'dreamer', 'dreamerv1', 'dreamerv2')
+          'dreamer', *agents.known())
       for path in (ROOT / name).rglob('*.py')}
   mapped = PROJECT['tool']['setuptools']['package-dir']
   assert set(PROJECT['tool']['setuptools']['packages']) == folders | set(mapped)

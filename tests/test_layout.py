@@ -376,6 +376,12 @@ def test_folders_say_what_they_are():
       assert text and text.splitlines()[0].endswith('.'), path
 
 
+def test_no_file_is_long():
+  long = [f'{path.relative_to(ROOT)}: {length}' for path in inside(*CODE)
+          if (length := len(path.read_text().splitlines())) > 350]
+  assert not long, 'more than 350 lines: two things in one file?'
+
+
 def test_no_pickle():
   """No import of a module that runs code from files, no allow_pickle."""
   packages = (

@@ -1,9 +1,7 @@
 """What other people's environments show: their spaces as named entries.
 
 An entry is one array of an observation, however deep it is nested in dicts
-and tuples. Which of them is the image, which are vectors and which are left
-out is decided once, by `select`, from names and spaces; what is not clear is
-refused with the choices.
+and tuples. What becomes of each, `selected.select` decides.
 """
 
 from __future__ import annotations
@@ -11,13 +9,12 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dreamer.envs import base, pictures, spaces
-from dreamer.envs.suggest import join
+from dreamer.envs import pictures
 from dreamer.errors import UserError
 
 ONE_HOT = 1024  # more choices than that stay a number
@@ -49,10 +46,23 @@ class Entry:
   problem: str = ''
   alone: bool = False
 
+  def picture(self) -> pictures.Picture:
+    """It read as a picture. Raises UserError where it is none."""
+    return pictures.Picture(self.shape, self.dtype, self.low, self.high)
+
+  @property
+  def why_no_picture(self) -> str:
+    """Why it can't be read as a picture, or ''."""
+    try:
+      self.picture()
+    except UserError as error:
+      return str(error)
+    return ''
+
   @property
   def may_be_picture(self) -> bool:
     """Whether `image_key` can name it."""
-    return len(self.shape) > 1 and not _why_not(self)
+    return len(self.shape) > 1 and not self.why_no_picture
 
   @property
   def title(self) -> str:
@@ -170,7 +180,7 @@ class Reader:
     fits = array.shape == entry.shape or array.size == math.prod(
         entry.shape) == 1
     if array.dtype.kind not in 'biuf' or not fits:
-      self._fail(value)
+      self.fail(value)
     return array.reshape(entry.shape)
 
   def vector(self, obs: Any) -> np.ndarray:
@@ -186,14 +196,14 @@ class Reader:
     if isinstance(key, int) and isinstance(value, (list, tuple)):
       inner = dict(enumerate(value))
     if not isinstance(inner, collections.abc.Mapping):
-      self._fail(value, self.entry.path[:index])
+      self.fail(value, self.entry.path[:index])
     if key not in inner:
       known = ', '.join(map(str, inner)) or 'nothing'
       raise UserError(
           f'{self.entry.title} is missing; what came holds {known}')
     return inner[key]
 
-  def _fail(self, value, path=None):
+  def fail(self, value: Any, path: Sequence | None = None) -> None:
     title, expected = self.entry.title, self.entry.text
     if path is not None:
       title = f'observation {"/".join(map(str, path))}' if path else (
@@ -235,151 +245,3 @@ def _show(value):
   if isinstance(value, (tuple, list)) and array.dtype == object:
     return f'a {type(value).__name__} of {len(value)}'
   return f'{array.dtype} {"x".join(map(str, array.shape)) or "number"}'
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-  """What an agent gets of the entries.
-
-  Attributes:
-    images: Entries whose pictures, joined along their channels, are the
-      image; empty: what `render` draws.
-    vectors: Dict of the name inside to a Reader.
-    left_out: Dict of name to the reason.
-    rejected: Of those, what could have been a picture.
-  """
-
-  images: tuple
-  vectors: dict
-  left_out: dict
-  rejected: dict
-
-
-class Image:
-  """The pictures of some entries as one image uint8 [64, 64, C]."""
-
-  def __init__(self, found: Sequence[Entry]) -> None:
-    self.readers = [Reader(entry) for entry in found]
-    self._pictures = [
-        _picture(entry) for entry in found]
-    self.parts = list(zip(found, self._pictures, strict=True))
-    channels = sum(picture.channels for picture in self._pictures)
-    self.space = spaces.Space(
-        (*pictures.SIZE, 3 if channels == 1 else channels), 'uint8', 0, 255)
-    self.text = ' + '.join(
-        f'{entry.name} ({picture.text})' for entry, picture in zip(
-            found, self._pictures, strict=True))
-
-  def __call__(self, obs: Any) -> np.ndarray:
-    parts = []
-    for reader, picture in zip(self.readers, self._pictures, strict=True):
-      array, entry = reader.array(obs), reader.entry
-      if array.dtype != entry.dtype and not (
-          array.dtype.kind == entry.dtype.kind == 'f'):
-        reader._fail(array)
-      try:
-        parts.append(picture(array))
-      except UserError as error:
-        raise UserError(f'{entry.title}: {error}') from error
-    return pictures.colored(np.concatenate(parts, -1))
-
-
-def select(
-    found: list[Entry], key: str = '', images: bool = True,
-    losses: Collection[str] = ()) -> Selection:
-  """Decides what each entry is.
-
-  key: names of the entries that are the image, with commas; `render`: what
-    render() draws; '': the only entry that is a picture, or the one called
-    `image`, or, if there is none, what render() draws.
-  images: False: nobody wants an image.
-  losses: of the agent; see `base.inside`.
-  Raises UserError where the key names nothing, or is needed.
-  """
-  left_out = {e.name: e.problem for e in found if e.problem}
-  found = [entry for entry in found if not entry.problem]
-  kinds = {entry.name: _kind(entry) for entry in found}
-  chosen = _chosen(found, kinds, key) if images else []
-  rejected = {}
-  other = 'not the image, which image_key names' if images else 'no images'
-  for entry in found:
-    if kinds[entry.name] in ('picture', 'unreadable') and entry not in chosen:
-      rejected[entry.name] = f'{entry.text}: {_why_not(entry) or other}'
-  vectors = {
-      base.inside(entry.name, losses): Reader(entry) for entry in found
-      if entry not in chosen and entry.name not in rejected}
-  return Selection(
-      tuple(chosen), vectors, {**left_out, **rejected}, rejected)
-
-
-def _chosen(found, kinds, key):
-  by_name = {entry.name: entry for entry in found}
-  names = [name.strip() for name in key.split(',')] if key else []
-  if key in by_name:
-    names = [key]
-  elif key == 'render':
-    return []
-  unknown = [name for name in names if name not in by_name]
-  if unknown:
-    raise UserError(
-        f'image_key={key}: there is no observation {unknown[0]!r}; '
-        f'{_choices_of(found)}')
-  for name in names:
-    if _why_not(by_name[name]):
-      raise UserError(
-          f'image_key={key}: {by_name[name].title}, {by_name[name].text}: '
-          f'{_why_not(by_name[name])}; {_choices_of(found, {name})}')
-  return [by_name[name] for name in names] if key else (
-      _only_picture(found, kinds))
-
-
-def _only_picture(found, kinds):
-  """The picture that is meant without a name."""
-  clear = [entry for entry in found if kinds[entry.name] == 'picture']
-  named = [entry for entry in clear if entry.name == 'image']
-  if len(clear) == 1 or named:
-    return named or clear
-  if clear:
-    raise UserError(
-        f'{len(clear)} observations are pictures: '
-        f'{", ".join(entry.name for entry in clear)}; name the one to see as '
-        f'image_key, or several with commas, or render')
-  doubtful = [entry for entry in found
-              if kinds[entry.name] in ('small', 'unreadable')]
-  if doubtful:
-    entry = doubtful[0]
-    why = _why_not(entry) or (
-        'so small that it may be a picture or a board of symbols')
-    raise UserError(
-        f'{entry.title}, {entry.text}: {why}; '
-        f'{_choices_of(found)}')
-  return []
-
-
-def _choices_of(found, without=()):
-  names = [e.name for e in found if e.may_be_picture and (
-      e.name not in without)]
-  return f'choose image_key {join([*names, "render (what render() draws)"])}'
-
-
-def _kind(entry):
-  """picture, unreadable (as a picture), small (a doubtful one) or vector."""
-  axes, whole = len(entry.shape), entry.dtype == np.uint8
-  if entry.choices or axes < 2 or axes == 2 and not whole:
-    return 'vector'
-  if not pictures.pairs(entry.shape):
-    return 'small' if whole else 'vector'
-  return 'unreadable' if _why_not(entry) else 'picture'
-
-
-def _why_not(entry):
-  """Why it can't be read as a picture, or ''."""
-  try:
-    _picture(entry)
-  except UserError as error:
-    return str(error)
-  return ''
-
-
-def _picture(entry):
-  return pictures.Picture(entry.shape, entry.dtype, entry.low, entry.high)

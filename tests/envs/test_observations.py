@@ -5,7 +5,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from dreamer.envs import base, observations
+from dreamer.envs import base, observations, selected
 from dreamer.errors import UserError
 
 S = gymnasium.spaces
@@ -20,7 +20,7 @@ def vector(size=2):
 
 
 def select(space, key='', images=True):
-  return observations.select(observations.entries(space), key, images)
+  return selected.select(observations.entries(space), key, images)
 
 
 def names(selection):
@@ -109,7 +109,7 @@ def test_nobody_wants_images():
 
 def test_joined_pictures():
   space = S.Dict(rgb=picture(80, 80, 3), depth=picture(64, 64, 1))
-  image = observations.Image(select(space, 'rgb,depth').images)
+  image = selected.Image(select(space, 'rgb,depth').images)
   assert image.space.shape == (64, 64, 4)
   obs = {'rgb': np.full((80, 80, 3), 3, np.uint8),
          'depth': np.full((64, 64, 1), 9, np.uint8)}
@@ -161,7 +161,7 @@ def test_observations_that_are_not_as_their_space(space, obs, words):
 @pytest.mark.parametrize('value', [
     np.zeros((64, 64, 3), np.float32), np.zeros((80, 80, 3), np.uint8), None])
 def test_images_that_are_not_as_their_space(value):
-  image = observations.Image(select(S.Dict(eye=picture())).images)
+  image = selected.Image(select(S.Dict(eye=picture())).images)
   with pytest.raises(UserError, match='eye is .*says uint8 64x64x3'):
     image({'eye': value})
 

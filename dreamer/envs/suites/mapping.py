@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from dreamer.envs import actions, observations
+from dreamer.envs import actions, selected
 
 
 def describe(
-    selection: observations.Selection, image: observations.Image | None,
+    selection: selected.Selection, image: selected.Image | None,
     act: Any, stacks: bool = False) -> dict:
   """Returns the description; image: None where it is what render() draws."""
   return {

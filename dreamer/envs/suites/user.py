@@ -10,12 +10,12 @@ import numpy as np
 
 from dreamer.config.schema import Section
 from dreamer.envs import (
-    base,
-    gl,
-    objects,
-    observations,
-    pictures,
-    spaces,
+  base,
+  gl,
+  objects,
+  pictures,
+  selected,
+  spaces,
 )
 from dreamer.envs.suites import adapters, mapping
 from dreamer.envs.suites.repeats import Repeats
@@ -35,7 +35,7 @@ def wrap(env: Any, name: str, config: Section, mode: str) -> UserEnv:
 class UserEnv(base.Env):
   """Adapts a gym 0.26, gymnasium or dm_env object, and gym's older form.
 
-  What the image is and what are vectors says `observations.select`; what
+  What the image is and what are vectors says `selected.select`; what
   becomes of actions, `actions`. Nested names are joined: `arm/angle`; a
   single observation is called `observation`. An episode that was truncated
   is not terminal. `about` tells all of this.
@@ -43,7 +43,7 @@ class UserEnv(base.Env):
   Args:
     env: The object.
     name: In messages; by default that of its class.
-    image_key: Which observations are the image; see `observations.select`.
+    image_key: Which observations are the image; see `selected.select`.
     images: Whether anybody wants one.
     blind: What to do without an image, for the message that there is none;
       '' where the agent needs one.
@@ -65,11 +65,11 @@ class UserEnv(base.Env):
     self.opengl = gl.draws(env) or None
     with self._named():
       self._adapter = adapters.adapt(env)
-      self._selection = observations.select(
+      self._selection = selected.select(
           self._adapter.entries, image_key, images, losses)
     self.act_space = self._adapter.actions.space
     chosen = self._selection.images
-    self._image = observations.Image(chosen) if chosen else None
+    self._image = selected.Image(chosen) if chosen else None
     self.obs_space = {
         'image': self._image.space if self._image else spaces.IMAGE,
         **{key: spaces.vector_space((reader.size,))
