@@ -6,6 +6,7 @@ import ctypes
 import os
 import pathlib
 import shutil
+import sys
 from typing import Any
 
 import numpy as np
@@ -211,3 +212,8 @@ def _why(name, error):
         'install the system package libosmesa6')
   return (f'deepmind_lab can not load {FOLDER}/{LEVELS[name]}: '
           f'{cli.one_line(error)}; build it with the levels of DMLab-30')
+
+
+if __name__ == '__main__':
+  from dreamer.envs.suites import dmlab_check  # Imports this module by name.
+  cli.guard(dmlab_check.command, sys.argv[1:])

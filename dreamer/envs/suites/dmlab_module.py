@@ -20,7 +20,8 @@ SOURCES = 'https://github.com/google-deepmind/lab'
 BUILD = (
     'no package index has it: build it from source as '
     f'{SOURCES}/blob/master/docs/users/build.md says; with the tools of today '
-    f'that needs the changes in {SOURCES}/issues/258')
+    f'that needs the changes in {SOURCES}/issues/258; python -m '
+    'dreamer.envs.suites.dmlab check tells whether it is usable')
 # Modules that its package imports besides the extension.
 REMEDIES = {
     'imp': 'which Python has no more since 3.12; use Python 3.10 or 3.11',

@@ -3,8 +3,8 @@
 What the real one refuses raises the same error here, and what crashes its
 process aborts here: TensorFlow in the same process, a forked process, calls
 after `close`. The game itself is trivial and visible: the first pixels of an
-image hold the last action, the frame, whether the map was compiled, and
-noise of the episode; the reward of frame n is n / 8.
+image hold the last action, the frame, at first whether the map was compiled,
+and noise of the episode; the reward of frame n is n / 8.
 
 STANDIN_LAB_ABORT=n: the process aborts in frame n of each episode.
 STANDIN_LAB_RENDERER=none: there is no software renderer.
@@ -94,7 +94,7 @@ class Lab:
     rng = np.random.default_rng([*self._seed, self._frame])
     image = rng.integers(0, 256, (*self._size, 4), np.uint8)
     image[0, :7, 0] = self._action + 128
-    image[0, 7:9, 0] = self._frame, self._compiled
+    image[0, 7:9, 0] = self._frame, self._compiled and not self._frame
     forms = {'RGB_INTERLEAVED': image[..., :3], 'RGBD_INTERLEAVED': image,
              'RGB': image[..., :3].transpose(2, 0, 1)}
     return {name: forms.get(name, np.zeros(1)) for name in self._names}
