@@ -25,13 +25,6 @@ EXTRA: dict[tuple[str, ...], str] = {
     ('extra', 'agc_scale'): 'tensor', ('extra', 'replay'): 'tensor',
     **{('extra', key): 'metric' for key in ('retnorm', 'valnorm', 'advnorm')}}
 
-# An argmax closer than this to its rival may fall either way, and all that
-# is imagined after it differs: cases that have such, and fail, are compared
-# again, loosely from there on.
-MARGIN, LOOSE = 4e-5, 0.05
-IMAGINED = ('imag_', 'returns', 'weight', 'critic', 'policy_', 'reward_',
-            'actor')
-
 
 class Row(typing.NamedTuple):
   """One expected array and how far ours is from it."""
@@ -78,19 +71,6 @@ class Comparison:
 
   def add(self, kind: str, name: str, error: float, note: str = '') -> None:
     self.rows.append(Row(kind, float(error), name, TOLERANCE[kind], note))
-
-  def loosen(self, margin: float | None) -> None:
-    """Compares loosely what follows an argmax that may fall either way.
-
-    margin: how far the closest argmax of the case is from its rival; None:
-    it has none. Nothing changes where all is well, or no argmax is close.
-    """
-    if self.ok or margin is None or margin >= MARGIN:
-      return
-    self.rows = [_looser(row) for row in self.rows if not _head_of_flip(row)]
-    self.notes.append(
-        f'an argmax is {margin:.0e} from its rival: numbers after imagination '
-        f'are compared to {LOOSE:.0%} of their statistics')
 
   def _compare(self, name):
     base, form = split(name)
@@ -171,23 +151,6 @@ def kind_of(base: str) -> str:
   parts = base.split('/')
   kind, *rest = parts[min(base.startswith('step'), len(parts) - 1):]
   return EXTRA.get((kind, *rest[:1])) or KINDS.get(kind, kind)
-
-
-def _plain(row):
-  """An array's name without step and kind: imag_reward, actor/out/bias."""
-  return row.name.removeprefix('step0/').split('/', 1)[-1]
-
-
-def _head_of_flip(row):
-  """Single elements say nothing after a flip."""
-  return row.name.endswith('.head') and _plain(row).startswith(IMAGINED)
-
-
-def _looser(row):
-  name = _plain(row)
-  loose = name.startswith(IMAGINED) or row.kind in ('grad', 'param') and (
-      name.startswith(('actor/', 'critic/', 'target_critic/')))
-  return row._replace(allowed=LOOSE) if loose else row
 
 
 def stats(x: np.ndarray) -> np.ndarray:

@@ -14,15 +14,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dreamer.conform import flow
+from dreamer.conform import flow, rounding
 from dreamer.conform.cases import Case
-from dreamer.conform.compare import (
-  MARGIN,
-  TOLERANCE,
-  Comparison,
-  kind_of,
-  split,
-)
+from dreamer.conform.compare import TOLERANCE, Comparison, kind_of, split
+from dreamer.conform.rounding import MARGIN
 from dreamer.errors import UserError
 
 # What the error of each kind is relative to.
@@ -139,7 +134,7 @@ def compare(case: Case, arrays: Mapping[str, np.ndarray]) -> Comparison:
   comparison = Comparison(
       case.expected, finite, case.steps, units=case.units)
   comparison.missing = []  # these are absent, which is no difference
-  comparison.loosen(case.margin)
+  rounding.allow(comparison, case.data)
   return comparison
 
 

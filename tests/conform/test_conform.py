@@ -9,7 +9,7 @@ import pytest
 
 from dreamer import conform
 from dreamer.conform import __main__ as command
-from dreamer.conform import compare, flow, show
+from dreamer.conform import flow, rounding, show
 from dreamer.conform.verdict import judge
 from dreamer.errors import UserError
 from tests.support import GOLDEN, ROOT
@@ -87,7 +87,7 @@ class TestVerdict:
 
   def test_an_argmax_near_its_rival_is_not_held_against_a_program(self):
     case = conform.case('v2_atari_full')
-    assert case.margin < compare.MARGIN
+    assert case.margin < rounding.MARGIN
     verdict = judge(case, whole(case))
     assert verdict.conforms
 

@@ -6,21 +6,13 @@ from dreamer.conform.cases import (
   read_npz,
   rule_parameter,
 )
-from dreamer.conform.compare import (
-  LOOSE,
-  MARGIN,
-  TOLERANCE,
-  Comparison,
-  Row,
-  nonzero,
-  stats,
-)
+from dreamer.conform.compare import TOLERANCE, Comparison, Row, nonzero, stats
 from dreamer.errors import UserError
 
 __all__ = [
-    'LOOSE', 'MARGIN', 'REQUIRED', 'TOLERANCE', 'Comparison', 'Row',
-    'is_function', 'load_parameters', 'nonzero', 'read_json', 'read_npz',
-    'rule_parameter', 'stats']
+    'REQUIRED', 'TOLERANCE', 'Comparison', 'Row', 'is_function',
+    'load_parameters', 'nonzero', 'read_json', 'read_npz', 'rule_parameter',
+    'stats']
 
 REQUIRED = ('agent', 'reference', 'action_space', 'batch', 'image', 'steps',
             'overrides', 'param_shapes')

@@ -210,7 +210,7 @@ def no_clipping(agent):
   """Gradients as they are."""
   stack = contextlib.ExitStack()
   for optimizer in agent.optimizers.values():
-    stack.enter_context(mock.patch.object(optimizer, 'clip', 0.0))
+    stack.enter_context(mock.patch.object(optimizer.clip, 'limit', 0.0))
   return stack
 
 

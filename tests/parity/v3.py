@@ -6,6 +6,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from dreamer.conform import rounding
 from dreamer.envs.spaces import ActionSpace, ActionSpaces, Space
 from dreamer.errors import UserError
 from dreamer.nn.normalise import Normaliser
@@ -35,13 +36,6 @@ NORMS = {'return_norm': 'retnorm', 'value_norm': 'valnorm',
 PARTS = {'low': 'lo', 'high': 'hi', 'weight': 'corr', 'mean': 'mean',
          'square': 'sqrs'}
 
-# An argmax closer than this to its rival may fall either way, and all that
-# is computed after it differs: steps from there on are compared loosely.
-LOOSE = 0.05
-# Advantages below this are rounding of the critic's float32 predictions, and
-# the actor's step has its sign: it is only bounded then.
-FAINT, BOUND = 1e-6, 2.5
-
 
 def run(path, case, reference, eager=False):
   """Trains on the case's batch; returns the Comparison."""
@@ -58,46 +52,8 @@ def run(path, case, reference, eager=False):
                        if key.startswith('out/')})
   comparison = parity_cases.Comparison(
       expected, arrays, units=trial.units(expected))
-  _loosen(comparison, case)
-  _bound(comparison, case)
+  rounding.allow(comparison, case)
   return comparison
-
-
-def _bound(comparison, case):
-  """Bounds the actor's arrays where its gradients are rounding."""
-  sizes = [float(comparison.expected.get(f'step{k}/metric/adv_mag', 1))
-           for k in range(case['steps'])]
-  faint = [k for k, size in enumerate(sizes) if 0 < size < FAINT]
-  if not faint:
-    return
-  allowed = {'param/pol/': BOUND, 'slot/momentum/pol/': BOUND, **{
-      f'step{k}/loss/policy': 1e-3 for k in faint}}
-  for index, row in enumerate(comparison.rows):
-    for prefix, bound in allowed.items():
-      if row.name.startswith(prefix):
-        comparison.rows[index] = row._replace(allowed=bound)
-  comparison.notes.append(
-      f'advantages of step {faint[0]} are {sizes[faint[0]]:.0e}, rounding of '
-      "float32: the actor's parameters and momentum are only bounded")
-
-
-def _loosen(comparison, case):
-  """Compares loosely what comes after an argmax that could fall otherwise."""
-  close = [min(margins.values()) < parity_cases.MARGIN for margins in
-           case.get('argmax_margins', [])]
-  if comparison.ok or not any(close):
-    return
-  first = close.index(True)
-  late = tuple(f'step{k}/' for k in range(first, case['steps']))
-  if first == 0:
-    late += ('tensor/', 'grad/', 'param1/', 'extra/')
-  comparison.rows = [
-      row._replace(allowed=max(LOOSE, row.allowed)) if row.name.startswith(
-          (*late, 'param/', 'slot/', 'extra/retnorm')) else row
-      for row in comparison.rows]
-  comparison.notes.append(
-      f'an argmax of step {first} is close to its rival: '
-      f'what comes after it is compared to {LOOSE:.0%}')
 
 
 class Trial:
