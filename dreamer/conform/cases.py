@@ -175,7 +175,7 @@ def read_json(path: pathlib.Path) -> dict:
     raise UserError(f'{path}: {error.strerror}; give a case folder') from error
   except ValueError as error:
     raise UserError(f'{path}: not JSON ({error})') from error
-  if not isinstance(data, dict):
+  if not isinstance(data, dict) and path.name == 'case.json':
     raise UserError(f'{path}: not a JSON object; give a case folder')
   return data
 
