@@ -96,7 +96,7 @@ CASES = {
 # What may be off by how much where rounding decides.
 NEAR_TIES = {'v3_size1m': {
     'why': 'LaProp gives elements whose gradient is rounding noise full steps',
-    'allowed': {'slot/momentum/': 0.003, 'step0/metric/opt/update_rms': 3e-4}}}
+    'allowed': {'slot/momentum/': 0.01, 'step0/metric/opt/update_rms': 3e-4}}}
 
 # Of single functions, made from the inputs in them.
 FUNCTIONS = ('v3_misc',)
