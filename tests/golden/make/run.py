@@ -21,6 +21,7 @@ sys.path[0] = str(GOLDEN.parents[1])  # the root, in place of this folder
 
 import numpy as np  # noqa: E402
 
+from dreamer.errors import UserError  # noqa: E402
 from tests.golden.make import compare  # noqa: E402
 
 MAKERS = ('v3', 'v2', 'v1', 'tf1')
@@ -42,7 +43,7 @@ def main():
   for case in args.case:
     try:
       failed += not remake(case, args)
-    except Refused as error:
+    except (Refused, UserError) as error:
       print(f'{case}: error: {error}', file=sys.stderr)
       failed += 1
   return 1 if failed else 0
@@ -82,6 +83,8 @@ def remake(case, args):
   maker = maker_of(case)
   check_release(pathlib.Path(args.release), table(maker))
   stored = pathlib.Path(args.cases) / case
+  if case in table(maker).FUNCTIONS and not stored.exists():
+    raise Refused(f'{args.cases} has no such case, which holds the inputs')
   with tempfile.TemporaryDirectory() as scratch:
     out = pathlib.Path(args.keep or scratch) / case
     make(maker, case, args, stored, out)
@@ -116,9 +119,13 @@ def make(maker, case, args, stored, out):
              os.path.abspath(args.release), '--out', str(out.resolve())]
   command += ['--stored', str(stored.resolve())] if stored.exists() else []
   command += ['--plain'] if args.plain else []
-  result = subprocess.run(
-      command, cwd=HERE, env=dict(os.environ, PYTHONPATH=str(HERE)),
-      check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+  try:
+    result = subprocess.run(
+        command, cwd=HERE, env=dict(os.environ, PYTHONPATH=str(HERE)),
+        check=False, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+  except OSError as error:
+    raise Refused(f'--python {args.python}: {error.strerror}') from error
   if result.returncode:
     raise Refused(f'the maker failed:\n{result.stdout[-2000:]}')
 
@@ -138,8 +145,9 @@ def show(case, stored, out):
     print(f'  {kind:<8} {worst.error:.1e}  {worst.name}')
   for line in problems + left(stored, out):
     print(f'  {line}')
-  untouched = (out / 'case.json').exists() and read(out).get('untouched')
-  if untouched:
+  made = read(out) if (out / 'case.json').exists() else {}
+  if 'untouched' in made:
+    untouched = made['untouched']
     print(f'  the untouched release differs by {untouched:.1e}')
   sys.stdout.flush()
   return not problems

@@ -93,6 +93,11 @@ CASES = {
             'batch_size': 4, 'batch_length': 16, 'agent.opt.warmup': 0}),
 }
 
+# What may be off by how much where rounding decides.
+NEAR_TIES = {'v3_size1m': {
+    'why': 'LaProp gives elements whose gradient is rounding noise full steps',
+    'allowed': {'slot/momentum/': 0.01, 'step0/metric/opt/update_rms': 3e-4}}}
+
 # Of single functions, made from the inputs in them.
 FUNCTIONS = ('v3_misc',)
 
@@ -114,8 +119,9 @@ def recorded(name):
   actions = {k: dict(type=kind, dim=n) for k, (kind, n) in found['act'].items()}
   one = len(actions) == 1
   vectors = {k: list(v[1]) for k, v in found['obs'].items() if v[0] != 'image'}
+  ties = {'near_ties': NEAR_TIES[name]} if name in NEAR_TIES else {}
   return dict(
-      agent='dreamerv3', reference=REFERENCE,
+      ties, agent='dreamerv3', reference=REFERENCE,
       preset=(found['presets'] or ['defaults'])[0], presets=found['presets'],
       overrides=found['overrides'], dropped_loss_scales=found['drop'],
       action_space=next(iter(actions.values())) if one else actions,
