@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import pathlib
 import shutil
@@ -215,5 +216,6 @@ def _why(name, error):
 
 
 if __name__ == '__main__':
-  from dreamer.envs.suites import dmlab_check  # Imports this module by name.
-  cli.guard(dmlab_check.command, sys.argv[1:])
+  # By name: the check imports this module.
+  check = importlib.import_module('dreamer.envs.suites.dmlab_check')
+  cli.guard(check.command, sys.argv[1:])
