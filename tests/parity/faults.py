@@ -215,7 +215,11 @@ def no_clipping(agent):
 
 
 def twice(agent):
-  """The recurrent model is listed twice: its parameters step twice."""
+  """The recurrent model is listed twice: its parameters step twice.
+
+  So they do in PyTorch, each time with a step count of their own, and their
+  gradients are scaled down twice.
+  """
   optimizer, names = agent.optimizers['model'], (
       'rssm/img_in/', 'rssm/gru/', 'rssm/img_out/', 'rssm/img_dist/')
   listed = {x.ref() for key, x in optimizer.params.items()
@@ -233,7 +237,15 @@ def twice(agent):
         second(param, grad, *slots)
       return move
     return rule
-  return patch(optimizer, '_rule', wrap)
+
+  def factors(right):
+    return lambda params, *args: [
+        x * x if param.ref() in listed else x
+        for param, x in zip(params, right(params, *args))]
+  stack = contextlib.ExitStack()
+  stack.enter_context(patch(optimizer, '_rule', wrap))
+  stack.enter_context(patch(optimizer.clip, 'factors', factors))
+  return stack
 
 
 def updated_first(agent):
