@@ -3,6 +3,7 @@
 What run.sh clears is in test_run_sh.py.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -148,7 +149,24 @@ class TestOut:
     video.write_gif(path, np.zeros([2, 8, 8, 3], np.uint8), 10)
     assert wish().video == path
 
-  @pytest.mark.parametrize('name', ['state.npz', 'program.json'])
+  def test_an_exported_example_that_was_changed(self, tmp_path):
+    """It is there to begin with."""
+    name, content = stablehlo.COPIES[0].name, {
+        'agent': 'dreamerv1', 'programs': {}, 'state': {}}
+    source = stablehlo.COPIES[0].read_bytes()
+    (tmp_path / 'program.json').write_text(json.dumps(content))
+    (tmp_path / name).write_bytes(source)
+    stablehlo.check_out(tmp_path)
+    (tmp_path / name).write_bytes(source + b'# mine')
+    with pytest.raises(UserError, match=f'{name} .* changed since'):
+      stablehlo.check_out(tmp_path)
+    # A copy of another version, which nobody has changed.
+    content['copies'] = {
+        name: hashlib.sha256(source + b'# mine').hexdigest()}
+    (tmp_path / 'program.json').write_text(json.dumps(content))
+    stablehlo.check_out(tmp_path)
+
+  @pytest.mark.parametrize('name', ['state.npz', 'program.json', 'act.py'])
   def test_an_export(self, tmp_path, name):
     """Before anything is computed for it."""
     (tmp_path / 'README').write_text(MINE)

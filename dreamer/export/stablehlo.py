@@ -25,6 +25,7 @@ stay on the device. `dreamer.export.jax_agent` runs such a folder with JAX, and
 from __future__ import annotations
 
 import argparse
+import hashlib
 import inspect
 import json
 import pathlib
@@ -74,23 +75,36 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def check_out(out: pathlib.Path) -> None:
-  """Raises UserError where files would be replaced that are no export's."""
-  if _is_export(out):
-    return
-  for name in (MANIFEST, STATE, *(f'{x}.stablehlo' for x in STEPS),
-               *(x.name for x in COPIES)):
+  """Raises UserError where files would be replaced that are no export's.
+
+  Of the example and what it needs also where they were changed since.
+  """
+  before = _exported(out)
+  names = [MANIFEST, STATE, *(f'{x}.stablehlo' for x in STEPS)] * (
+      before is None)
+  names += [x.name for x in COPIES if _digest(out / x.name) not in (
+      None, _digest(x), (before or {}).get('copies', {}).get(x.name))]
+  for name in names:
     if (out / name).exists():
-      raise UserError(
-          f'--out: {out / name} is there already, and of no export; name '
-          'another folder, or move it away')
+      what = 'of no export' if before is None else 'changed since its export'
+      raise UserError(f'--out: {out / name} is there already, and {what}; '
+                      'name another folder, or move it away')
 
 
-def _is_export(out):
+def _exported(out):
+  """What program.json of an earlier export says; None: it is none."""
   try:
     content = json.loads((out / MANIFEST).read_text(encoding='utf-8'))
-    return {'agent', 'programs', 'state'} <= set(content)
+    return content if {'agent', 'programs', 'state'} <= set(content) else None
   except (OSError, ValueError, TypeError):
-    return False
+    return None
+
+
+def _digest(path):
+  try:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+  except OSError:
+    return None
 
 
 def export(entry: agents.Entry, config: Any, out: pathlib.Path,
@@ -140,7 +154,7 @@ def export(entry: agents.Entry, config: Any, out: pathlib.Path,
                  for key, x in agent.stored.items()},
       'state': {key: [list(x.shape), x.dtype.name] for key, x in (
           state.items())},
-      'programs': programs}
+      'programs': programs, 'copies': {x.name: _digest(x) for x in COPIES}}
   with atomic_write(out / MANIFEST, 'w') as file:
     json.dump(content, file, indent=1)
   for source in COPIES:
