@@ -52,9 +52,19 @@ def members(values: Any) -> list:
   return found
 
 
+def bases(kind: type) -> tuple[type, ...]:
+  """A class and its bases, whatever its metaclass answers."""
+  return type.__dict__['__mro__'].__get__(kind)
+
+
+def of_class(kind: type) -> list:
+  """What stands in a class itself."""
+  return list(type.__dict__['__dict__'].__get__(kind).values())
+
+
 def modules(kind: type) -> Iterator[str]:
   """Names of the packages that a class and its bases come from."""
-  for base in kind.__mro__:
+  for base in bases(kind):
     name = ask(base, '__module__')
     if isinstance(name, str):
       yield name.partition('.')[0]

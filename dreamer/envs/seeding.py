@@ -66,9 +66,9 @@ def _values(part):
   if objects.is_a(part, (dict, list, tuple)):
     values = objects.ask(part, 'values') if objects.is_a(part, dict) else None
     return objects.members(objects.guard(values) if values else part)
-  kinds = [kind for kind in type(part).__mro__ if not _is_foreign(kind)]
+  kinds = [kind for kind in objects.bases(type(part)) if not _is_foreign(kind)]
   values = list(objects.fields(part).values())
-  values += [x for kind in kinds for x in vars(kind).values()
+  values += [x for kind in kinds for x in objects.of_class(kind)
              if objects.is_a(x, GENERATORS)]
   # Asked of the class, as objects may answer for others, far away.
   names = PROPERTIES if objects.has(type(part), 'reset') else ()

@@ -16,6 +16,9 @@ from typing import Any
 from dreamer import cli, cpus
 from dreamer.errors import UserError
 
+# Functions that agents trace, as TensorFlow calls them.
+OURS = (r'\.(train_step|_policy_step|_report_step) of |Replicas\.step of |'
+        r'Direct\._trace')
 # Lines about what a CPU does not have, printed before any log level counts.
 NOISE = (
     'All log messages before absl::InitializeLog()', 'cudart_stub.cc',
@@ -108,7 +111,7 @@ def _is_told(record):
   several runs in one process are no mistake.
   """
   text = record.getMessage()
-  ours = re.search(r'<dreamer\w*\.[\w.]+ object|Direct\._trace', text)
+  ours = re.search(OURS, text)
   return not (ours and 'triggered tf.function retracing' in text)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
-from dreamer.processes import process, wire
+from dreamer.processes import nested, process, wire
 from dreamer.processes.failure import WorkerError
 
 CLOSE_SECONDS = 2.0
@@ -83,7 +83,8 @@ class Client:
     with theirs:
       try:
         self._process = started = process.spawn(
-            theirs.fileno(), self._command, self._environ)
+            theirs.fileno(), self._command,
+            {**self._environ, **nested.environ(self._name)})
       except OSError as error:
         self._failure = WorkerError(f'{self._name} cannot start: {error}')
         raise self._failure from error

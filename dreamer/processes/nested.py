@@ -1,8 +1,8 @@
 """Keeps processes that serve a run from starting runs themselves.
 
-A worker imports the module of a user's environment. Where that module trains
-as soon as it is imported, each worker would train again, in workers of its
-own, without end.
+A worker imports the module of a user's environment, and the acting process
+that of an agent. Where such a module trains as soon as it is imported, each
+of them would train again, in processes of its own, without end.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.processes.failure import own_frame, short
 
-SERVES = 'DREAMER_SERVES'  # what a worker makes; also seen by its children
+SERVES = 'DREAMER_SERVES'  # what a process is for; its children see it too
 DEPTH = 'DREAMER_DEPTH'  # 0: nobody's worker
 DEEPEST = 1  # a worker that may make workers itself
 GUARD = "put what only the script does under: if __name__ == '__main__':"
 
 
-def begin(what: str) -> None:
-  """Called by a worker before it executes anything of a user's."""
-  os.environ[DEPTH] = str(depth() + 1)
-  os.environ[SERVES] = what
+def environ(what: str) -> dict[str, str]:
+  """Variables of a process that is started for something."""
+  return {DEPTH: str(depth() + 1), SERVES: what}
 
 
 def depth() -> int:

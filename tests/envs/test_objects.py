@@ -73,6 +73,13 @@ class Tiring(type):
     raise OSError(name)
 
 
+class Lying(type):
+  """A class that answers wrong about itself."""
+
+  __mro__ = property(failing(OSError('mro')))
+  __dict__ = property(failing(OSError('dict')))
+
+
 def dead_proxy():
   return weakref.proxy(attributes()())
 
@@ -101,6 +108,7 @@ ODD = {
     'a module of its own kind': lambda: with_part(
         attributes(__module__=property(lambda self: 5))()),
     'a metaclass that raises': lambda: with_part(Tiring('T', (), {})()),
+    'a metaclass that lies': lambda: with_part(Lying('T', (), {})()),
     'no truth': lambda: with_part(attributes(
         __bool__=failing(ValueError('ambiguous')),
         __eq__=failing(ValueError('ambiguous')), __hash__=None,

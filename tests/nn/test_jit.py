@@ -26,23 +26,25 @@ def test_auto_follows_the_device(monkeypatch):
     assert not compiles('auto', devices=2)
 
 
-@pytest.mark.parametrize('module, warns', [
-    ('dreamerv1.agent', False), ('dreamer.nn.replicas', False),
-    ('study', True)])
-def test_several_runs_in_a_process_are_no_mistake(module, warns):
+@pytest.mark.parametrize('name, step, warns', [
+    ('Agent', 'train_step', False), ('MyPaper', '_policy_step', False),
+    ('Agent', '_report_step', False), ('Replicas', 'step', False),
+    ('Study', 'step', True)])
+def test_several_runs_in_a_process_are_no_mistake(name, step, warns):
   """Each traces the same code; TensorFlow says so of others' functions."""
   device.setup(agent_tools.make_config())
   told = []
   handler = logging.Handler()
   handler.emit = lambda record: told.append(record.getMessage())
   logger = tf.get_logger()
-  code = f'class Learner:\n  def step(self, x):\n    return x, {module!r}'
-  names = {'__name__': module}
+  code = f'class {name}:\n  def {step}(self, x):\n    return x, {name + step!r}'
+  names = {'__name__': 'study'}
   exec(code, names)  # code of its own, as TensorFlow counts by code
   logger.addHandler(handler)
   try:
     for _ in range(12):
-      tf.function(names['Learner']().step, autograph=False)(tf.zeros([]))
+      function = getattr(names[name](), step)
+      tf.function(function, autograph=False)(tf.zeros([]))
   finally:
     logger.removeHandler(handler)
   assert any('retracing' in line for line in told) == warns

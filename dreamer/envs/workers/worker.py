@@ -50,7 +50,6 @@ class EnvServer(server.Server):
     sys.path[:] = [*path, *(x for x in sys.path if x not in path)]
     os.chdir(folder)
     self._name = f'{mode} environment {index} ({factory or config["task"]})'
-    nested.begin(self._name)
     try:
       make = load_factory(factory) if factory else None
       self._env = make_env(Section(config), mode, index, make)

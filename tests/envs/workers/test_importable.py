@@ -198,18 +198,16 @@ def test_names():
     lambda: dreamerv1.main(['eval', '--logdir', 'run'])])
 def test_a_worker_neither_trains_nor_evaluates(call, monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
-  monkeypatch.setenv(nested.SERVES, '')
-  monkeypatch.setenv(nested.DEPTH, '0')
-  nested.begin('train environment 0')
+  for key, value in nested.environ('train environment 0').items():
+    monkeypatch.setenv(key, value)
   with pytest.raises(UserError, match='never end; put what only the script'):
     call()
   assert not list(tmp_path.iterdir())
 
 
 def test_an_environment_may_have_a_worker_itself(monkeypatch):
-  monkeypatch.setenv(nested.SERVES, '')
-  monkeypatch.setenv(nested.DEPTH, '0')
-  nested.begin('train environment 0')
+  for key, value in nested.environ('train environment 0').items():
+    monkeypatch.setenv(key, value)
   config = env_tools.make_config(**{'envs.worker': 'process'})
   env, = envs.make_envs(config)
   assert env.reset(0)['is_first']
