@@ -32,7 +32,7 @@ FLOORS = [
     {'audit', 'envs', 'nn'}, {'run'},
     {'__main__', 'bench', 'export', 'sweep'}]
 # Where modules are imported by a name: agents, what runs them on a case,
-# suites, a user's environment.
+# suites, a user's environment, what lies beside a copied file.
 BY_NAME = ('dreamer.config.agents', 'dreamer.conform', 'dreamer.envs',
            'dreamer.export.act', 'dreamer.export.environment')
 # Folders whose lazy imports all say why.
