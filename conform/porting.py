@@ -136,6 +136,7 @@ class Port:
   """
 
   links, groups, watched, said = (), (), {}, ()
+  updates = True  # whether step() moves the parameters
 
   def step(self, k):
     """Train step k, by the port's own code."""
@@ -167,7 +168,8 @@ def run(port, case):
     found.update(_collect(port, k, frames, groups))
     if stopped:
       return _known(case, found), stopped
-  found.update({f'param/{x}': y for x, y in read(port.links).items()})
+  if port.updates:
+    found.update({f'param/{x}': y for x, y in read(port.links).items()})
   return _known(case, found), ''
 
 

@@ -4,7 +4,7 @@
   python conform/ports.py table
 
 `run` needs PyTorch and, in FOLDER, a checkout of each port under its name
-(sheeprl, dreamer-torch, pydreamer, dreamer-pytorch). What it finds goes into
+(sheeprl, dreamer-torch, pydreamer, dreamer-pytorch, rl). What it finds goes to
 ports.json, from which `table` writes ports.md. PYTHON is one with TensorFlow:
 it names causes (python -m dreamer.conform --explain).
 """
@@ -38,14 +38,15 @@ PORTS = [
     Port('dreamer-torch', 'jsikyoon/dreamer-torch', 'V2', 'dreamer_torch',
          ['v2_atari_small', 'v2_dmc_vision_small_kl_below']),
     Port('pydreamer', 'jurgisp/pydreamer', 'V2', 'pydreamer_v2',
-         ['v2_atari_small', 'v2_dmc_vision_small_kl_below'])]
+         ['v2_atari_small', 'v2_dmc_vision_small_kl_below']),
+    Port('rl', 'pytorch/rl', 'V3', 'torchrl_v3', ['v3_dmc_proprio_small'])]
 
 HEAD = """# Ports beside the releases
 
-Four public ports of Dreamer ran our cases: their own code, with the
-parameters, the batch and the samples of the case, compared array by array
-with what the release computed. `python conform/ports.py table` wrote this
-page from [ports.json](ports.json); the adapters are beside it.
+Public ports of Dreamer ran our cases: their own code, with the parameters, the
+batch and the samples of the case, compared array by array with what the release
+computed. `python conform/ports.py table` wrote this page from
+[ports.json](ports.json); the adapters are beside it.
 
 What can be set in a port is set as in the release, so that what remains is in
 its code. A difference is no judgement: some of them are meant, some follow an
@@ -60,10 +61,10 @@ computes the same with this change (`--explain`), so far as the arrays go.
 """
 TAIL = """
 Of DreamerV3, NM512/dreamerv3-torch and sheeprl's dreamer_v3 follow the
-algorithm of 2023 (dense recurrent cell, Adam with three optimisers, learned
-initial state or none replayed, no critic loss on replayed steps), as their
-code says. The cases here are of the release of 2024 and later, another
-algorithm, so that there is nothing to compare.
+algorithm of 2023, as reading their code says: a dense recurrent cell, Adam with
+three optimisers, no stored latents, no critic loss on replayed steps. The cases
+here are of the release of 2024 and later, another algorithm, so that there is
+nothing to compare.
 """
 
 

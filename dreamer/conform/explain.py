@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy as np
 from dreamer.conform.cases import Case
 from dreamer.conform.verdict import Verdict
 from dreamer.errors import UserError
+from dreamer.files import ROOT
 
-RUNNER = 'tests.parity.explain'  # runs our agents: in a checkout
+RUNNER = 'tests.parity.cause'  # runs our agents: in a checkout
 
 
 def lines(case: Case, arrays: Mapping[str, np.ndarray], verdict: Verdict
@@ -23,13 +25,17 @@ def lines(case: Case, arrays: Mapping[str, np.ndarray], verdict: Verdict
   """
   if verdict.first is None:
     return []
-  for name, remedy in (
-      ('tests', 'run it in a checkout of this project'),
-      ('tensorflow', 'run it by ./run.sh conform after ./run.sh setup, or '
-       'pip install -r requirements.txt')):
-    if importlib.util.find_spec(name) is None:
-      raise UserError(f'--explain runs our own agents, and {name} is not '
-                      f'here: {remedy}; without --explain NumPy is enough')
-  # Imports TensorFlow: for this option only.
-  runner = importlib.import_module(RUNNER)
-  return runner.explain(case, arrays, verdict)
+  need = '--explain runs our own agents; without it NumPy is enough'
+  if not (ROOT / f'{RUNNER.replace(".", "/")}.py').exists():
+    raise UserError(f'{need}: run it in a checkout of this project')
+  if importlib.util.find_spec('tensorflow') is None:
+    raise UserError(
+        f'{need}: tensorflow is not here; ./run.sh setup, then ./run.sh '
+        'conform, or pip install -r requirements.txt')
+  # Other projects have a folder `tests` as well.
+  sys.path.insert(0, str(ROOT))
+  try:
+    runner = importlib.import_module(RUNNER)
+  finally:
+    sys.path.remove(str(ROOT))
+  return runner.lines(case, arrays, verdict)

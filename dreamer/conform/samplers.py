@@ -58,6 +58,28 @@ def _onehot(self, sample_shape=()):
   return onehot.expand(self._extended_shape(sample_shape)).clone()
 
 
+@contextlib.contextmanager
+def recorded(torch: typing.Any, draws: typing.Iterable) -> Iterator[None]:
+  """Categorical samples by recorded Gumbel noise (V3), while a block runs.
+
+  draws: an array for each call of Categorical.sample, in their order, of the
+  shape of its logits; None: the largest logit is taken. A sample is
+  argmax(log p + draw).
+  """
+  order = iter(draws)
+
+  def sample(self, sample_shape=()):
+    del sample_shape
+    noise = next(order)
+    logits = self.logits
+    if noise is not None:
+      logits = logits + torch.from_numpy(noise)
+    return logits.argmax(-1)
+
+  with mock.patch.object(torch.distributions.Categorical, 'sample', sample):
+    yield
+
+
 def truncated(loc: typing.Any, scale: typing.Any, low: float = -1.0,
               high: float = 1.0) -> typing.Any:
   """The sample of a truncated Normal in the cases, tensors of PyTorch.

@@ -91,9 +91,13 @@ class Runs:
 
 @contextlib.contextmanager
 def faulty(agent, applied):
-  """Inside, the agent has the faults of some changes."""
+  """Inside, the agent has the faults of some changes.
+
+  What steps twice does so with the rule that others change.
+  """
+  order = sorted(applied, key=lambda x: x.enter is faults.twice)
   with contextlib.ExitStack() as stack:
-    for change in applied:
+    for change in order:
       if change.enter:
         stack.enter_context(change.enter(agent))
     yield

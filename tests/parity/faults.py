@@ -13,7 +13,7 @@ from unittest import mock
 
 import tensorflow as tf
 
-from dreamer.nn import dists, layers, optim, recurrent, returns
+from dreamer.nn import dists, layers, norms, optim, recurrent, returns
 from tests.parity.changes import Change
 
 LOG_2_PI = math.log(2 * math.pi)
@@ -69,7 +69,20 @@ def shifted_action(agent):
 
 def epsilon(value):
   """Another epsilon of the layer norms."""
-  return lambda agent: mock.patch.object(layers.LayerNorm, 'EPS', value)
+  def fault(agent):
+    stack = contextlib.ExitStack()
+    for norm in inside(agent.modules, norms.LayerNorm):
+      stack.enter_context(mock.patch.object(norm, 'eps', value))
+    return stack
+  return fault
+
+
+def inside(modules, kind):
+  """All modules of a kind within others."""
+  for module in modules:
+    if isinstance(module, kind):
+      yield module
+    yield from inside(module.children, kind)
 
 
 def half_sums(agent):
@@ -118,15 +131,18 @@ def no_constants(agent):
 # Returns
 
 
-def weights_later(agent):
-  """The discount of state i weighs state i itself, but for the first."""
-  def change(right):
-    def weights(discount):
-      ones = tf.ones_like(discount[:1])
-      return tf.stop_gradient(tf.math.cumprod(
-          tf.concat([ones, discount[1:]], 0), 0))
-    return weights
-  return patch(returns, 'weights', change)
+def weights(later=False, stopped=True):
+  """Other weights of imagined states.
+
+  later: the discount of state i weighs state i itself, but for the first.
+  stopped: whether no gradient goes through them.
+  """
+  def change(discount):
+    ones, shift = tf.ones_like(discount[:1]), 1 if later else 0
+    found = tf.math.cumprod(tf.concat(
+        [ones, discount[shift:len(discount) - 1 + shift]], 0), 0)
+    return tf.stop_gradient(found) if stopped else found
+  return lambda agent: patch(returns, 'weights', lambda right: change)
 
 
 def weights_at_once(agent):
@@ -215,7 +231,11 @@ def no_clipping(agent):
 
 
 def twice(agent):
-  """The recurrent model is listed twice: its parameters step twice."""
+  """The recurrent model is listed twice: its parameters step twice.
+
+  So they do in PyTorch, each time with a step count of their own, and their
+  gradients are scaled down twice.
+  """
   optimizer, names = agent.optimizers['model'], (
       'rssm/img_in/', 'rssm/gru/', 'rssm/img_out/', 'rssm/img_dist/')
   listed = {x.ref() for key, x in optimizer.params.items()
@@ -233,7 +253,15 @@ def twice(agent):
         second(param, grad, *slots)
       return move
     return rule
-  return patch(optimizer, '_rule', wrap)
+
+  def factors(right):
+    return lambda params, *args: [
+        x * x if param.ref() in listed else x
+        for param, x in zip(params, right(params, *args))]
+  stack = contextlib.ExitStack()
+  stack.enter_context(patch(optimizer, '_rule', wrap))
+  stack.enter_context(patch(optimizer.clip, 'factors', factors))
+  return stack
 
 
 def updated_first(agent):
@@ -349,7 +377,10 @@ def of(case) -> list[Change]:
       make('matrix products in half precision', half_sums),
       make('KL(prior || posterior): the sides exchanged', exchanged_kl),
       make('squared errors without the constant of a Gaussian', no_constants),
-      make('weights shifted by one: 1, d1, d1 d2, ...', weights_later),
+      make('weights shifted by one: 1, d1, d1 d2, ...', weights(later=True)),
+      make('weights with their gradient', weights(stopped=False)),
+      make('weights shifted by one, 1, d1, d1 d2, ..., with their gradient',
+           weights(later=True, stopped=False)),
       make('weights shifted by one: d0, d0 d1, ...', weights_at_once),
       make('the last state bootstrapped twice', bootstrapped_twice),
       make('no bootstrap', no_bootstrap),
