@@ -232,7 +232,7 @@ class ActorCritic(layers.Module):
     share = tf.where(
         updates % config.every_updates == 0, config.fraction, 0.0)
     for fast, slow in self._pairs():
-      slow.assign(share * fast + (1 - share) * slow)
+      slow.assign_add(share * (fast - slow))
 
   def summaries(self, tensors: dict[str, Any]) -> Tensors:
     """Metrics of one update from its tensors."""

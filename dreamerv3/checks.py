@@ -36,7 +36,7 @@ def _layers(config):
       ('rssm.blocks', rssm.blocks, 'rssm.deter', rssm.deter),
       ('decoder.blocks', decoder.blocks, 'rssm.deter', rssm.deter),
       ('decoder.blocks', decoder.blocks, 'channels of the first map', last)):
-    if blocks and size % blocks:
+    if size % blocks:
       raise UserError(
           f'{key}: {blocks} do not divide {what}, {size}, evenly; use a '
           'divisor of it')

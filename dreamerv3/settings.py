@@ -11,12 +11,11 @@ Act: TypeAlias = Literal[
     'silu', 'relu', 'relu2', 'relu6', 'elu', 'celu', 'selu', 'gelu_tanh',
     'leaky_relu_01', 'mish', 'softplus', 'softsign', 'squareplus', 'sigmoid',
     'log_sigmoid', 'tanh', 'hard_tanh', 'hard_sigmoid', 'hard_silu',
-    'softmax', 'log_softmax', 'none']
+    'sparse_plus', 'sparse_sigmoid', 'softmax', 'log_softmax', 'none']
 
 Init: TypeAlias = Literal[
-    'trunc_normal_in', 'trunc_normal_out', 'trunc_normal_avg',
-    'trunc_normal_none', 'normal_in', 'normal_out', 'normal_avg',
-    'normal_none', 'uniform_in', 'uniform_out', 'uniform_avg', 'uniform_none',
+    'trunc_normal_in', 'trunc_normal_out', 'trunc_normal_avg', 'normal_in',
+    'normal_out', 'normal_avg', 'uniform_in', 'uniform_out', 'uniform_avg',
     'normed_in', 'zeros']
 
 
@@ -70,7 +69,8 @@ class Encoder(Protocol):
   layers: int
   units: int
   act: Act
-  norm: Literal['rms', 'layer_e4', 'none']
+  norm: Literal['rms', 'layer', 'none']
+  norm_eps: float
   init: Init
   down: Literal['stride', 'pool']
   symlog: bool
@@ -86,7 +86,8 @@ class Decoder(Protocol):
   layers: int
   units: int
   act: Act
-  norm: Literal['rms', 'layer_e4', 'none']
+  norm: Literal['rms', 'layer', 'none']
+  norm_eps: float
   init: Init
   up: Literal['stride', 'repeat']
   blocks: int
@@ -108,7 +109,8 @@ class Rssm(Protocol):
   absolute: bool
   unimix: float
   act: Act
-  norm: Literal['rms', 'layer_e4', 'none']
+  norm: Literal['rms', 'layer', 'none']
+  norm_eps: float
   init: Init
   outscale: float
 
@@ -117,7 +119,8 @@ class Reward(Protocol):
   layers: int
   units: int
   act: Act
-  norm: Literal['rms', 'layer_e4', 'none']
+  norm: Literal['rms', 'layer', 'none']
+  norm_eps: float
   init: Init
   outscale: float
   dist: Literal['symexp_twohot', 'mse', 'symlog_mse', 'huber']
@@ -131,7 +134,8 @@ class DiscountHead(Protocol):
   layers: int
   units: int
   act: Act
-  norm: Literal['rms', 'layer_e4', 'none']
+  norm: Literal['rms', 'layer', 'none']
+  norm_eps: float
   init: Init
   outscale: float
   label: Literal['ends', 'discounted']
@@ -149,7 +153,8 @@ class Actor(Protocol):
   layers: int
   units: int
   act: Act
-  norm: Literal['rms', 'layer_e4', 'none']
+  norm: Literal['rms', 'layer', 'none']
+  norm_eps: float
   init: Init
   outscale: float
   unimix: float
@@ -163,7 +168,8 @@ class Critic(Protocol):
   layers: int
   units: int
   act: Act
-  norm: Literal['rms', 'layer_e4', 'none']
+  norm: Literal['rms', 'layer', 'none']
+  norm_eps: float
   init: Init
   outscale: float
   dist: Literal['symexp_twohot', 'mse', 'symlog_mse', 'huber']

@@ -38,7 +38,8 @@ class BlockDense(layers.Layer):
   """
 
   def __init__(self, name: str, size_in: int, size_out: int, blocks: int,
-               init: layers.Init, act: str = 'none', norm: str = 'none'):
+               init: layers.Init, act: str = 'none',
+               norm: layers.Norm = 'none'):
     shape = blocks, size_in // blocks, size_out // blocks
     super().__init__(name, shape, size_out, init, act, norm)
 
@@ -61,7 +62,7 @@ class SharedBlockDense(layers.Layer):
 
   def __init__(self, name: str, size_in: int, shared: Sequence[int],
                size_out: int, blocks: int, init: layers.Init,
-               act: str = 'none', norm: str = 'none'):
+               act: str = 'none', norm: layers.Norm = 'none'):
     shape = blocks, size_in // blocks + sum(shared), size_out // blocks
     super().__init__(name, shape, size_out, init, act, norm)
     self.sizes = [size_in // blocks, *shared]
@@ -122,7 +123,7 @@ class BlockDiagonalGRU(layers.Module):
   """
 
   def __init__(self, name: str, inputs: Sequence[int], units: int, blocks: int,
-               depth: int, init: layers.Init, act: str, norm: str):
+               depth: int, init: layers.Init, act: str, norm: layers.Norm):
     super().__init__(name)
     self.units, self.blocks = units, blocks
     styles: list[tuple[Any, ...]] = [

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from dreamer.config import inputs
-from dreamer.nn import blocks, chunks, layers, nets, same
+from dreamer.nn import blocks, chunks, layers, nets, norms, same
 from dreamer.nn.twohot import symlog
 
 Tensors = dict[str, tf.Tensor]
@@ -114,8 +114,8 @@ class ConvDecoder(layers.Module):
   """Features [N, F], deter first, to image means [N, H, W, C] in [-.5, .5].
 
   The first map is the sum of a block-diagonal layer of deter, whose blocks
-  give some channels each, and of two dense layers of stoch; without blocks a
-  dense layer of both. Convolutions double it, but for an `outer` last one.
+  give some channels each, and of two dense layers of stoch. Convolutions
+  double it, but for an `outer` last one.
   """
 
   def __init__(self, name: str, deter: int, stoch: int, channels: int,
@@ -125,16 +125,13 @@ class ConvDecoder(layers.Module):
     style = layers.style(config)
     depths = [config.depth * x for x in inputs.multiples(name, config)]
     size = math.prod(small) * depths[-1]
-    if self.blocks:
-      self.deter_in = blocks.BlockDense(
-          f'{name}/deter_in', deter, size, self.blocks, init)
-      self.stoch_in = layers.Dense(
-          f'{name}/stoch_in', stoch, 2 * config.units, init, **style)
-      self.stoch_map = layers.Dense(
-          f'{name}/stoch_map', 2 * config.units, size, init)
-    else:
-      self.map_in = layers.Dense(f'{name}/map_in', stoch + deter, size, init)
-    self.norm = layers.NORMS[style['norm']](f'{name}/map_norm', depths[-1])
+    self.deter_in = blocks.BlockDense(
+        f'{name}/deter_in', deter, size, self.blocks, init)
+    self.stoch_in = layers.Dense(
+        f'{name}/stoch_in', stoch, 2 * config.units, init, **style)
+    self.stoch_map = layers.Dense(
+        f'{name}/stoch_map', 2 * config.units, size, init)
+    self.norm = norms.make(style['norm'], f'{name}/map_norm', depths[-1])
     self.act = layers.ACTS[style['act']]
     depths = [*reversed(depths), channels]
     inner = [same.UpConv(
@@ -154,16 +151,13 @@ class ConvDecoder(layers.Module):
 
   def _map(self, deter, stoch):
     """The first map [N, h, w, C], before norm and activation."""
-    as_map = lambda x: tf.reshape(
-        x, [-1, *self.small, x.shape[-1] // math.prod(self.small)])
-    if not self.blocks:
-      return as_map(self.map_in(tf.concat([stoch, deter], -1)))
     x = self.deter_in(deter)  # [N, blocks h w C / blocks]
-    x = tf.reshape(x, [-1, self.blocks, math.prod(self.small),
-                       x.shape[-1] // self.blocks // math.prod(self.small)])
-    x = as_map(tf.reshape(
-        tf.transpose(x, [0, 2, 1, 3]), [-1, math.prod(x.shape[1:])]))
-    return x + as_map(self.stoch_map(self.stoch_in(stoch)))
+    pixels = math.prod(self.small)
+    shape = pixels, x.shape[-1] // pixels
+    x = tf.reshape(x, [-1, self.blocks, pixels, shape[1] // self.blocks])
+    x = tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, *shape])
+    x += tf.reshape(self.stoch_map(self.stoch_in(stoch)), [-1, *shape])
+    return tf.reshape(x, [-1, *self.small, shape[1]])
 
 
 class Decoder(layers.Module):

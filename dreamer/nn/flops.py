@@ -63,8 +63,7 @@ def same_decoder(config: Any, deter: int, stoch: int, channels: int,
   side //= 2 ** (len(depths) - config.outer)
   size = side ** 2 * depths[-1]
   found = [deter * size // config.blocks, *dense(
-      stoch, 2 * config.units, size)] if config.blocks else [
-          (deter + stoch) * size]
+      stoch, 2 * config.units, size)]
   sizes = [*reversed(depths), channels]
   taps = (config.kernel + 1) // 2  # of the small image, for 4 pixels each
   for index, pair in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from dreamer.config.choices import Choices
-from dreamer.nn import convolutions
+from dreamer.nn import convolutions, norms
 from dreamer.nn.initial import ByFan, Init
 from dreamer.nn.module import M, Module
 from dreamer.nn.norms import NORMS, LayerNorm, RMSNorm
@@ -19,6 +19,7 @@ __all__ = [
     'LayerNorm', 'M', 'Module', 'NORMS', 'RMSNorm', 'SplitDense', 'matmul',
     'scan', 'style', 'two_gradients']
 
+Norm: TypeAlias = str | tuple[str, float]  # see norms.make
 ACTS = Choices('act', {
     'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
     'tanh': tf.nn.tanh, 'leaky_relu': tf.nn.leaky_relu,
@@ -36,7 +37,10 @@ ACTS = Choices('act', {
     'squareplus': lambda x: 0.5 * (x + tf.sqrt(tf.square(x) + 4)),
     'hard_tanh': lambda x: tf.clip_by_value(x, -1, 1),
     'hard_sigmoid': lambda x: tf.nn.relu6(x + 3) / 6,
-    'hard_silu': lambda x: x * tf.nn.relu6(x + 3) / 6})
+    'hard_silu': lambda x: x * tf.nn.relu6(x + 3) / 6,
+    'sparse_plus': lambda x: tf.where(
+        x <= -1, 0 * x, tf.where(x >= 1, x, tf.square(x + 1) / 4)),
+    'sparse_sigmoid': lambda x: 0.5 * tf.clip_by_value(x + 1, 0, 2)})
 
 
 def two_gradients(
@@ -65,12 +69,12 @@ class Layer(Module):
   """A linear map with a bias, then a norm (see NORMS), an activation."""
 
   def __init__(self, name: str, shape: tuple, size_out: int, init: Init,
-               act: str = 'none', norm: str = 'none'):
+               act: str = 'none', norm: Norm = 'none'):
     super().__init__(name)
     self.act = ACTS[act]
     self.add('kernel', init.kernel(f'{name}/kernel', shape))
     self.add('bias', np.zeros(size_out))
-    self.norm = NORMS[norm](f'{name}/norm', size_out)
+    self.norm = norms.make(norm, f'{name}/norm', size_out)
 
   def _finish(self, x):
     """Norm and activation of what has its bias."""
@@ -80,16 +84,20 @@ class Layer(Module):
 def style(config: Any) -> dict[str, Any]:
   """Activation and norm that a section asks for; no norm where it has no key.
 
-  What layers take: `Dense(name, size_in, size_out, init, **style(config))`.
+  What layers take: `Dense(name, size_in, size_out, init, **style(config))`. Its
+  key `norm_eps`, where there is one, is the norm's epsilon.
   """
-  return {'act': config.act, 'norm': config.get('norm', 'none')}
+  norm = config.get('norm', 'none')
+  if 'norm_eps' in config:
+    norm = norm, config.norm_eps
+  return {'act': config.act, 'norm': norm}
 
 
 class Dense(Layer):
   """act(norm(x @ kernel + bias)) for x [..., In]; returns [..., Out]."""
 
   def __init__(self, name: str, size_in: int, size_out: int, init: Init,
-               act: str = 'none', norm: str = 'none'):
+               act: str = 'none', norm: Norm = 'none'):
     super().__init__(name, (size_in, size_out), size_out, init, act, norm)
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
@@ -108,7 +116,7 @@ class SplitDense(Layer):
   """
 
   def __init__(self, name: str, size_x: int, size_y: int, size_out: int,
-               init: Init, act: str = 'none', norm: str = 'none'):
+               init: Init, act: str = 'none', norm: Norm = 'none'):
     shape = size_x + size_y, size_out
     super().__init__(name, shape, size_out, init, act, norm)
     self.sizes = size_x, size_y
@@ -153,7 +161,7 @@ class Conv(Layer):
   """Convolution, VALID, for x [N, H, W, In]; kernel [kh, kw, In, Out]."""
 
   def __init__(self, name: str, size_in: int, size_out: int, kernel: int,
-               stride: int, init: Init, act: str = 'none', norm: str = 'none'):
+               stride: int, init: Init, act: str = 'none', norm: Norm = 'none'):
     shape = kernel, kernel, size_in, size_out
     super().__init__(name, shape, size_out, init, act, norm)
     self.stride = stride
@@ -177,7 +185,7 @@ class ConvTranspose(Layer):
   """
 
   def __init__(self, name: str, size_in: int, size_out: int, kernel: int,
-               stride: int, init: Init, act: str = 'none', norm: str = 'none'):
+               stride: int, init: Init, act: str = 'none', norm: Norm = 'none'):
     shape = kernel, kernel, size_out, size_in
     super().__init__(name, shape, size_out, init, act, norm)
     self.stride = stride

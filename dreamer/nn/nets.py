@@ -21,7 +21,7 @@ class ConvEncoder(layers.Module):
   """
 
   def __init__(self, name: str, channels: int, depth: int, act: str,
-               init: layers.Init, norm: str = 'none',
+               init: layers.Init, norm: layers.Norm = 'none',
                kernels: Sequence[int] = inputs.ENCODER):
     super().__init__(name)
     sizes = [channels] + [depth * 2 ** i for i in range(len(kernels))]
@@ -49,7 +49,7 @@ class ConvDecoder(layers.Module):
   """
 
   def __init__(self, name: str, size_in: int, channels: int, depth: int,
-               act: str, init: layers.Init, norm: str = 'none',
+               act: str, init: layers.Init, norm: layers.Norm = 'none',
                kernels: Sequence[int] = inputs.DECODER):
     super().__init__(name)
     self.size = 32 * depth
@@ -80,7 +80,8 @@ class MLP(layers.Module):
   """
 
   def __init__(self, name: str, size_in: int, widths: Sequence[int], act: str,
-               outs: Mapping[str, int], init: layers.Init, norm: str = 'none',
+               outs: Mapping[str, int], init: layers.Init,
+               norm: layers.Norm = 'none',
                outs_init: layers.Init | None = None):
     super().__init__(name)
     sizes = [size_in, *widths]
@@ -114,7 +115,7 @@ class SplitMLP(layers.Module):
 
   def __init__(self, name: str, size_x: int, size_y: int,
                widths: Sequence[int], size_out: int, init: layers.Init,
-               act: str, norm: str = 'none',
+               act: str, norm: layers.Norm = 'none',
                outs_init: layers.Init | None = None):
     super().__init__(name)
     names = [f'{name}/dense{i + 1}' for i in range(len(widths))]
@@ -244,7 +245,8 @@ class Encoder(layers.Module):
 
   def __init__(self, name: str, images: Mapping[str, int],
                vectors: Mapping[str, int], init: layers.Init, act: str,
-               depth: int, norm: str = 'none', widths: Sequence[int] = (),
+               depth: int, norm: layers.Norm = 'none',
+               widths: Sequence[int] = (),
                kernels: Sequence[int] = inputs.ENCODER):
     super().__init__(name)
     self.images, self.vectors = images, vectors
@@ -282,7 +284,8 @@ class Decoder(layers.Module):
 
   def __init__(self, name: str, size_in: int, images: Mapping[str, int],
                vectors: Mapping[str, int], init: layers.Init, act: str,
-               depth: int, norm: str = 'none', widths: Sequence[int] = (),
+               depth: int, norm: layers.Norm = 'none',
+               widths: Sequence[int] = (),
                kernels: Sequence[int] = inputs.DECODER):
     super().__init__(name)
     self.images, self.vectors = images, vectors

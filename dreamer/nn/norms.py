@@ -66,6 +66,12 @@ def _rms(x, gamma, eps):
   return out, backward
 
 
-NORMS: Choices[Callable[[str, int], Any]] = Choices('norm', {
-    'none': lambda name, size: None, 'layer': LayerNorm, 'rms': RMSNorm,
-    'layer_e4': lambda name, size: LayerNorm(name, size, 1e-4)})
+NORMS: Choices[Callable[..., Any]] = Choices('norm', {
+    'none': lambda name, size, eps=0: None, 'layer': LayerNorm,
+    'rms': RMSNorm})
+
+
+def make(norm: str | tuple[str, float], name: str, size: int) -> Any:
+  """A norm by its name, perhaps with another epsilon than its own; or None."""
+  kind, *eps = (norm,) if isinstance(norm, str) else norm
+  return NORMS[kind](name, size, *eps)

@@ -20,7 +20,7 @@ class Conv(layers.Layer):
   """
 
   def __init__(self, name: str, size_in: int, size_out: int, kernel: int,
-               init: layers.Init, act: str = 'none', norm: str = 'none',
+               init: layers.Init, act: str = 'none', norm: layers.Norm = 'none',
                down: str = 'none'):
     shape = kernel, kernel, size_in, size_out
     super().__init__(name, shape, size_out, init, act, norm)
@@ -44,7 +44,7 @@ class UpConv(layers.Layer):
   """
 
   def __init__(self, name: str, size_in: int, size_out: int, kernel: int,
-               init: layers.Init, act: str = 'none', norm: str = 'none',
+               init: layers.Init, act: str = 'none', norm: layers.Norm = 'none',
                up: str = 'none'):
     shape = kernel, kernel, size_in, size_out
     super().__init__(name, shape, size_out, init, act, norm)

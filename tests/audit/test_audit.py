@@ -660,7 +660,7 @@ UNITS = [
     (r'(.*\.)?(depth|layers|units|stoch|classes|deter|hidden|models|'
      r'candidates|iterations|elites|blocks|(gru|img|obs)_layers|kernel|bins)',
      None),
-    (r'(.*\.)?(outscale|unimix|squares|slow_scale|dynamics|representation|'
+    (r'(.*\.)?(norm_eps|outscale|unimix|squares|slow_scale|dynamics|representation|'
      r'max_std|rate|limit|low|high|last_starts)|opt.(lr|beta[12]|eps|clip|'
      r'decay)|actor_entropy', None),
     (r'(.*\.)?(min_std|init_std|mean_scale|scale|eps|momentum|fraction|start|'

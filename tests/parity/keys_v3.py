@@ -10,7 +10,6 @@ from tests.parity.keys_v1 import DROP, only
 
 ACTS = {'swish': 'silu', 'gelu': 'gelu_tanh', 'leaky_relu': 'leaky_relu_01',
         'soft_sign': 'softsign', 'hard_swish': 'hard_silu'}
-NORMS = {'layer': 'layer_e4'}
 INITS = {'trunc_normal': 'trunc_normal_in', 'normal': 'normal_in',
          'uniform': 'uniform_in', 'normed': 'normed_in',
          'zeros_in': 'zeros', 'normed_out': 'normed_in',
@@ -22,10 +21,19 @@ def _named(names, key):
   return lambda value: {key: names.get(value, value)}
 
 
+def _norm(ours):
+  """A norm's name, such as rms1em8, which has its epsilon with it."""
+  def rule(value):
+    kind, mark, power = value.partition('1em')
+    return {f'{ours}.norm': kind,
+            f'{ours}.norm_eps': 10.0 ** -int(power) if mark else 1e-4}
+  return rule
+
+
 def _network(theirs, ours, *same):
   """Rules for activation, norm, initial values, and keys of the same name."""
   return {f'{theirs}.act': _named(ACTS, f'{ours}.act'),
-          f'{theirs}.norm': _named(NORMS, f'{ours}.norm'),
+          f'{theirs}.norm': _norm(ours),
           f'{theirs}.winit': _named(INITS, f'{ours}.init'),
           **{f'{theirs}.{key}': f'{ours}.{key}' for key in same}}
 

@@ -23,7 +23,7 @@ RULES = [
     ('decoder/deter_in', 'dec/sp0', ''),
     ('decoder/stoch_in', 'dec/sp1', 'dec/sp1norm'),
     ('decoder/stoch_map', 'dec/sp2', ''),
-    ('decoder/map_in', 'dec/space', ''),
+    ('decoder/map_norm', 'dec/spnorm', ''),
     *((f'decoder/{a}', f'dec/{b}', f'dec/{c}') for a, b, c in MLP),
     *((f'{ours}/{a}', f'{theirs}/{b}', f'{theirs}/{c}')
       for ours, theirs in (
@@ -43,8 +43,6 @@ def make_rules(config, choices):
   for index in range(1, amount + 1):
     name = f'conv{amount - 1 - index}' if index < amount else 'imgout'
     found.append((f'decoder/conv{index}', f'dec/{name}', f'dec/{name}norm'))
-  start = 'spnorm' if config.decoder.blocks else 'spacenorm'
-  found.append(('decoder/map_norm', f'dec/{start}', ''))
   for ours, theirs, head in (
       ('reward', 'rew', config.reward), ('critic', 'val', config.critic),
       ('slow_critic', 'slowval', config.critic)):

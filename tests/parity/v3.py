@@ -228,6 +228,9 @@ class Trial:
   def _metrics(self, metrics, step):
     """Losses and metrics of a step by their names in expected.npz."""
     found, parts = {}, self.spaces[1].parts
+    # Of the head alone, without gamma.
+    metrics = {**metrics, 'imag/discount': (
+        metrics['imag/discount'] / self.agent.model.gamma)}
     for key, value in metrics.items():
       group, _, rest = key.partition('/')
       if group == 'loss':
