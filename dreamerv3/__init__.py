@@ -40,7 +40,9 @@ entry = Interface(
             'actor', 'critic', 'replay_critic', 'behaviour', 'total'),
     sizes={'size1m': Size(['dmc_vision', 'size1m'], {}, *CONTROL),
            'size12m': Size(['dmc_vision', 'size12m'], {}, *CONTROL),
-           'size12m_atari': Size(['atari', 'size12m'], {}, *GAMES)},
+           'size12m_atari': Size(['atari', 'size12m'], {}, *GAMES),
+           'laptop_dmc': Size(['dmc_vision', 'laptop'], {}, *CONTROL),
+           'laptop_minatar': Size(['minatar', 'laptop'], {}, *GAMES)},
     published=(
         Published('dmc_', 'dreamerv3/dmc_proprio', preset='dmc_proprio'),
         Published('dmc_', 'dreamerv3/dmc_vision'),

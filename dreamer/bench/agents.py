@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.npz import Arrays
+from dreamer.replay.stored import Stored
 
 PRECISIONS = ('float32', 'bfloat16')
 TIMEOUT = 600  # seconds; bfloat16 without hardware for it takes longer
@@ -95,7 +97,7 @@ def _make(size, settings):
 def _updates(size, quick, settings, started):
   """Times updates of an agent; `started` is when it was asked for."""
   config, image, act_space, learner = _make(size, settings)
-  batch = random_batch(config, image, act_space)
+  batch = random_batch(config, image, act_space, learner.stored)
   update = lambda: float(learner.train(batch)['loss/model'])
   update()
   first, first_cpu = time.time() - started, cpu_seconds()
@@ -142,17 +144,25 @@ def device() -> dict[str, Any]:
           'device_peak_gib': round(peak / 2 ** 30, 2)}
 
 
-def random_batch(config: Config, image: Space,
-                 act_space: ActionSpace) -> Arrays:
-  """A batch of noise, [B, T, ...]."""
+def random_batch(config: Config, image: Space, act_space: ActionSpace,
+                 stored: Mapping[str, Stored] | None = None) -> Arrays:
+  """A batch of noise, [B, T, ...].
+
+  stored: what the agent keeps of acting states; those of `replay.context`
+  rows, which come before the others.
+  """
   rng = np.random.default_rng(0)
-  shape = config.batch_size, config.batch_length
+  context = config.replay.context if stored else 0
+  shape = config.batch_size, config.batch_length + context
+  before = {
+      f'stored/{key}': np.zeros((shape[0], context, *x.shape), np.float32)
+      for key, x in (stored or {}).items()}
   actions = [act_space.sample(rng) for _ in range(shape[0] * shape[1])]
   return {
       'image': rng.integers(0, 256, (*shape, *image.shape), np.uint8),
       'action': np.reshape(actions, (*shape, act_space.dim)),
       'reward': rng.random(shape, np.float32),
-      'discount': np.ones(shape, np.float32),
+      'discount': np.ones(shape, np.float32), **before,
       **{key: np.zeros(shape, bool)
          for key in ('is_first', 'is_last', 'is_terminal')}}
 
