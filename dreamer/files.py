@@ -85,26 +85,6 @@ def atomic_write(path: Path, mode: str = 'wb') -> Iterator[IO[Any]]:
       temp.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-  """Keeps other processes of ours from changing files of a folder meanwhile.
-
-  For what is read, changed and written again. Waits for them, and says so.
-  """
-  handle = os.open(folder, os.O_RDONLY)
-  try:
-    with contextlib.suppress(ImportError, OSError):
-      import fcntl  # Not on Windows; some file systems have no locks.
-      try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        warn(f'waits for another command that changes files in {folder}')
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    yield
-  finally:
-    os.close(handle)
-
-
 def replace_section(path: Path, name: str, content: str) -> str:
   """Returns a file's text with `content` between the marks of a section.
 

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, alone, atomic_write
+from dreamer.files import ROOT, atomic_write
+from dreamer.locks import alone
 from dreamer.log.jsonlines import read_lines
 from dreamer.log.video import encode_gif
 from dreamer.run.run_folder import RunFolder

@@ -7,7 +7,8 @@ import pathlib
 import typing
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, alone, atomic_write, replace_section
+from dreamer.files import ROOT, atomic_write, replace_section
+from dreamer.locks import alone
 
 from . import curves, runs
 

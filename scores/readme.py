@@ -7,7 +7,8 @@ import pathlib
 import statistics
 
 from dreamer.errors import UserError
-from dreamer.files import ROOT, alone, atomic_write, replace_section
+from dreamer.files import ROOT, atomic_write, replace_section
+from dreamer.locks import alone
 from dreamer.stats import confidence
 from dreamer.tables import Table, amount, interval, to_markdown
 

@@ -27,7 +27,7 @@ SOURCES = sorted(
 FLOORS = [
     {'cpus', 'errors', 'launch', 'rng', 'scalars', 'stats', 'tables'},
     {'files'},
-    {'cli', 'npz'},
+    {'cli', 'locks', 'npz'},
     {'config', 'conform', 'log', 'processes', 'replay'},
     {'audit', 'envs', 'nn'}, {'run'},
     {'__main__', 'bench', 'export', 'sweep'}]

@@ -21,7 +21,8 @@ from dreamer.config import agents
 from dreamer.config.rules import show
 from dreamer.config.schema import Config, diff
 from dreamer.errors import UserError
-from dreamer.files import ROOT, alone, atomic_write, replace_section
+from dreamer.files import ROOT, atomic_write, replace_section
+from dreamer.locks import alone
 
 EXAMPLES = """examples:
   ./run.sh audit dreamerv1 --configs dmc released

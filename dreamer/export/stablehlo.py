@@ -35,19 +35,19 @@ from typing import Any
 
 import numpy as np
 
-from dreamer import cli, npz
+from dreamer import cli, locks, npz
 from dreamer.config import agents
 from dreamer.envs import resize
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
-from dreamer.files import alone, atomic_write
+from dreamer.files import atomic_write
 from dreamer.run import env_identity
 
 MANIFEST = 'program.json'
 STATE = 'state.npz'
 HERE = pathlib.Path(__file__).parent
-COPIES = (HERE / 'act.py', HERE / 'environment.py',
-          pathlib.Path(resize.__file__))
+COPIES = (
+    HERE / 'act.py', HERE / 'environment.py', pathlib.Path(resize.__file__))
 STEPS = ('train', 'policy_train', 'policy_eval', 'report')
 
 
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
   except OSError as e:
     raise UserError(f'--out: can not create {out}: {e.strerror}') from None
-  with alone(out):
+  with locks.alone(out):
     sizes = export(entry, config, out, arrays, args.envs, recorded)
   for name, size in sizes.items():
     print(f'{out / name}: {size / 2 ** 20:.1f} MiB')

@@ -7,13 +7,12 @@ checkpoint is moved away, so that each step occurs once.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import math
 import pathlib
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from dreamer.errors import UserError
 from dreamer.files import Path, atomic_write
 from dreamer.log import video
 from dreamer.log.jsonlines import read_lines, to_line
+from dreamer.log.means import Means
 from dreamer.log.terminal import Terminal
 
 METRICS = 'metrics'
@@ -32,7 +32,10 @@ EVENTS = 'events.out.tfevents'  # TensorBoard finds files by this
 
 
 class Logger:
-  """Collects metrics between writes and sends them to all outputs."""
+  """Sends what was collected between two writes to all outputs.
+
+  means: of metrics; what is added to them stands in the next line.
+  """
 
   def __init__(self, logdir: Path, steps_total: int, initial: int = 0):
     """Opens the outputs in `logdir`.
@@ -42,7 +45,7 @@ class Logger:
     Raises UserError where a file can't be written.
     """
     self._logdir = pathlib.Path(logdir)
-    self._values: dict[str, list] = collections.defaultdict(list)
+    self.means = Means()
     self._videos: dict[str, tuple[np.ndarray, float, tuple[str, ...]]] = {}
     self._warned: set[tuple[str, bool]] = set()
     self._terminal = Terminal(steps_total, initial)
@@ -56,18 +59,6 @@ class Logger:
         self._logdir, initial, self._jsonl.row(initial))
     self._start = time.monotonic() - self._jsonl.seconds
     self._last = (time.monotonic(), initial)
-
-  def scalar(self, name: str, value: Any) -> None:
-    """Adds a value of a metric; values between writes are averaged.
-
-    Anything that float() takes once it is written, such as eager tensors.
-    """
-    self._values[name].append(value)
-
-  def add(self, metrics: Mapping[str, Any], prefix: str = '') -> None:
-    """Adds a dict of values under `prefix/`."""
-    for name, value in metrics.items():
-      self.scalar(f'{prefix}/{name}' if prefix else name, value)
 
   def video(self, name: str, frames: np.ndarray, fps: float = 20,
             labels: Sequence[str] = ()) -> None:
@@ -84,12 +75,9 @@ class Logger:
         'step': int(step), 'agent_steps': int(agent_steps),
         'updates': int(updates), 'time': round(now - self._start, 3)}
     scalars = {'fps': self._fps(now, step)}
-    scalars.update({
-        name: sum(map(float, values)) / len(values)
-        for name, values in self._values.items()})
+    scalars.update(self.means.pop())
     scalars = {name: self._finite(name, value, step, scalars)
                for name, value in scalars.items()}
-    self._values.clear()
     before = self._jsonl.row(step)
     row = self._jsonl.complete({**row, **scalars})
     if before:

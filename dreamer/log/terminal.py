@@ -9,8 +9,6 @@ import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
-
 from dreamer import cli
 
 SILENCE = 60.0  # s between two plain lines while no step is made
@@ -28,7 +26,7 @@ class Terminal:
     self._rate = _Rate(initial)
     self._updates = _Rate(0)
     self._learns = False
-    self._bar: tqdm | None = None
+    self._bar: Any = None  # of rich
     self._shown = -math.inf
     self._state: tuple[Any, ...] | None = None
     self._told: tuple[Any, ...] | None = None  # the state of the last line
@@ -36,9 +34,7 @@ class Terminal:
     self._interval = SILENCE
     if _is_terminal(sys.stderr):
       self._interval = 0.2
-      self._bar = tqdm(
-          total=total, initial=initial, file=sys.stderr, dynamic_ncols=True,
-          bar_format='{percentage:3.0f}%|{bar:10}| {desc}')
+      self._bar = _bar(total, initial)
 
   def progress(self, step: int, agent_steps: int, updates: int,
                last_return: float | None, left: float | None) -> None:
@@ -72,14 +68,14 @@ class Terminal:
         self._closed = error
 
   def print(self, text: str) -> None:
-    write = tqdm.write if self._bar is not None else print
-    cli.tell(text, write)
+    """Writes lines, on a terminal above the bar."""
+    cli.tell(text, self._write_above if self._bar is not None else print)
 
   def close(self) -> None:
     if self._state and (self._bar is not None or self._state != self._told):
       self._show(time.monotonic())
     if self._bar is not None:
-      self._bar.close()
+      cli.tell('', lambda *_, **__: self._bar.stop())
     self._bar = self._state = None
 
   @property
@@ -92,10 +88,13 @@ class Terminal:
     self._shown, self._told = now, self._state
     text, step = self._describe(*self._state), self._state[0]
     if self._bar is not None:
-      self._bar.n = step
-      self._bar.set_description_str(text)
+      cli.tell(text, lambda text, **_: self._bar.update(
+          0, completed=step, description=text, refresh=True))
     else:
       self.print(f'{100 * step / max(self._total, 1):3.0f}% | {text}')
+
+  def _write_above(self, text, **_):
+    self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
   def _describe(self, step, agent_steps, updates, last_return, left):
     parts = [
@@ -111,6 +110,24 @@ class Terminal:
     if self._learns and self._rate.value < 0.05:  # 0.0 would tell nothing.
       return f'{self._updates.value:.2g} updates/s'
     return f'{self._rate.value:.1f} fps'
+
+
+def _bar(total, initial):
+  """A bar of rich, which draws only when it is told to."""
+  from rich import console, progress, table  # Only where a terminal is.
+  bar = progress.Progress(
+      progress.TaskProgressColumn(show_speed=False),
+      progress.BarColumn(10),
+      progress.TextColumn(  # In several lines where there is little room.
+          '{task.description}', markup=False, table_column=table.Column()),
+      console=console.Console(
+          stderr=True, force_terminal=True, force_jupyter=False,
+          emoji=False),
+      auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+  bar.add_task('', total=total, completed=initial)
+  bar.start()
+  bar.console.show_cursor(True)  # It would stay away where a run is killed.
+  return bar
 
 
 class _Rate:
@@ -138,7 +155,7 @@ def _is_terminal(stream):
   try:
     if os.environ.get('TERM') == 'dumb':  # No line can be written anew.
       return False
-    # Some pseudo-terminals have no size; tqdm would draw nothing there.
+    # Some pseudo-terminals have no size; there is no room for a bar.
     return stream.isatty() and min(os.get_terminal_size(stream.fileno())) > 0
   except (OSError, ValueError, AttributeError):
     return False

@@ -9,7 +9,7 @@ from typing import Any
 from dreamer import scalars
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
-from dreamer.run.means import Means
+from dreamer.log.means import Means
 
 NONFINITE = 10  # updates in a row that end a run
 

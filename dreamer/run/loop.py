@@ -45,7 +45,6 @@ from dreamer.run.checkpoint import below
 from dreamer.run.driver import Driver, unfinished
 from dreamer.run.eta import Eta
 from dreamer.run.learned import Learned
-from dreamer.run.means import Means
 from dreamer.run.prefill import Glue, RandomPolicy
 from dreamer.run.protocols import Agent, Arrays, Env, MakeReplay
 from dreamer.run.scoring import Scoring
@@ -86,9 +85,8 @@ class Loop:
     # What is due and not done yet; where the last ones were done.
     self.todo = {'first': 0, 'updates': 0, 'eval': 0, 'video': 0}
     self.done = {'eval': -1, 'video': -1, 'run': -1}
-    self.means = Means()
     self.eta = Eta()
-    self.learned = Learned(config, self.means)
+    self.learned = Learned(config, logger.means)
     self.scoring = Scoring(self)
     self._warned = False  # that no episode ends
     self._saved_at = -1  # where the newest checkpoint is
@@ -233,7 +231,8 @@ class Loop:
     self.replay.add(self.glue(episode, index), index)
     self._return = float(episode['reward'].astype(np.float64).sum())
     length = units.env_steps(len(episode['reward']) - 1, self.config)
-    self.means.add({'train/return': self._return, 'train/length': length})
+    self.logger.means.add(
+        {'train/return': self._return, 'train/length': length})
 
   # Learning
 
@@ -280,9 +279,8 @@ class Loop:
   def write(self) -> None:
     """One line of means since the last one."""
     self.learned.read()
-    self.logger.add(self.means.pop())
-    self.logger.add(self.replay.stats(), 'replay')
-    self.logger.scalar('envs/dropped', self.driver.dropped)
+    self.logger.means.add(self.replay.stats(), 'replay')
+    self.logger.means.add({'envs/dropped': self.driver.dropped})
     self.logger.write(*self.counters)
 
   # State
@@ -328,5 +326,5 @@ class Loop:
     """What has a state and a restore of its own, in the order to restore."""
     return {
         'agent': self.agent, 'replay': self.replay, 'driver': self.driver,
-        'random': self.random, 'glue': self.glue, 'means': self.means,
+        'random': self.random, 'glue': self.glue, 'means': self.logger.means,
         **{f'when/{key}': part for key, part in self.when.items()}}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dreamer import files
 from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError, UserError
+from dreamer.locks import Lock
 from dreamer.run import env_identity
 from dreamer.run.checkpoint import Checkpoints
 
@@ -71,29 +72,18 @@ def locked(logdir: str | os.PathLike,
     raise ConfigError('logdir: is missing; write --logdir FOLDER')
   try:
     os.makedirs(logdir, exist_ok=True)
-    handle = os.open(logdir, os.O_RDONLY)
+    lock = Lock(logdir)
   except FileExistsError:
     raise ConfigError(f'logdir: {logdir} is a file; name a folder') from None
   except (OSError, ValueError) as e:
     reason = getattr(e, 'strerror', None) or e
     raise ConfigError(f'logdir: can not create {logdir}: {reason}') from None
-  try:
-    _lock(handle, logdir, who)
+  with lock:
+    if lock.taken:
+      raise UserError(
+          f'logdir: {who} in {logdir}; wait for its end, or '
+          'name another folder')
     yield
-  finally:
-    os.close(handle)
-
-
-def _lock(handle, logdir, who):
-  try:
-    import fcntl  # not on Windows
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    raise UserError(
-        f'logdir: {who} in {logdir}; wait for its end, or '
-        'name another folder') from None
-  except (ImportError, OSError):
-    pass
 
 
 def load_run(

@@ -131,7 +131,7 @@ class Scoring:
       raise
     lengths = [units.env_steps(x, loop.config) for x in result.lengths]
     for score, length in zip(result.returns, lengths, strict=True):
-      loop.logger.add({'eval/return': score, 'eval/length': length})
+      loop.logger.means.add({'eval/return': score, 'eval/length': length})
     loop.logger.score(
         *loop.counters, result.returns, lengths=lengths, **loop.provenance)
     with contextlib.suppress(BrokenPipeError):  # Found by `_progress`.

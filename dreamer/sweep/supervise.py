@@ -117,7 +117,10 @@ def _free(logdir, told):
 
 
 def _locked(logdir):
-  """Whether a run holds the lock of its folder; see dreamer.run.resume."""
+  """Whether a run holds the lock of its folder, as `dreamer.locks` takes it.
+
+  By hand, because this module comes without the project.
+  """
   import fcntl  # Not on Windows, where there is no Ray cluster either.
   try:
     handle = os.open(logdir, os.O_RDONLY)

@@ -8,10 +8,7 @@ import pathlib
 import shutil
 import tempfile
 
-try:
-  import fcntl
-except ImportError:  # not on Windows
-  fcntl = None  # type: ignore[assignment]
+from dreamer.locks import Lock
 
 MARK = '.made-by-dreamer'  # Others are left alone, whatever their names.
 
@@ -33,7 +30,7 @@ class TempFolder:
     _remove_abandoned(base, prefix)
     # Renamed only when it is locked: nobody may take it for abandoned.
     new = pathlib.Path(tempfile.mkdtemp(prefix=f'.{prefix}', dir=base))
-    self._handle = _lock(new)
+    self._lock = Lock(new)
     (new / MARK).touch()
     self.path = new.rename(new.with_name(new.name[1:]))
     self._before: dict[str, str | None] | None = {
@@ -50,28 +47,11 @@ class TempFolder:
         os.environ[key] = value
     self._before = None
     shutil.rmtree(self.path, ignore_errors=True)
-    if self._handle is not None:
-      os.close(self._handle)
+    self._lock.close()
 
 
 def _remove_abandoned(base, prefix):
   for path in base.glob(f'{prefix}*/{MARK}'):
-    path = path.parent
-    handle = _lock(path)
-    if handle is not None:
-      shutil.rmtree(path, ignore_errors=True)
-      os.close(handle)
-
-
-def _lock(path):
-  """An open handle that holds the lock, or None where it can't be had."""
-  with contextlib.suppress(OSError):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-      if fcntl:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return handle
-    except OSError:
-      pass
-    os.close(handle)
-  return None
+    with contextlib.suppress(OSError), Lock(path.parent) as lock:
+      if lock.held:
+        shutil.rmtree(path.parent, ignore_errors=True)

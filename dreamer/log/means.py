@@ -1,22 +1,30 @@
-"""Means of metrics between two lines of the log."""
+"""Means of metrics between two lines of the log: nothing else averages."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 
 class Means:
-  """Means of metrics between two lines; non-finite values are left out."""
+  """Means of metrics between two lines; non-finite values are left out.
+
+  Their state is part of a checkpoint, so that a line is the same where a run
+  stopped before it.
+  """
 
   def __init__(self) -> None:
     self._sums: dict[str, list] = {}  # name -> [sum, count]
 
-  def add(self, metrics: Mapping[str, float]) -> None:
+  def add(self, metrics: Mapping[str, Any], prefix: str = '') -> None:
+    """Adds values, of names under `prefix/`: anything that float() takes."""
     for name, value in metrics.items():
-      entry = self._sums.setdefault(name, [0.0, 0])
+      value = float(value)
+      entry = self._sums.setdefault(
+          f'{prefix}/{name}' if prefix else name, [0.0, 0])
       if math.isfinite(value):
         entry[0] += value
         entry[1] += 1
