@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import ninjax as nj
 import optax
+
 from dreamerv3 import agent, rssm
 
 LEVELS = []  # dicts of notes, the innermost place last

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import ninjax as nj
 import numpy as np
 import ruamel.yaml as yaml
-from dreamerv3 import agent as agentlib
 from rules import rule_parameter
 from v3 import record
+
+from dreamerv3 import agent as agentlib
 
 TRAINED = ('enc/', 'dyn/', 'dec/', 'rew/', 'con/', 'pol/', 'val/', 'slowval/')
 TWOHOT = ('rew/head/logits/bias', 'val/head/logits/bias',
