@@ -5,7 +5,7 @@ import types
 import numpy as np
 import torch
 from porting import (
-  Halves,
+  Joined,
   Link,
   OnImages,
   Port,
@@ -127,7 +127,7 @@ class TorchPort(Port):
     if self.case.data['action_space']['type'] == 'discrete':
       return found
     parts = ['actor/out/out', 'actor/out/std']
-    return [*found[:-2], *(Halves(parts, x) for x in found[-2:])]
+    return [*found[:-2], *(Joined(parts, x) for x in found[-2:])]
 
   def step(self, k):
     batch = self.case.batch

@@ -82,13 +82,17 @@ class OnImages(Link):
                      join(layouts.flat_from_torch))
 
 
-class Halves(Link):
-  """Two layers of the case, side by side in one of the port."""
+class Joined(Link):
+  """Layers of the case, side by side in one of the port.
 
-  def __init__(self, names, link):
+  sizes: how many outputs each of them has; equal ones without.
+  """
+
+  def __init__(self, names, link, sizes=()):
     kind = link.names[0].rsplit('/', 1)[1]
     self.names = [f'{x}/{kind}' for x in names]
     self.tensors, self.link = link.tensors, link
+    self.places = np.cumsum(sizes)[:-1] if len(sizes) else len(names)
 
   def load(self, arrays):
     joined = np.concatenate([arrays[x] for x in self.names], -1)
@@ -96,7 +100,8 @@ class Halves(Link):
 
   def read(self, values):
     joined, = self.link.read(values).values()
-    return dict(zip(self.names, np.split(joined, 2, -1), strict=True))
+    parts = np.split(joined, self.places, -1)
+    return dict(zip(self.names, parts, strict=True))
 
 
 def _assign(name, tensor, value):
@@ -166,6 +171,8 @@ def run(port, case):
       frames = enter(samplers.watch(**port.watched))
       stopped = _step(port, k)
     found.update(_collect(port, k, frames, groups))
+    if k == 0 and port.updates and not stopped:
+      found.update({f'param1/{x}': y for x, y in read(port.links).items()})
     if stopped:
       return _known(case, found), stopped
   if port.updates:

@@ -75,7 +75,7 @@ def main():
   parser.add_argument('names', nargs='*', metavar='NAME')
   parser.add_argument('--ports', metavar='FOLDER')
   parser.add_argument('--explain', metavar='PYTHON')
-  args = parser.parse_args()
+  args = parser.parse_intermixed_args()
   if args.command == 'run':
     if not args.ports:
       raise UserError('--ports: give the folder of the checkouts')

@@ -4,7 +4,7 @@ import contextlib
 from unittest import mock
 
 import sheeprl_common as common
-from porting import Halves, Link, Swapped, batch_first, layers, main, pick
+from porting import Joined, Link, Swapped, batch_first, layers, main, pick
 
 from dreamer.conform import samplers
 from dreamer.errors import UserError
@@ -85,7 +85,7 @@ class SheepV2(common.SheepPort):
       return layers('actor', [*hidden, 'out/out'], actor)
     found = layers('actor', [*hidden, 'out'], actor)
     parts = ['actor/out/out', 'actor/out/std']
-    return [*found[:-2], *(Halves(parts, x) for x in found[-2:])]
+    return [*found[:-2], *(Joined(parts, x) for x in found[-2:])]
 
   def step(self, k):
     model, actor, critic, target, *_ = self.parts

@@ -353,10 +353,14 @@ class _Hidden:
 
 
 def test_the_checker_checks_all_code():
-  """[tool.mypy] of pyproject.toml lists the same folders."""
+  """[tool.mypy] and ruff's isort list the same folders."""
   text = (ROOT / 'pyproject.toml').read_text()
-  files = re.search(r'^files = \[(.*?)\]', text, re.M | re.S)[1]
-  assert sorted(re.findall('"(.*?)"', files)) == sorted(CODE)
+
+  def listed(key):
+    found = re.search(rf'^{key} = \[(.*?)\]', text, re.M | re.S)[1]
+    return sorted(re.findall('"(.*?)"', found))
+  assert listed('files') == sorted(CODE)
+  assert listed('known-first-party') == sorted((*CODE, 'tests'))
 
 
 def test_public_functions_are_annotated():

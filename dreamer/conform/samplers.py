@@ -59,14 +59,16 @@ def _onehot(self, sample_shape=()):
 
 
 @contextlib.contextmanager
-def recorded(torch: typing.Any, draws: typing.Iterable) -> Iterator[None]:
-  """Categorical samples by recorded Gumbel noise (V3), while a block runs.
+def recorded(torch: typing.Any, draws: typing.Iterable,
+             normals: typing.Iterable = ()) -> Iterator[None]:
+  """Samples by recorded noise (V3), while a block runs.
 
   draws: an array for each call of Categorical.sample, in their order, of the
   shape of its logits; None: the largest logit is taken. A sample is
-  argmax(log p + draw).
+  argmax(log p + draw). normals: an array for each call of Normal.rsample or
+  Normal.sample; a sample is mean + std * draw.
   """
-  order = iter(draws)
+  order, others = iter(draws), iter(normals)
 
   def sample(self, sample_shape=()):
     del sample_shape
@@ -76,7 +78,14 @@ def recorded(torch: typing.Any, draws: typing.Iterable) -> Iterator[None]:
       logits = logits + torch.from_numpy(noise)
     return logits.argmax(-1)
 
-  with mock.patch.object(torch.distributions.Categorical, 'sample', sample):
+  def normal(self, sample_shape=()):
+    del sample_shape
+    return self.loc + self.scale * torch.from_numpy(next(others))
+
+  found = torch.distributions
+  with mock.patch.object(found.Categorical, 'sample', sample), \
+       mock.patch.object(found.Normal, 'rsample', normal), \
+       mock.patch.object(found.Normal, 'sample', _detached(normal)):
     yield
 
 

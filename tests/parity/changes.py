@@ -13,7 +13,7 @@ from unittest import mock
 from dreamer.audit.sources import Sources
 from dreamer.config import agents
 from dreamer.config.rules import show
-from tests.parity import keys_v1, keys_v2
+from tests.parity import keys_v1, keys_v2, keys_v3
 
 # Keys that reach a train step, by their first part.
 LEARNING = (
@@ -21,7 +21,9 @@ LEARNING = (
     'rssm', 'reward', 'discount_head', 'kl', 'discount', 'lambda',
     'bootstrap', 'actor', 'critic', 'actor_gradient', 'actor_mix',
     'actor_entropy', 'slow_critic', 'reward_norm', 'model_opt', 'actor_opt',
-    'critic_opt', 'diagnostic_opt', 'expl_opt', 'cpc')
+    'critic_opt', 'diagnostic_opt', 'expl_opt', 'cpc', 'discount_horizon',
+    'limits_end', 'last_starts', 'start_discount', 'start_gradients',
+    'replay_critic', 'return_norm', 'value_norm', 'advantage_norm', 'opt')
 # Other sizes are other parameters: no program with them gets the case's.
 SIZES = ('units', 'layers', 'depth', 'stoch', 'classes', 'deter', 'hidden',
          'kernels', 'widths', 'images', 'vectors', 'enabled', 'duration')
@@ -47,7 +49,7 @@ def settings(agent: str, config: typing.Any) -> list[Change]:
   found = []
   for key, value in config.flat.items():
     parts = key.split('.')
-    if parts[0] not in LEARNING or parts[-1] in SIZES or _idle(config, parts):
+    if parts[0] not in LEARNING or _other_sizes(parts) or _idle(config, parts):
       continue
     for other in alternatives(agent, key, value):
       found.append(Change(
@@ -55,15 +57,21 @@ def settings(agent: str, config: typing.Any) -> list[Change]:
   return found
 
 
+def _other_sizes(parts):
+  """The critic's replayed loss, which can be left out, has no parameters."""
+  return parts[-1] in SIZES and parts[0] != 'replay_critic'
+
+
 def _idle(config, parts):
   """Whether nothing reads a key, as another one turns it off."""
   first, last = parts[0], parts[-1]
-  explores = config.expl.get('kind', config.expl.get('behaviour'))
-  off = {'discount_head': not config.discount_head.enabled,
-         'cpc': not config.flat.get('cpc.enabled'),
-         'actor_mix': config.flat.get('actor_gradient') != 'both',
+  get = config.flat.get
+  explores = get('expl.kind', get('expl.behaviour'))
+  off = {'discount_head': not get('discount_head.enabled', True),
+         'cpc': not get('cpc.enabled'),
+         'actor_mix': get('actor_gradient') != 'both',
          'expl_opt': explores not in ('plan2explore', 'model_loss')}
-  constant = first in ('actor_mix', 'actor_entropy') and (
+  constant = first in ('actor_mix', 'actor_entropy') and len(parts) > 1 and (
       last == 'kind' or last == 'end' and config[first].kind == 'constant')
   return off.get(first, False) or constant
 
@@ -114,7 +122,7 @@ def changed(changes: typing.Iterable[Change]) -> typing.Iterator[None]:
 
   with contextlib.ExitStack() as stack:
     if overrides:
-      for module in (keys_v1, keys_v2):
+      for module in (keys_v1, keys_v2, keys_v3):
         stack.enter_context(mock.patch.object(
             module, 'make_config', other(module.make_config)))
     yield

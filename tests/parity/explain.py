@@ -22,7 +22,7 @@ from dreamer.conform.compare import Comparison
 from dreamer.conform.verdict import judge
 from dreamer.errors import UserError
 from tests.parity import cases as parity_cases
-from tests.parity import changes, faults, v1, v2
+from tests.parity import changes, faults, faults_updates, faults_v3, v1, v2, v3
 from tests.parity.changes import Change
 from tests.parity.references import find_reference
 from tests.support.agent_running import eagerly
@@ -57,7 +57,8 @@ class Runs:
     data = {**self.case.data, 'steps': steps}
     if 'tfstep' in data:
       data['tfstep'] = data['tfstep'][:steps]
-    compute = {'dreamerv1': self._v1, 'dreamerv2': self._v2}
+    compute = {'dreamerv1': self._v1, 'dreamerv2': self._v2,
+               'dreamerv3': self._v3}
     with changes.changed(applied), eagerly():
       found = compute[self.case.agent](data, applied)
     if steps < self.case.steps:  # parameters are those of other steps
@@ -78,15 +79,27 @@ class Runs:
     with v2.half_std(), faulty(agent, applied):
       return v2.train(agent, self.case.batch, data)
 
+  def _v3(self, data, applied):
+    norms = {v3.NORMS[norm] for change in applied for norm, _, key in (
+        x.partition('.') for x in change.settings) if key == 'kind'
+        and norm in v3.NORMS}  # of another kind, which starts from itself
+    data['initial_state'] = {
+        key: x for key, x in data.get('initial_state', {}).items()
+        if key.split('/')[0] not in norms}
+    trial = v3.Trial(self.case.path, data)
+    with faulty(trial.agent, applied):
+      return trial.train()
+
   @functools.cached_property
   def changes(self) -> list[Change]:
     """Every single change that our agent knows on this case."""
-    make = {'dreamerv1': lambda: v1.make_agent(
-        self.case.data, self.reference), 'dreamerv2': lambda: v2.make_agent(
-            self.case.data, self.case.batch)}
-    agent = make[self.case.agent]()
-    return [*changes.settings(self.case.agent, agent.config),
-            *faults.of(self.case)]
+    data, known = self.case.data, {
+        'dreamerv1': lambda: v1.make_agent(data, self.reference),
+        'dreamerv2': lambda: v2.make_agent(data, self.case.batch),
+        'dreamerv3': lambda: v3.make_agent(data, None)}
+    config = known[self.case.agent]().config
+    of = faults_v3.of if self.case.agent == 'dreamerv3' else faults.of
+    return [*changes.settings(self.case.agent, config), *of(self.case)]
 
 
 @contextlib.contextmanager
@@ -95,7 +108,7 @@ def faulty(agent, applied):
 
   What steps twice does so with the rule that others change.
   """
-  order = sorted(applied, key=lambda x: x.enter is faults.twice)
+  order = sorted(applied, key=lambda x: x.enter is faults_updates.twice)
   with contextlib.ExitStack() as stack:
     for change in order:
       if change.enter:
@@ -230,8 +243,6 @@ def explain(case: conform.Case, arrays: dict, verdict: typing.Any,
   if first.name.startswith('init/'):
     return [f'{first.name}: the parameters that it starts from are others; '
             'make them those of the rule first']
-  if case.agent not in ('dreamerv1', 'dreamerv2'):
-    return [f'--explain knows DreamerV1 and V2, not {case.agent}']
   theirs = {key: np.asarray(x) for key, x in arrays.items()
             if not key.startswith('init/')}
   runs = runs or Runs(case)

@@ -4,11 +4,11 @@ import types
 
 import numpy as np
 import tensorflow as tf
-from dreamer.tools import schedule as schedules
 from tensorflow_probability import distributions as tfd
 from tf1 import release
 
 from dreamer import control, tools
+from dreamer.tools import schedule as schedules
 
 
 def exploration(data):

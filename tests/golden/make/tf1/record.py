@@ -8,10 +8,10 @@ imagination are asked for again, state by state, outside of it.
 import contextlib
 
 import tensorflow as tf
-from dreamer.training import utility
 from tf1.names import STATE, TERMS
 
 from dreamer import control, tools
+from dreamer.training import utility
 
 ADAM = tf.train.AdamOptimizer
 

@@ -6,11 +6,11 @@ import types
 
 import numpy as np
 import tensorflow as tf
-from dreamer.scripts import configs
 from rules import rule_parameter
 from tf1 import names
 
 from dreamer import tools, training
+from dreamer.scripts import configs
 
 
 def configuration(spec):
