@@ -181,6 +181,15 @@ class TestWhatIsCleared:
     assert (tmp_path / 'empty' / project.mark.name).exists()
     assert not (tmp_path / 'empty' / '.lock').exists()
 
+  @pytest.mark.parametrize('name', [
+      'mine.lock', 'mine/variant', 'mine/requirements.sha256'])
+  def test_files_with_the_names_of_ours(self, project, tmp_path, name):
+    """A lock file may be of another tool: mine.lock beside mine/."""
+    project.python(tmp_path / 'mine/bin/python')
+    (tmp_path / name).write_text('precious\n')
+    project.refused('not written by ./run.sh', VENV=tmp_path / 'mine')
+    assert (tmp_path / name).read_text() == 'precious\n'
+
   @pytest.mark.parametrize('name, replaced', [
       ('pytest', True), ('not-installed-here', False)])
   def test_versions_of_somebody_else(self, project, tmp_path, name, replaced):
