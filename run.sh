@@ -56,7 +56,7 @@ search_path() {  # PYTHONPATH, ours first and without the caller's folder
   local entry found=$root entries
   IFS=: read -ra entries <<<"${PYTHONPATH:-}"
   for entry in ${entries[@]+"${entries[@]}"}; do
-    [[ -z $entry || $entry -ef . ]] || found+=:$entry
+    [[ -z $entry || $entry -ef . ]] || found+=:$(absolute "$entry")
   done
   echo "$found"
 }
@@ -279,14 +279,16 @@ main_job() {
 
 run_tests() {
   local select=(-m 'not slow') arg args=() before=
+  local written='--(junit-?xml|basetemp|log-file)'
+  local read='--(ignore|deselect|rootdir|confcutdir)'
   if [[ ${1:-} == --all ]]; then
     select=()
     shift
   fi
   for arg in "$@"; do  # Files count from the caller's folder, if they are there.
-    [[ $arg == -* || $before == -[kmnpoWr] || ! -e ${arg%%::*} ]] ||
-      arg=$(absolute "$arg")
-    [[ $arg != --*=* || ! $arg =~ ^--(junit-?xml|basetemp|log-file|ignore)= ]] ||
+    [[ $arg == -* || $before == -[kmnpoWr] || ! -e ${arg%%::*} ]] &&
+      [[ $arg == -* || ! $before =~ ^$written$ ]] || arg=$(absolute "$arg")
+    [[ ! $arg =~ ^$written= ]] && [[ ! $arg =~ ^$read= || ! -e ${arg#*=} ]] ||
       arg=${arg%%=*}=$(absolute "${arg#*=}")
     args+=("$arg")
     before=$arg
@@ -323,7 +325,10 @@ shift || true
 case $command in
   main) main_job ;;
   setup) setup "$@" ;;
-  train | eval) run_module dreamer "$command" "$@" ;;
+  train | eval)
+    export DREAMER_RUN_SH  # for what they print
+    DREAMER_RUN_SH=$([[ $0 == */* ]] && echo "$0" || echo "$root/run.sh")
+    run_module dreamer "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
   export) run_module dreamer.export "$@" ;;
