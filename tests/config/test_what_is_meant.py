@@ -9,8 +9,9 @@ import dreamerv3
 from dreamer.config.rules import Rule
 from dreamer.errors import ConfigError
 
+MODULES = dreamerv1, dreamerv2, dreamerv3
 SCHEMAS = {
-    module.__name__: module.schema() for module in (dreamerv1, dreamerv2, dreamerv3)}
+    module.__name__: module.schema() for module in MODULES}
 
 
 def refusal(function, *args, **kwargs):
@@ -29,8 +30,8 @@ def switches():
 
 @pytest.mark.parametrize('agent, key', switches())
 @pytest.mark.parametrize('given, wanted', [
-    (True, 'on'), (False, 'off'), (np.True_, 'on'), ('true', 'on'), ('False', 'off'),
-    ('on', 'on'), ('off', 'off')])
+    (True, 'on'), (False, 'off'), (np.True_, 'on'), ('true', 'on'),
+    ('False', 'off'), ('on', 'on'), ('off', 'off')])
 def test_truth_values_are_on_and_off(agent, key, given, wanted):
   schema = SCHEMAS[agent]
   assert schema.config(overrides={key: given}).flat[key] == wanted
@@ -55,7 +56,7 @@ def test_only_where_they_are_choices():
 
 
 @pytest.mark.parametrize('key', ['config', 'configs', 'preset', 'presets'])
-@pytest.mark.parametrize('module', [dreamerv1, dreamerv2, dreamerv3])
+@pytest.mark.parametrize('module', MODULES)
 def test_presets_are_named_elsewhere(module, key):
   if key != 'presets':
     text = refusal(module.configure, **{key: ['debug']})
