@@ -134,6 +134,8 @@ def record(verdict):
 
 
 def explained(python, name, out):
+  if pathlib.Path(python).parent.name:  # Else it is found by PATH.
+    python = pathlib.Path(python).absolute()
   done = subprocess.run(
       [python, '-m', 'dreamer.conform', name, out, '--explain', '--json'],
       capture_output=True, text=True, cwd=HERE.parent)
