@@ -56,7 +56,7 @@ search_path() {  # PYTHONPATH, ours first and without the caller's folder
   local entry found=$root entries
   IFS=: read -ra entries <<<"${PYTHONPATH:-}"
   for entry in ${entries[@]+"${entries[@]}"}; do
-    [[ -z $entry || $entry -ef . ]] || found+=:$entry
+    [[ -z $entry || $entry -ef . ]] || found+=:$(absolute "$entry")
   done
   echo "$found"
 }
@@ -116,8 +116,8 @@ variant() {  # as asked for, as the environment has it, or as the machine is
   local kept=$venv/variant
   if [[ ${1:-} ]]; then
     echo "$1"
-  elif [[ -s $kept ]]; then
-    cat "$kept"
+  elif [[ $(cat "$kept" 2>/dev/null) =~ ^(cpu|gpu)$ ]]; then
+    echo "${BASH_REMATCH[1]}"
   elif sees_gpu; then
     echo gpu
   else
@@ -148,7 +148,11 @@ PY
 }
 
 lock() {
-  local status=0
+  local status=0 held
+  { held=$(cat "$venv.lock"); } 2>/dev/null || true
+  [[ -z $held || $held == "process "*" on "* ]] ||
+    fail "$venv.lock, which keeps a second set-up out, is there already and was" \
+      'not written by ./run.sh; name another folder by VENV, or move it away'
   mkdir -p "$(dirname "$venv")" 2>/dev/null || true
   { exec 9<>"$venv.lock"; } 2>/dev/null ||
     fail "can not write $venv.lock, which keeps a second set-up out"
@@ -222,7 +226,11 @@ Python does not work any more. Keep nothing of your own here.' >"$mark" ||
 }
 
 check_foreign() {  # Installs only where nothing of somebody else's is replaced
-  local other='name a new folder by VENV, or move this one away'
+  local other='name a new folder by VENV, or move this one away' name=
+  for name in variant requirements.sha256; do
+    [[ ! -s $venv/$name || $(cat "$venv/$name") =~ ^(cpu|gpu|[0-9a-f]{64} .*)$ ]] ||
+      fail "$venv/$name is there already, and was not written by ./run.sh; $other"
+  done
   usable "$python" || fail "$venv was not made by ./run.sh, and no Python 3.10" \
     "to 3.12 runs in it; $other"
   [[ -e $venv/requirements.sha256 ]] && return  # It was asked before.
@@ -271,14 +279,16 @@ main_job() {
 
 run_tests() {
   local select=(-m 'not slow') arg args=() before=
+  local written='--(junit-?xml|basetemp|log-file)'
+  local read='--(ignore|deselect|rootdir|confcutdir)'
   if [[ ${1:-} == --all ]]; then
     select=()
     shift
   fi
   for arg in "$@"; do  # Files count from the caller's folder, if they are there.
-    [[ $arg == -* || $before == -[kmnpoWr] || ! -e ${arg%%::*} ]] ||
-      arg=$(absolute "$arg")
-    [[ $arg != --*=* || ! $arg =~ ^--(junit-?xml|basetemp|log-file|ignore)= ]] ||
+    [[ $arg == -* || $before == -[kmnpoWr] || ! -e ${arg%%::*} ]] &&
+      [[ $arg == -* || ! $before =~ ^$written$ ]] || arg=$(absolute "$arg")
+    [[ ! $arg =~ ^$written= ]] && [[ ! $arg =~ ^$read= || ! -e ${arg#*=} ]] ||
       arg=${arg%%=*}=$(absolute "${arg#*=}")
     args+=("$arg")
     before=$arg
@@ -315,7 +325,10 @@ shift || true
 case $command in
   main) main_job ;;
   setup) setup "$@" ;;
-  train | eval) run_module dreamer "$command" "$@" ;;
+  train | eval)
+    export DREAMER_RUN_SH  # for what they print
+    DREAMER_RUN_SH=$([[ $0 == */* ]] && echo "$0" || echo "$root/run.sh")
+    run_module dreamer "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
   export) run_module dreamer.export "$@" ;;

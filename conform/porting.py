@@ -8,6 +8,7 @@ the folder `port` and returns a `Port`. Run one by
 
 import contextlib
 import pathlib
+import shlex
 import sys
 import warnings
 
@@ -17,7 +18,7 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dreamer import cli, conform, npz  # noqa: E402
+from dreamer import cli, conform, files, npz  # noqa: E402
 from dreamer.conform import layouts, samplers  # noqa: E402
 from dreamer.errors import UserError  # noqa: E402
 
@@ -255,13 +256,14 @@ def main(build, doc):
 
 def _main(build, args):
   case = conform.case(args.case)
+  files.check_ours(args.out)
   port = start(build, case, args.port)
   arrays, stopped = run(port, case)
-  npz.write(args.out, arrays)
+  npz.write(args.out, arrays, files.MARK)
   for line in [*port.said, *([stopped] if stopped else [])]:
     print(f'* {line}')  # conform/ports.py reads these
   print(f'{args.out}: {len(arrays)} arrays of {case.name}; python -m '
-        f'dreamer.conform {case.name} {args.out}')
+        f'dreamer.conform {case.name} {shlex.quote(args.out)}')
 
 
 def start(build, case, folder):

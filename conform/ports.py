@@ -24,7 +24,7 @@ from dreamer import cli, conform  # noqa: E402
 from dreamer.conform.__main__ import read  # noqa: E402
 from dreamer.conform.verdict import judge  # noqa: E402
 from dreamer.errors import UserError  # noqa: E402
-from dreamer.files import atomic_write  # noqa: E402
+from dreamer.files import alone, atomic_write  # noqa: E402
 
 RESULTS, TABLE = HERE / 'ports.json', HERE / 'ports.md'
 Port = collections.namedtuple('Port', 'folder repository what adapter cases')
@@ -86,15 +86,15 @@ def main():
 
 def run(args):
   """Runs adapters; keeps what was found before of the others."""
-  found = results()
   for port in PORTS:
     if args.names and port.adapter not in args.names:
       continue
     for case in port.cases:
       print(port.adapter, case, flush=True)
-      found[f'{port.adapter} {case}'] = compare(port, case, args)
-      with atomic_write(RESULTS, 'w') as file:
-        file.write(json.dumps(found, indent=1) + '\n')
+      found = compare(port, case, args)
+      with alone(HERE), atomic_write(RESULTS, 'w') as file:
+        file.write(json.dumps(
+            {**results(), f'{port.adapter} {case}': found}, indent=1) + '\n')
 
 
 def results():
@@ -134,6 +134,8 @@ def record(verdict):
 
 
 def explained(python, name, out):
+  if pathlib.Path(python).parent.name:  # Else it is found by PATH.
+    python = pathlib.Path(python).absolute()
   done = subprocess.run(
       [python, '-m', 'dreamer.conform', name, out, '--explain', '--json'],
       capture_output=True, text=True, cwd=HERE.parent)

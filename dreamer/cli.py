@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -109,6 +110,16 @@ def matplotlib_is_quiet() -> Iterator[None]:
     yield
   finally:
     logger.setLevel(level)
+
+
+def command(name: str, agent: str, *argv: str) -> str:
+  """A command of an agent as a user called this one, to be shown.
+
+  run.sh leaves its own path: who calls it may have no `python` at hand.
+  """
+  script = os.environ.get('DREAMER_RUN_SH')
+  words = [script, name, agent] if script else ['python', '-m', agent, name]
+  return shlex.join([*words, *argv])
 
 
 def one_line(message: object) -> str:

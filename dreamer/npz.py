@@ -22,14 +22,16 @@ DAMAGE = (
     zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
-def write(path: Path, arrays: Mapping[str, typing.Any]) -> None:
+def write(path: Path, arrays: Mapping[str, typing.Any],
+          mark: str = '') -> None:
   """Writes named arrays atomically, uncompressed: what np.load reads.
 
   Unlike np.savez it takes any name and no objects, and the same arrays give
-  the same bytes.
+  the same bytes. mark: see files.check_ours; readers do not see it.
   """
   with atomic_write(path) as file:
     with zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED) as archive:
+      archive.comment = mark.encode()
       for name, array in arrays.items():
         array = np.asarray(array, order='C')
         with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:

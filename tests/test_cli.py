@@ -29,7 +29,7 @@ def call(*command):
       f'runpy.run_module({command[0]!r}, run_name="__main__")')
   return subprocess.run(
       [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
-      timeout=60)
+      timeout=250)
 
 
 def error(*command):
@@ -65,7 +65,7 @@ def test_libraries_say_nothing_about_a_home_that_can_not_be_written(tmp_path):
     environ.pop(key, None)
   done = subprocess.run(
       [sys.executable, '-c', code], cwd=tmp_path, env=environ,
-      capture_output=True, text=True, timeout=60)
+      capture_output=True, text=True, timeout=250)
   assert (done.stdout, done.stderr) == ('done\n', '')
 
 
@@ -114,7 +114,7 @@ def test_a_pipe_that_closes_early(command):
     other = {'stdout': 'stderr', 'stderr': 'stdout'}[name]
     with open(writer, 'wb') as closed:
       done = subprocess.run(
-          [sys.executable, '-m', 'dreamerv1', *command], cwd=ROOT, timeout=60,
+          [sys.executable, '-m', 'dreamerv1', *command], cwd=ROOT, timeout=250,
           text=True, **{name: closed, other: subprocess.PIPE})
     if (name == 'stderr') == (command == ('trian',)):
       # The library that prints the help of eval catches it itself.
@@ -294,7 +294,7 @@ class TestRun:
   def run(self, cwd, *argv):
     return subprocess.run(
         [ROOT / 'run.sh', *argv], cwd=cwd, capture_output=True, text=True,
-        timeout=60)
+        timeout=250)
 
 
 @pytest.mark.parametrize('worker', ['inline', 'process'])

@@ -264,7 +264,7 @@ def with_tensorflow(names):
   """Those modules of some that import TensorFlow, themselves or by others."""
   done = subprocess.run(
       [sys.executable, '-c', GUARD, *names], cwd=ROOT, capture_output=True,
-      text=True, timeout=120)
+      text=True, timeout=250)
   assert not done.returncode, done.stderr
   return json.loads(done.stdout.splitlines()[-1])
 

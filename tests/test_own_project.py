@@ -58,7 +58,7 @@ def python(folder, *command):
   """Runs Python in a folder, with this project on its path."""
   return subprocess.run(
       [sys.executable, *command], cwd=folder, capture_output=True, text=True,
-      timeout=120, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+      timeout=250, env={**os.environ, 'PYTHONPATH': str(ROOT)})
 
 
 def test_training_and_evaluating(folder):

@@ -13,8 +13,10 @@ import sys
 import numpy as np
 import pytest
 
-from dreamer import files
-from dreamer.config import agents
+from dreamer import files, npz
+from dreamer.config import agents, types
+from dreamer.conform import __main__ as conform
+from dreamer.conform import cases
 from dreamer.envs.suites.dmlab import LevelCache
 from dreamer.envs.workers import tempfolder
 from dreamer.errors import UserError
@@ -24,6 +26,7 @@ from dreamer.replay.replay import Replay
 from dreamer.run import arguments, checkpoint, resume
 from dreamer.run.run_folder import RunFolder
 from scores import keep_runs
+from tests.golden.make import rules
 from tests.support import ROOT
 from tests.support.replay_tools import episode
 from tests.support.scores_tools import run, write_lines, write_run, write_runs
@@ -139,6 +142,52 @@ class TestOut:
     run('report', path)
     run('report', path)
 
+  def test_the_page_of_a_case(self, logdir, tmp_path, capsys):
+    mine, page = tmp_path / 'mine.npz', tmp_path / 'x.html'
+    case = cases.case('v2_atari_small')
+    name = next(x for x in case.expected if not x.endswith(('stats', 'head')))
+    np.savez(mine, **{name: case.expected[name]})
+    argv = ['v2_atari_small', str(mine), '--html', str(page)]
+    page.write_text(MINE)
+    with pytest.raises(UserError, match='x.html: is there already'):
+      conform.main(argv)
+    assert page.read_text() == MINE
+    page.unlink()
+    for _ in range(2):
+      conform.main(argv)
+    assert files.MARK in page.read_text()
+
+  def test_types_of_settings(self, tmp_path, monkeypatch):
+    """A package of a user's may have a settings.py of its own."""
+    path = tmp_path / 'settings.py'
+    monkeypatch.setattr(types, 'file', lambda agent: path)
+    path.write_text(MINE)
+    with pytest.raises(UserError, match='settings.py: is there already'):
+      types.main(['dreamerv1'])
+    assert path.read_text() == MINE
+
+  def test_arrays_of_a_port(self, tmp_path):
+    """They bear the mark, which no reader of arrays sees."""
+    path = tmp_path / 'x.npz'
+    npz.write(path, {'a': np.arange(3)})
+    with pytest.raises(UserError, match='x.npz: is there already'):
+      files.check_ours(path)
+    npz.write(path, {'a': np.arange(3)}, files.MARK)
+    files.check_ours(path)
+    assert npz.read(path)['a'].tolist() == [0, 1, 2]
+    with np.load(path) as data:
+      assert data.files == ['a']
+
+  def test_golden_cases(self, tmp_path, monkeypatch, capsys):
+    """Of a release: the folder into which a case is made is new."""
+    argv = ['x', 'v1_dmc_small', '--release', 'r', '--out', str(tmp_path)]
+    monkeypatch.setattr(sys, 'argv', argv)
+    assert rules.arguments('').out == str(tmp_path)
+    (tmp_path / 'expected.npz').write_text(MINE)
+    with pytest.raises(SystemExit):
+      rules.arguments('')
+    assert 'holds something already' in capsys.readouterr().err
+
   def test_a_video(self, tmp_path):
     path = tmp_path / 'x.gif'
     wish = lambda: arguments.evaluation(tmp_path, video=path)
@@ -175,8 +224,7 @@ class TestOut:
     with pytest.raises(UserError, match=f'--out: .*{name} is there already'):
       stablehlo.main([
           'dreamerv1', '--out', str(tmp_path), '--configs', 'debug'])
-    if name == 'act.py':  # It is of no export, whatever comes beside it.
-      (tmp_path / name).unlink()
+    (tmp_path / name).unlink()
     (tmp_path / 'program.json').write_text(json.dumps(
         {'agent': 'dreamerv1', 'programs': {}, 'state': {}}))
     stablehlo.check_out(tmp_path)

@@ -181,6 +181,15 @@ class TestWhatIsCleared:
     assert (tmp_path / 'empty' / project.mark.name).exists()
     assert not (tmp_path / 'empty' / '.lock').exists()
 
+  @pytest.mark.parametrize('name', [
+      'mine.lock', 'mine/variant', 'mine/requirements.sha256'])
+  def test_files_with_the_names_of_ours(self, project, tmp_path, name):
+    """A lock file may be of another tool: mine.lock beside mine/."""
+    project.python(tmp_path / 'mine/bin/python')
+    (tmp_path / name).write_text('precious\n')
+    project.refused('not written by ./run.sh', VENV=tmp_path / 'mine')
+    assert (tmp_path / name).read_text() == 'precious\n'
+
   @pytest.mark.parametrize('name, replaced', [
       ('pytest', True), ('not-installed-here', False)])
   def test_versions_of_somebody_else(self, project, tmp_path, name, replaced):
@@ -330,6 +339,23 @@ class TestWhoseModules:
       done = self.call(
           tmp_path, 'test', '-n', '0', '--co', '-q', name, VENV='linked')
       assert done.returncode == 0 and wanted in done.stdout, done.stdout
+
+  def test_what_tests_write_lies_where_one_stands(self, tmp_path):
+    (tmp_path / 'test_mine.py').write_text('def test_one(): pass\n')
+    for option in (['--junitxml', 'a b.xml'], ['--junit-xml=c.xml']):
+      done = self.call(
+          tmp_path, 'test', '-n', '0', '-q', 'test_mine.py', *option)
+      assert done.returncode == 0, done.stdout
+    assert (tmp_path / 'a b.xml').exists() and (tmp_path / 'c.xml').exists()
+
+  def test_the_search_path_counts_from_the_callers_folder(self, tmp_path):
+    """Also of tests, which run in the checkout."""
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'my_own_module.py').touch()
+    (tmp_path / 'test_mine.py').write_text('import my_own_module\n')
+    done = self.call(tmp_path, 'test', '-n', '0', '--co', '-q', 'test_mine.py',
+                     PYTHONPATH='mine')
+    assert 'ModuleNotFoundError' not in done.stdout, done.stdout
 
   def call(self, cwd, *argv, **env):
     """Of this checkout, in the environment that runs the tests."""

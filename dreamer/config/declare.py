@@ -214,6 +214,16 @@ def prefixed(text: str) -> Iterator[None]:
     raise ConfigError(f'{text}{e}') from None
 
 
+def empty(nested: collections.abc.Mapping[str, Any],
+          prefix: str = '') -> Iterator[str]:
+  """Yields the dotted keys of groups without any key in nested mappings."""
+  for key, value in nested.items():
+    if isinstance(value, collections.abc.Mapping):
+      if not value:
+        yield prefix + key
+      yield from empty(value, f'{prefix}{key}.')
+
+
 def flatten(nested: Any, prefix: str = '') -> dict[str, Any]:
   """Returns {dotted key: value} of nested mappings; keys may be dotted.
 

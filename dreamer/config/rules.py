@@ -60,16 +60,23 @@ class Rule:
     return self._text
 
 
-def convert(value: Any, kind: type) -> Plain:
+def plain(value: Any) -> Any:
+  """A number, text or truth value of NumPy or PyTorch as Python's own."""
+  is_scalar = getattr(value, 'shape', None) == () and hasattr(value, 'item')
+  return value.item() if is_scalar else value
+
+
+def convert(value: Any, kind: type, allowed: str = '') -> Plain:
   """Returns a value as bool, int, float or str; text is parsed.
 
   Whole numbers may be written as 5e6. Raises ValueError that says what would
-  do; NaN and infinities are no numbers here.
+  do, and what is allowed; NaN and infinities are no numbers here.
   """
   try:
     return _CONVERT[kind](value)
   except (ValueError, OverflowError):
-    raise ValueError(f'{show(value)} is not {_KINDS[kind]}') from None
+    raise ValueError(f'{show(value)} is not {_KINDS[kind]}'
+                     + f'; allowed: {allowed}' * bool(allowed)) from None
 
 
 def nearest(name: Any, known: Iterable) -> str:

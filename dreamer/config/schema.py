@@ -26,7 +26,7 @@ from typing import Any
 
 from dreamer.config import command_line, declare, yaml_files
 from dreamer.config.declare import flatten, prefixed
-from dreamer.config.rules import Plain, Rule, convert, nearest, show
+from dreamer.config.rules import Plain, Rule, convert, nearest, plain, show
 from dreamer.config.yaml_files import AGENT, PARTS, PRESETS
 from dreamer.errors import ConfigError
 from dreamer.files import DATA
@@ -127,8 +127,9 @@ class Config(Section):
     """
     if self._origin is not None:
       presets, earlier = self._origin
-      return self.schema.config(presets, {**earlier, **flatten(overrides)})
-    flat = self.schema.checked({**self.flat, **flatten(overrides)})
+      return self.schema.config(
+          presets, {**earlier, **self.schema.given(overrides)})
+    flat = self.schema.checked({**self.flat, **self.schema.given(overrides)})
     return Config(self.schema, flat, self.presets)
 
   def save(self, path: str | os.PathLike) -> None:
@@ -199,13 +200,22 @@ class Schema:
 
     Where the task's suite has a preset beneath, that one goes first.
     """
-    overrides, origin = flatten(overrides or {}), list(presets)
+    overrides = self.given(overrides or {})
+    presets = origin = list(map(plain, presets))
     flat = self._apply(presets, overrides)
     first = self.beneath.get(str(flat.get('task')).partition('_')[0])
     if first and first not in presets:
       presets = [first, *presets]
       flat = self._apply(presets, overrides)
     return Config(self, self.checked(flat), presets, (origin, overrides))
+
+  def given(self, nested: Any) -> dict[str, Any]:
+    """As flatten; refuses {} as the value of a key, which would be lost."""
+    flat = flatten(nested)
+    for key in declare.empty(nested):
+      if key not in self._groups:
+        self.check(key, {})
+    return flat
 
   def _apply(self, presets, overrides):
     """The values of all keys, not checked yet."""
@@ -263,11 +273,12 @@ class Schema:
   def check(self, key: str, value: Any) -> Plain:
     """Returns the value in the type of the key's default, or raises."""
     default = self._flat[self._known(key)]
-    rule = self.allowed.get(key)
+    rule, value = self.allowed.get(key), plain(value)
     try:
-      value = convert(rule.meant(value) if rule else value, type(default))
-      if rule:
-        rule.check(value)
+      if rule is None:
+        return convert(value, type(default))
+      value = convert(rule.meant(value), type(default), str(rule))
+      rule.check(value)
     except ValueError as e:
       raise ConfigError(f'{key}: {e}') from None
     return value

@@ -21,13 +21,14 @@ from dreamer import cli
 from dreamer.config import agents
 from dreamer.config.schema import Schema, Section
 from dreamer.errors import UserError
-from dreamer.files import atomic_write
+from dreamer.files import atomic_write, check_ours
 
 NAME = 'settings.py'
+MARK = 'Written by `python -m dreamer.config.types`'
 HEAD = '''\
 """Types of the settings of {title}, for checkers; nothing imports them.
 
-Written by `python -m dreamer.config.types` from the YAML.
+{mark} from the YAML.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.check:
       raise UserError(f'{path}: is not what the settings are; write it anew by '
                       f'python -m dreamer.config.types {name}')
+    check_ours(path, MARK.encode())
     with atomic_write(path, 'w') as stream:
       stream.write(code)
     print(path)
@@ -85,7 +87,7 @@ def text(schema: Schema, title: str) -> str:
       for members, name in classes.items())
   config = '\n\nclass Config(Protocol):\n' + ''.join(
       f'  {line}\n' for line in lines)
-  return HEAD.format(title=title) + body + config + CONFIG
+  return HEAD.format(title=title, mark=MARK) + body + config + CONFIG
 
 
 def _members(schema, section, path, classes):

@@ -23,7 +23,7 @@ from dreamer.conform import cases, explain, flow, show
 from dreamer.conform.cases import Arrays, Case
 from dreamer.conform.verdict import judge
 from dreamer.errors import UserError
-from dreamer.files import atomic_write
+from dreamer.files import atomic_write, check_ours
 
 EXAMPLES = """examples:
   python -m dreamer.conform v2_atari_small
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print('\n'.join(names(case)))
     return 0
   arrays = read(args.arrays)
+  if args.html:
+    check_ours(args.html)
   verdict = judge(case, arrays)
   causes = explain.lines(case, arrays, verdict) if args.explain else []
   if args.html:

@@ -10,6 +10,7 @@ import typing
 import numpy as np
 
 from dreamer.conform.verdict import Finding, Verdict
+from dreamer.files import MARK
 
 LISTED = 8  # arrays that are off, in the text
 
@@ -126,6 +127,7 @@ def page(verdict: Verdict, source: str, remarks: typing.Sequence[str] = ()
   notes = ''.join(f'<li>{e(x)}</li>' for x in [*remarks, *trust(verdict)])
   parts = [
       '<!doctype html><meta charset="utf-8">',
+      f'<meta name="generator" content="{MARK}">',
       f'<title>{e(verdict.summary)}</title><style>{STYLE}</style>',
       f'<h1>{e(verdict.case.name)}</h1><p><b>{e(verdict.summary)}</b></p>',
       f'<p>{e(source)} beside {e(verdict.case.reference)}. '

@@ -108,10 +108,14 @@ def play(policy: Policy, env: Any, steps: int) -> float:
 
 
 if __name__ == '__main__':
+  folder = (sys.argv[1:] or [str(pathlib.Path(__file__).parent)])[0]
   try:
-    policy, rng = Policy(sys.argv[1]), np.random.default_rng(0)
+    policy = Policy(folder)
   except ImportError as e:
     sys.exit(f'error: {e}')
+  except (OSError, ValueError, KeyError) as e:
+    sys.exit(f'error: {folder}: nothing that ./run.sh export wrote: {e}')
+  rng = np.random.default_rng(0)
   for step in range(10):
     example = {key: rng.integers(0, 255, shape).astype(dtype)
                for key, (shape, dtype) in policy.obs_space.items()}

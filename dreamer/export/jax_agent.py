@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -259,9 +260,11 @@ def train(folder: pathlib.Path, argv: list[str]) -> None:
   from dreamer.envs import make_envs  # Not needed to time or to act.
   from dreamer.run import training  # As above.
   content = read(folder)
-  given = [f'--{key}={value}' for key, value in content['config'].items()]
+  given = [f'--{key}={value}' for key, value in content['config'].items()
+           if key != 'logdir']  # of the run that was exported
+  again = ['python', '-m', 'dreamer.export.jax_agent', 'train', str(folder)]
   training.main(_Exported(folder, content['agent']), make_envs,
-                [*given, *argv])
+                [*given, *argv], again=shlex.join([*again, *argv]))
 
 
 class _Exported:

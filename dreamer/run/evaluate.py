@@ -173,7 +173,7 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
 
 def _parse(name, argv):
   parser = cli.Parser(
-      prog=f'python -m {name} eval',
+      prog=cli.command('eval', name),
       description='Evaluates the newest checkpoint of a run; prints the score, '
       'and appends all about it to eval.jsonl in the logdir, as JSON.')
   parser.add_argument('--logdir', required=True, help='folder of the run')

@@ -6,9 +6,10 @@ import contextlib
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 
-from dreamer import files
+from dreamer import cli, files
 from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError, UserError
 from dreamer.locks import Lock
@@ -127,9 +128,9 @@ def check_meta(meta: Mapping, config: Config, agent: str) -> None:
     more = f' (and {len(found) - 1} more keys)' if found[1:] else ''
     this = 'call' if env_identity.is_own(config.task) else 'command'
     raise UserError(
-        f'{key}: the run in {config.logdir} has {_show(old)}, this {this} '
-        f'{_show(new)}{more}; {_remedy(config, agent, key, old)} or name '
-        'another logdir')
+        f'{key}: the run in {config.logdir} has {_show(old)}, '
+        f'this {this} {_show(new)}{more}; '
+        f'{_remedy(config, agent, key, old)} or name another logdir')
 
 
 def _remedy(config, agent, key, value):
@@ -141,7 +142,7 @@ def _remedy(config, agent, key, value):
     return (f'pass {name} again or, if both make the same environment, say '
             f'so by configure(task={value!r})')
   if not was_own:
-    command = f'python -m {agent} train ' if own else ''
+    command = f'{cli.command("train", agent)} ' if own else ''
     return f'continue it with {command}--{key} {_show(value)}'
   if not own:
     return f'continue it from Python by {agent}.train(env, config)'
@@ -192,4 +193,6 @@ def _differences(old, config):
 
 
 def _show(value):
-  return str(value).lower() if isinstance(value, bool) else str(value)
+  """As it would stand on a command line."""
+  return shlex.quote(str(value).lower() if isinstance(value, bool)
+                     else str(value))

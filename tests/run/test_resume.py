@@ -80,7 +80,7 @@ def test_killed_run_continues_from_its_checkpoint(tmp_path):
   assert_same(whole, run(tmp_path / 'killed', 'dummy_continuous'))
 
 
-def wait_for(condition, seconds=600):
+def wait_for(condition, seconds=250):
   end = time.time() + seconds
   while not condition():
     assert time.time() < end, 'timed out'

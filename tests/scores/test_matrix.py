@@ -235,22 +235,24 @@ class TestMain:
     for name in ('checkout/run.sh', 'bin/sbatch'):
       path = folder / name
       path.parent.mkdir()
-      path.write_text('#!/bin/sh\nfor x; do echo "$x"; done\n')
+      path.write_text('#!/bin/sh\nfor x; do echo "$x"; done; pwd >&2\n')
       path.chmod(0o755)
     script = folder / 'a script'
-    script.write_text(text.replace(f'cd {ROOT}', f'cd {folder}/checkout'))
+    script.write_text(text.replace(f'{ROOT}/', f'{folder}/checkout/'))
     options = dict(re.findall(r'^#SBATCH --([\w-]+)=(.*)$', text, re.M))
     return script, options
 
   def bash(self, script, *argv, **env):
     path = f'{script.parent}/bin:{os.environ["PATH"]}'
-    return subprocess.run(
+    here = script.parent / 'bin'  # where VENV and PYTHONPATH count from
+    done = subprocess.run(
         ['bash', script, *argv], env={'PATH': path, **env}, text=True,
-        cwd=script.parent / 'bin', capture_output=True, check=True
-    ).stdout.splitlines()
+        cwd=here, capture_output=True, check=True)
+    assert set(done.stderr.splitlines()) == {str(here)}
+    return done.stdout.splitlines()
 
   def test_slurm(self, tmp_path, capsys):
-    """Task 1 of the array runs the second command, from the checkout."""
+    """Task 1 of the array runs the second command, where it was submitted."""
     script, options = self.slurm(
         tmp_path, capsys, 'table_g', '--tasks', 'dmc_walker_run', '--methods',
         'dreamer', '--logdir', tmp_path / 'a 50% b')

@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from dreamer import cli
+from dreamer import cli, launch
 from dreamer.envs.suites import dmlab, dmlab_module
 from dreamer.errors import UserError
-from dreamer.files import ROOT
 from dreamer.processes.failure import describe
 
 SECONDS = 120.0  # after which a check counts as hanging
@@ -171,12 +170,15 @@ def main() -> None:
 
 
 def _start(said):
-  """The process of the checks, and a file of what it reports."""
+  """The process of the checks, and a file of what it reports.
+
+  It searches where this one does: the module may lie in this folder.
+  """
   reads, writes = os.pipe()
+  python, *rest = launch.command(__name__, str(writes))
   process = subprocess.Popen(
-      [sys.executable, '-u', '-m', __name__, str(writes)], cwd=ROOT,
-      pass_fds=[writes], stdin=subprocess.DEVNULL, stdout=said,
-      stderr=subprocess.STDOUT)
+      [python, '-u', *rest], pass_fds=[writes], stdin=subprocess.DEVNULL,
+      stdout=said, stderr=subprocess.STDOUT)
   os.close(writes)
   return process, open(reads, encoding='utf-8')
 

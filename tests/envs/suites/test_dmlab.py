@@ -74,7 +74,7 @@ def script(text):
   """Runs Python without TensorFlow; returns the finished process."""
   return subprocess.run(
       [sys.executable, '-c', textwrap.dedent(text)], cwd=ROOT,
-      capture_output=True, text=True, timeout=120)
+      capture_output=True, text=True, timeout=250)
 
 
 # The environment

@@ -53,10 +53,10 @@ CODES = {
                       'signal 6; last output: engine: fatal')}
 
 
-def check(path, **environ):
+def check(path, cwd=ROOT, **environ):
   """Runs the command; returns (status, its lines)."""
   done = subprocess.run(
-      [sys.executable, '-m', 'dreamer.envs.suites.dmlab', 'check'], cwd=ROOT,
+      [sys.executable, '-m', 'dreamer.envs.suites.dmlab', 'check'], cwd=cwd,
       env={**os.environ, 'PYTHONPATH': f'{path}:{ROOT}', **environ},
       capture_output=True, text=True, timeout=240)
   assert not done.stderr
@@ -88,6 +88,12 @@ def test_a_faulty_one(fault, tmp_path):
   assert lines[-1].startswith('deepmind_lab is not usable as it is: ' + name)
   if name in ('module', 'renderer') or 'crash' in fault:
     assert len(failed) == 1
+
+
+@pytest.mark.parametrize('below, path', [('', ''), ('..', 'standins')])
+def test_one_where_the_caller_stands(below, path):
+  status, lines = check(path, cwd=STANDINS / below)
+  assert status == 0, lines
 
 
 def test_without_zip(tmp_path):

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 
+USED = '{} holds something already; name a new folder, or move it away'
 GAMMA = ('/scale', '/gamma')  # the factors of a norm
 
 
@@ -22,7 +23,14 @@ def arguments(description):
   parser.add_argument('--stored', help='stored case, for its batch.npz')
   parser.add_argument('--plain', action='store_true',
                       help='run the release untouched as well')
-  return parser.parse_args()
+  args = parser.parse_args()
+  if os.path.exists(args.out) and not is_empty(args.out):
+    parser.error('--out: ' + USED.format(args.out))
+  return args
+
+
+def is_empty(path):
+  return os.path.isdir(path) and not os.listdir(path)
 
 
 def generator(name):

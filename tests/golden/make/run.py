@@ -22,7 +22,7 @@ sys.path[0] = str(GOLDEN.parents[1])  # the root, in place of this folder
 import numpy as np  # noqa: E402
 
 from dreamer.errors import UserError  # noqa: E402
-from tests.golden.make import compare  # noqa: E402
+from tests.golden.make import compare, rules  # noqa: E402
 
 MAKERS = ('v3', 'v2', 'v1', 'tf1')
 # May differ from run to run, or say how a case was checked when it was made.
@@ -62,6 +62,9 @@ def arguments():
       help='run the untouched release as well, and say how far it is')
   add('--list', action='store_true', help='say which cases there are')
   args = parser.parse_args()
+  for key in ('release', 'python', 'cases', 'keep'):  # `--key=~/x`
+    setattr(args, key, getattr(args, key) and os.path.expanduser(
+        getattr(args, key)))
   if not args.list and not (args.case and args.release and args.python):
     parser.error('give a case, --release and --python, or --list')
   return args
@@ -87,6 +90,8 @@ def remake(case, args):
     raise Refused(f'{args.cases} has no such case, which holds the inputs')
   with tempfile.TemporaryDirectory() as scratch:
     out = pathlib.Path(args.keep or scratch) / case
+    if out.exists() and not rules.is_empty(out):
+      raise Refused(f'--keep: {rules.USED.format(out)}')
     make(maker, case, args, stored, out)
     if not stored.exists():
       print(f'{case}: made in {out}; {args.cases} holds none to compare with')
