@@ -17,6 +17,7 @@ import concurrent.futures
 import math
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -33,6 +34,7 @@ from dreamer.sweep import live, supervise
 from dreamer.tables import Table, to_text
 
 PERIOD = 0.5  # s between two looks at the runs
+STOPPED = 128 + signal.SIGTERM, -signal.SIGTERM  # as exit status
 LAST = 8  # lines of a failed run that are shown
 # Of JAX, unless they are set: each process takes the memory that it needs, and
 # programs are compiled once for a run and its continuations.
@@ -89,9 +91,9 @@ def train(folder: pathlib.Path, logdir: pathlib.Path,
   as on the command line. Returns the exit status: 1 where one has failed, 128
   and the signal where one has come.
   """
-  tasks = _tasks(folder, logdir, rest or [])
   if not minutes > 0:
     raise UserError(f'--minutes: {minutes:g} is not allowed; allowed: above 0')
+  tasks = _tasks(folder, logdir, rest or [])
   jax_agent.load_jax()
   logdir.mkdir(parents=True, exist_ok=True)
   os.environ.setdefault(MEMORY, 'false')
@@ -109,13 +111,13 @@ def train(folder: pathlib.Path, logdir: pathlib.Path,
 
 
 def _tasks(folder, logdir, rest):
+  if any(x.split('=')[0] in ('--seed', '--logdir') for x in rest):
+    raise UserError('--seed: each agent has its own; leave it out')
   found = sorted((path for path in folder.glob('seed*') if path.is_dir()),
                  key=lambda path: (len(path.name), path.name))
   if not found:
     raise UserError(f'{folder}: holds no seed0, seed1, ...; write them by '
                     'python -m dreamer.export.seeds export')
-  if any(x.split('=')[0] in ('--seed', '--logdir') for x in rest):
-    raise UserError('--seed: each agent has its own; leave it out')
   tasks = []
   for path in found:
     jax_agent.read(path)
@@ -150,7 +152,7 @@ def _run(tasks, stop, end):
   told = {x.name: _Told(stopped) for x in tasks}
   with concurrent.futures.ThreadPoolExecutor(
       len(tasks)) as pool, live.View(states) as view:
-    waiting = {pool.submit(supervise.attempt_once, x, told[x.name]): x
+    waiting = {pool.submit(_attempt, x, told[x.name]): x
                for x in tasks}
     while waiting:
       time.sleep(PERIOD)
@@ -162,8 +164,15 @@ def _run(tasks, stop, end):
   return states
 
 
+def _attempt(task, told):
+  """Exit status of a run, when that of a command before has let go of it."""
+  if not supervise.free(task.logdir, told):
+    return STOPPED[0]
+  return supervise.attempt_once(task, told)
+
+
 def _ended(view, task, code, stopped):
-  done = 'stopped' if stopped and code in (128 + 15, -15) else 'failed'
+  done = 'stopped' if stopped and code in STOPPED else 'failed'
   view.ended(task.name, done if code else 'finished', 1,
              supervise.tail(task.log, LAST), task.log)
 
@@ -179,6 +188,12 @@ def _last(task):
   return lines[-1] if lines else {}
 
 
+def _returns(logdir):
+  """Means of the last training returns; none where it has not begun."""
+  last = RunFolder(logdir).training[-10:] if logdir.exists() else []
+  return [value for _, values in last for value in values]
+
+
 def _tell(tasks, states, before, seconds):
   """What has become of the runs, and how fast all together were."""
   rows, total = [], 0
@@ -186,8 +201,7 @@ def _tell(tasks, states, before, seconds):
     last = _last(task)
     made = last.get('updates', 0) - before[task.name]
     total += made
-    mean = [value for _, values in RunFolder(
-        pathlib.Path(task.logdir)).training[-10:] for value in values]
+    mean = _returns(pathlib.Path(task.logdir))
     rows.append([task.name, states[task.name], f'{last.get("step", 0):,}',
                  f'{last.get("updates", 0):,}',
                  f'{sum(mean) / len(mean):.1f}' if mean else '-'])

@@ -73,7 +73,7 @@ def supervise(task: Task, board: typing.Any) -> tuple[str, int, list[str]]:
   told = _Told(
       lambda *said: board.post.remote(task.name, node, *said).future())
   for attempt in range(1, task.retries + 2):
-    if told('starts', '') or not _free(task.logdir, told):
+    if told('starts', '') or not free(task.logdir, told):
       return 'stopped', attempt - 1, []
     code = attempt_once(task, told)
     if code == 0:
@@ -106,8 +106,11 @@ class _Told:
       self.stopping = True
 
 
-def _free(logdir, told):
-  """Waits for a run of before to let go of the folder, at most GRACE."""
+def free(logdir: str, told: typing.Any) -> bool:
+  """Waits for a run of before to let go of the folder, at most GRACE.
+
+  told: see `attempt_once`. False: it was told to stop meanwhile.
+  """
   end = time.monotonic() + GRACE
   while _locked(logdir) and time.monotonic() < end:
     if told('waits: another process trains in its folder', ''):

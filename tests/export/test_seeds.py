@@ -42,6 +42,7 @@ def reached(logdir):
   return found
 
 
+@pytest.mark.slow
 def test_each_seed_has_its_own_weights_and_noise(folder):
   one, two = (folder / f'seed{seed}' for seed in range(2))
   for name in ('state.npz', 'train.stablehlo'):
@@ -77,17 +78,17 @@ def test_a_budget_of_time(folder, tmp_path):
 
 @pytest.mark.parametrize('options, match', [
     (['--seed', '3'], '--seed'), (['--logdir=x'], '--seed')])
-def test_seeds_are_its_own_affair(folder, tmp_path, options, match):
+def test_seeds_are_its_own_affair(tmp_path, options, match):
   with pytest.raises(UserError, match=match):
     seeds.export('dreamerv1', tmp_path, 1, options)
   with pytest.raises(UserError, match=match):
-    seeds.train(folder, tmp_path, rest=options)
+    seeds.train(tmp_path, tmp_path / 'runs', rest=options)
 
 
-def test_mistakes(folder, tmp_path):
+def test_mistakes(tmp_path):
   with pytest.raises(UserError, match='seed0'):
     seeds.train(tmp_path, tmp_path / 'runs')
   with pytest.raises(UserError, match='--minutes: 0'):
-    seeds.train(folder, tmp_path, 0)
+    seeds.train(tmp_path, tmp_path / 'runs', 0)
   with pytest.raises(UserError, match='--seeds: 0'):
     seeds.export('dreamerv1', tmp_path, 0, [])
