@@ -20,6 +20,8 @@ HELP = {
     'matrix': 'prints the commands of all runs behind a table or a figure',
     'sweep': 'runs all of a table, a figure or a file of own runs: here, or '
              'on a Ray cluster',
+    'ablations': 'what the laptop_ablations_* runs give, beside what the '
+             'papers say',
     'keep': 'copies finished runs into scores/ours, small',
     'pictures': "draws README's pictures from the runs in scores/ours",
     'readme': "writes README's results, and scores.json, from scores/ours"}
@@ -132,7 +134,8 @@ def _report(parser):
 
 
 NAMES = ('table_g, k1, table_1, table_2, section_3_2, fig4, fig9, fig10, '
-         'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma')
+         'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma, '
+         'laptop_ablations_v1, laptop_ablations_v2')
 
 
 def _matrix(parser):
@@ -158,7 +161,7 @@ def _part(parser):
   add('--seeds', type=int, help="0, 1, ... so many; default: the paper's")
   add('--tasks', nargs='+', metavar='TASK')
   add('--methods', nargs='+', metavar='METHOD')
-  add('--profile', choices=['paper', 'paper_code', 'released'],
+  add('--profile', choices=['paper', 'paper_code', 'released', 'laptop'],
       help='default: paper_code for DreamerV1, the code behind its tables; '
       'paper for DreamerV2')
 
@@ -180,10 +183,22 @@ def _sweep(parser):
       "with, see compare --help; default: the table's own")
 
 
+def _ablations(parser):
+  add = parser.add_argument
+  add('name', metavar='NAME',
+      help='laptop_ablations_v1 or laptop_ablations_v2: what was run by '
+      '`./run.sh sweep NAME`')
+  add('--logdir', help='folder of the runs; default: runs/NAME')
+  add('--seeds', type=int, help='0, 1, ... so many; default: 3')
+  add('--markdown', action='store_true')
+  add('--out', help='also a picture: .png, .svg or .pdf')
+
+
 def _keep(parser):
   parser.add_argument('runs', nargs='+', metavar='RUN', help='logdir')
   parser.add_argument(
-      '--name', required=True, help='the folder in scores/ours')
+      '--name', required=True, help='the folder in scores/ours, or one in it: '
+      'ablations_v1/planet')
 
 
 def _pictures(parser):
@@ -214,7 +229,7 @@ ARGUMENTS: dict[str, Callable] = {
     'demo': _demo,
     'tables': _tables, 'collect': _collect, 'compare': _compare,
     'plot': _plot, 'report': _report, 'matrix': _matrix,
-    'sweep': _sweep,
+    'sweep': _sweep, 'ablations': _ablations,
     'keep': _keep, 'pictures': _pictures, 'readme': _readme}
 
 if __name__ == '__main__':

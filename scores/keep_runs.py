@@ -27,9 +27,9 @@ SIDE = 64  # pixels of one
 
 def main(args: argparse.Namespace) -> None:
   """Copies what tables and pictures are made of."""
-  if not re.fullmatch(r'[a-z0-9_]+', args.name):
+  if not re.fullmatch(r'[a-z0-9_]+(/[a-z0-9_]+)?', args.name):
     raise UserError(f'--name: {args.name!r} has to be of the letters a to z, '
-                    'digits and _')
+                    'digits and _, with at most one /')
   found = [RunFolder(path) for path in args.runs]
   for folder in found:
     if folder.seed is None or folder.config is None:

@@ -84,6 +84,8 @@ ASSUMED_SEEDS = 'The paper does not say how many seeds: {} are assumed.'
 PLANNING = 'The hours of planet lack its planning, at every agent step.'
 MIXED_NOTE = ('Its "earlier version" and the comparisons "vs mixed" are taken '
               'to be preset mixed_gradients.')
+SMALL_NOTE = ('At a small size; `scores ablations` puts what comes out '
+              'beside the paper.')
 EXPERIMENTS = {
     'table_g': Experiment(
         'dreamerv1', 'dmc', 'paper_code',
@@ -149,7 +151,18 @@ EXPERIMENTS = {
         'dreamerv2', 'atari', 'paper', (
             Variant('montezuma', ('montezuma',)),),
         lambda: {'atari_montezuma_revenge': 200_000_000}, 6,
-        reference='dreamerv2/montezuma')}
+        reference='dreamerv2/montezuma'),
+    'laptop_ablations_v1': Experiment(
+        'dreamerv1', 'dmc', 'laptop', (
+            *REPRESENTATIONS, *CONTROL_V1[1:],
+            Variant('horizon_3', (), {'horizon': 3}),
+            Variant('no_value_horizon_3', ('no_value',), {'horizon': 3})),
+        lambda: {'dmc_walker_stand': 48_000}, 3, (SMALL_NOTE,)),
+    'laptop_ablations_v2': Experiment(
+        'dreamerv2', 'minatar', 'laptop', (
+            Variant('default'), Variant('mixed', MIXED), *ABLATIONS[1:],
+            Variant('reinforce_only', (*MIXED, 'reinforce_only'))),
+        lambda: {'minatar_space_invaders': 24_000}, 3, (SMALL_NOTE,))}
 
 
 def main(args: argparse.Namespace) -> None:

@@ -73,14 +73,14 @@ def supervise(task: Task, board: typing.Any) -> tuple[str, int, list[str]]:
   told = _Told(
       lambda *said: board.post.remote(task.name, node, *said).future())
   for attempt in range(1, task.retries + 2):
-    if told('starts', '') or not _free(task.logdir, told):
+    if told('starts', '') or not free(task.logdir, told):
       return 'stopped', attempt - 1, []
-    code = _run(task, told)
+    code = attempt_once(task, told)
     if code == 0:
       return 'finished', attempt, []
     if told.stopping:
       return 'stopped', attempt, []
-  return 'failed', attempt, _tail(task.log, LAST)
+  return 'failed', attempt, tail(task.log, LAST)
 
 
 class _Told:
@@ -106,8 +106,11 @@ class _Told:
       self.stopping = True
 
 
-def _free(logdir, told):
-  """Waits for a run of before to let go of the folder, at most GRACE."""
+def free(logdir: str, told: typing.Any) -> bool:
+  """Waits for a run of before to let go of the folder, at most GRACE.
+
+  told: see `attempt_once`. False: it was told to stop meanwhile.
+  """
   end = time.monotonic() + GRACE
   while _locked(logdir) and time.monotonic() < end:
     if told('waits: another process trains in its folder', ''):
@@ -137,8 +140,13 @@ def _locked(logdir):
   return False
 
 
-def _run(task, told):
-  """One attempt; returns the exit status."""
+def attempt_once(task: Task, told: typing.Any) -> int:
+  """One attempt; returns the exit status.
+
+  told: function that is told (line of progress, line of the last score) each
+    PERIOD, and answers whether the run should stop. Where it ends by itself
+    or by an exception, `told.stopping` says whether it was to.
+  """
   env = dict(os.environ)
   env['PYTHONPATH'] = os.pathsep.join(
       filter(None, (task.path, env.get('PYTHONPATH'))))
@@ -187,14 +195,14 @@ def _die_with_parent():
 
 def _progress(log, start):
   """The last lines of progress and of a score that a run has printed."""
-  lines = _tail(log, 50, start)
+  lines = tail(log, 50, start)
   steps = next((x for x in reversed(lines) if '% | ' in x), 'starts')
   score = next((x for x in reversed(lines) if x.startswith('step ')
                 and ': score ' in x), '')
   return steps, score
 
 
-def _tail(log, amount, start=0):
+def tail(log: str, amount: int, start: int = 0) -> list[str]:
   """The last lines of a file, of what came after `start` bytes."""
   try:
     with open(log, 'rb') as file:

@@ -1,0 +1,263 @@
+"""What ablations at a small size give, beside what the papers say of them.
+
+The runs are those of a `laptop_ablations_*` matrix. A run's score is the mean
+return of the episodes that it collected in the last quarter of its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import typing
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dreamer.errors import UserError
+from dreamer.files import check_ours, expand
+from dreamer.run.run_folder import RunFolder
+from dreamer.sweep.jobs import Job
+from dreamer.tables import Table, to_markdown, to_text
+
+from . import csv_rows, drawing, intervals, matrix
+from .curves import save
+from .plot import SUFFIXES
+from .references import Sample
+
+if typing.TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+LAST = 0.25  # share of a run's steps whose episodes are its score
+LEVEL = 0.95
+SMALL = 0.1  # shares of the default below which a paper's effect is none
+SAME = 0.2  # within which a difference of ours is none
+
+
+class Claim(typing.NamedTuple):
+  """What a paper shows of a variant.
+
+  base: the variant of ours that it is compared with. file, source, task:
+  where the figures of `theirs` and `their_base` stand. env_steps: of them,
+  None: the only ones.
+  """
+
+  variant: str
+  base: str
+  file: str
+  source: str
+  task: str
+  theirs: str
+  their_base: str
+  env_steps: int | None = None
+
+  @property
+  def effect(self) -> float:
+    """(variant - base) / base, in the paper's figures."""
+    value, base = (_published(self, x) for x in (self.theirs, self.their_base))
+    return (value - base) / base
+
+
+class Effect(typing.NamedTuple):
+  """A claim beside our runs. difference: to the base, in returns."""
+
+  claim: Claim
+  base: float
+  difference: intervals.Interval
+  seeds: tuple[int, int]
+
+  @property
+  def relative(self) -> intervals.Interval:
+    """The difference as a share of the base."""
+    return intervals.Interval(*(x / abs(self.base) for x in self.difference))
+
+  @property
+  def verdict(self) -> str:
+    """What follows from the interval; see `explain`."""
+    ours, paper = self.relative, self.claim.effect
+    unknown = f'cannot be told with {min(self.seeds)} seeds'
+    if not ours.known:
+      return unknown
+    if abs(paper) < SMALL:
+      if ours.within(SAME):
+        return 'as in the paper'
+      return 'the other way' if ours.beyond(SMALL) else unknown
+    if not ours.beyond(0):
+      return unknown
+    return 'as in the paper' if (ours.mean > 0) == (paper > 0) else (
+        'the other way')
+
+
+def _figure(name, variant, theirs, base='reconstruction', their_base='dreamer',
+            env_steps=200_000, task='dmc_walker_stand'):
+  return Claim(variant, base, 'dreamerv1_figures', f'v1_{name}', task, theirs,
+               their_base, env_steps)
+
+
+def _table_2(variant):
+  return Claim(variant, 'mixed', 'dreamerv2_ablations', 'v2_table_2',
+               'atari55_gamer_median', variant, 'earlier_version')
+
+
+# Figures 10 and 11 at their first step. Figure 4 does not say when; of its
+# four tasks the nearest to ours, and the horizons of about as many environment
+# steps: 3 and 10 agent steps of 4 here, 5 and 20 of 2 there.
+CLAIMS: Mapping[str, Sequence[Claim]] = {
+    'laptop_ablations_v1': (
+        _figure('fig11', 'contrastive', 'contrastive',
+                their_base='reconstruction'),
+        _figure('fig11', 'reward_only', 'reward_only',
+                their_base='reconstruction'),
+        _figure('fig10', 'no_value', 'no_value'),
+        _figure('fig10', 'planet', 'planet'),
+        _figure('fig4', 'no_value_horizon_3', 'no_value_horizon_5',
+                'horizon_3', 'dreamer_horizon_5', None, 'dmc_walker_walk'),
+        _figure('fig4', 'horizon_3', 'dreamer_horizon_5', 'reconstruction',
+                'dreamer_horizon_20', None, 'dmc_walker_walk')),
+    'laptop_ablations_v2': tuple(_table_2(x) for x in (
+        'no_layer_norm', 'no_reward_gradients', 'gaussian_latents',
+        'no_kl_balancing', 'no_reinforce', 'no_image_gradients'))}
+
+
+def main(args: argparse.Namespace) -> None:
+  """Prints the table of an experiment's finished runs; draws it."""
+  if args.name not in CLAIMS:
+    raise UserError(f'unknown ablations {args.name!r}; allowed: '
+                    f'{", ".join(CLAIMS)}')
+  out = _out(args.out)
+  root = pathlib.Path(expand(args.logdir or f'runs/{args.name}'))
+  scores = collect(matrix.jobs(args.name, args.seeds), root)
+  shown = table(args.name, scores)
+  print((to_markdown if args.markdown else to_text)(shown))
+  if out:
+    save(draw(args.name, scores), out)
+    print(f'\n{out}')
+
+
+def _out(name):
+  if name is None:
+    return None
+  path = pathlib.Path(expand(name))
+  if path.suffix not in SUFFIXES:
+    raise UserError(f'--out: {name} has to end with {", ".join(SUFFIXES)}')
+  check_ours(path)
+  return path
+
+
+def collect(jobs: Sequence[Job],
+            root: pathlib.Path) -> dict[str, list[float]]:
+  """{method: scores of its finished runs}, in the order of the matrix."""
+  found: dict[str, list[float]] = {}
+  for job in jobs:
+    found.setdefault(job.method, [])
+    kept = f'{job.method}/seed{job.seed}'  # by `scores keep`
+    for folder in (root / job.folder, root / kept):
+      if (folder / 'config.yaml').exists():
+        score = _score(RunFolder(folder), job.steps)
+        found[job.method] += [] if score is None else [score]
+        break
+  if not any(found.values()):
+    raise UserError(f'{root}: no finished run; run `./run.sh sweep` first, or '
+                    'name its folder by --logdir')
+  return found
+
+
+def _score(folder, steps):
+  """Of a run; None where it is not finished."""
+  if folder.reached < steps:
+    return None
+  last = [value for step, values in folder.training for value in values
+          if step > (1 - LAST) * steps]
+  return float(np.mean(last)) if last else None
+
+
+def effects(name: str, scores: Mapping[str, Sequence[float]]) -> list[Effect]:
+  """The claims of an experiment that there are runs for."""
+  found = []
+  for claim in CLAIMS[name]:
+    ours, base = scores[claim.variant], scores[claim.base]
+    if ours and base:
+      difference, _ = intervals.of_difference(
+          Sample.of(ours), Sample.of(base), LEVEL)
+      found.append(Effect(claim, float(np.mean(base)), difference,
+                          (len(ours), len(base))))
+  return found
+
+
+def table(name: str, scores: Mapping[str, Sequence[float]]) -> Table:
+  """Means with intervals, differences, what the paper says, verdicts."""
+  by_variant = {x.claim.variant: x for x in effects(name, scores)}
+  rows = []
+  for method, values in scores.items():
+    mean = intervals.of_mean(Sample.of(values), LEVEL) if (
+        values) else None
+    row = [method, str(len(values)), _interval(mean) if mean else '-']
+    rows.append([*row, *_columns(by_variant.get(method))])
+  return Table(
+      '', ['variant', 'seeds', 'return', 'beside', 'difference',
+           'of it, here', 'of it, paper', 'verdict'], rows, explain(name))
+
+
+def _columns(effect):
+  if effect is None:
+    return ['', '', '', '', '']
+  claim, share = effect.claim, effect.relative
+  return [claim.base, _interval(effect.difference),
+          f'{100 * share.mean:+.0f} %', f'{100 * claim.effect:+.0f} %',
+          effect.verdict]
+
+
+def _interval(x):
+  digits = 1 if abs(x.mean) < 100 else 0
+  text = f'{x.mean:.{digits}f}'
+  return f'{text} [{x.low:.{digits}f}, {x.high:.{digits}f}]' if (
+      x.known) else text
+
+
+def explain(name: str) -> list[str]:
+  """Lines that say how to read the table."""
+  places = dict.fromkeys(
+      f'{x.source} ({x.task}' + (
+          f', at {x.env_steps:,} steps)' if x.env_steps else ')')
+      for x in CLAIMS[name])
+  return [
+      f'return: of the episodes in the last {LAST:.0%} of the steps; mean over '
+      f'seeds with its {LEVEL:.0%} interval. difference: to the variant named '
+      "beside it, Welch's interval.",
+      f'as in the paper: the interval is on its side of zero, or, where the '
+      f'paper shows less than {SMALL:.0%}, within {SAME:.0%}. the other way: '
+      f'it is on the other side, or beyond {SMALL:.0%} where the paper shows '
+      'less.',
+      f'paper: {"; ".join(places)}.']
+
+
+def draw(name: str, scores: Mapping[str, Sequence[float]]) -> Figure:
+  """Bars: our differences as shares, with intervals; the paper's beside."""
+  found = effects(name, scores)
+  figure, (axes,) = drawing.grid(1)
+  figure.set_size_inches(max(5, 1.1 * len(found)), 3.2)
+  places = np.arange(len(found))
+  ours = [x.relative for x in found]
+  half = [[x.mean - x.low, x.high - x.mean] if x.known else [0, 0]
+          for x in ours]
+  axes.bar(places - 0.2, [100 * x.mean for x in ours], 0.38,
+           yerr=100 * np.transpose(half), color=drawing.OURS, label='ours',
+           error_kw={'elinewidth': 0.8})
+  axes.bar(places + 0.2, [100 * x.claim.effect for x in found], 0.38,
+           color=drawing.COLORS[0], label='paper')
+  axes.axhline(0, color='black', linewidth=0.6)
+  axes.set_xticks(places, [
+      f'{x.claim.variant}\nbeside {x.claim.base}'.replace('_', ' ')
+      for x in found], fontsize=6)
+  axes.set_ylabel('difference, % of what stands beside', fontsize=7)
+  axes.tick_params(axis='y', labelsize=7)
+  axes.spines[['top', 'right']].set_visible(False)
+  return drawing.legend(figure, [axes], 'lines: 95 % intervals over seeds')
+
+
+def _published(claim, method):
+  found = [x.value for x in csv_rows.published(claim.file)
+           if (x.source, x.task, x.method) == (
+               claim.source, claim.task, method)
+           and claim.env_steps in (None, x.env_steps)]
+  value, = found
+  return value
