@@ -206,7 +206,7 @@ def renderer_name(backend: str) -> str | None:
   command = [sys.executable, '-m', 'dreamer.envs.gl', '--probe']
   try:
     result = subprocess.run(
-        command, cwd=ROOT, env=environ, timeout=60,
+        command, cwd=ROOT, env=environ, timeout=180,  # on a machine at work
         stdin=subprocess.DEVNULL, capture_output=True)
   except subprocess.TimeoutExpired:
     return None
