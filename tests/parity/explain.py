@@ -279,7 +279,8 @@ def table(case: conform.Case, say: typing.Callable = print
   """What is said of the arrays of each change: by its words.
 
   'named'; 'not seen' where the case computes the same without it; 'not told
-  from ...'; 'missed'; 'other parameters' where it can not run.
+  from ...'; 'missed'; 'no run' where a case has other parameters than that
+  needs, or another setting contradicts it.
   """
   runs, found = Runs(case), {}
   base = runs.arrays([])
@@ -288,7 +289,7 @@ def table(case: conform.Case, say: typing.Callable = print
     runs.arrays([change])
   for change in runs.changes:
     theirs = runs.arrays([change])
-    found[change.words] = 'other parameters' if theirs is None else (
+    found[change.words] = 'no run' if theirs is None else (
         _said(runs, change, base, theirs))
   return found
 
@@ -321,8 +322,8 @@ def main(argv: list[str]) -> None:
     found = table(case, lambda text: print(text, file=sys.stderr, flush=True))
     print(f'{case.name}: {len(found)} changes')
     for words, said in found.items():
-      print(f'  {said:<10} {words}' if len(said) < 11 else
-            f'  ambiguous  {words}: {said}')
+      print(f'  ambiguous  {words}: {said}' if said.startswith('not told')
+            else f'  {said:<10} {words}')
     counts = {}
     for said in found.values():
       key = 'ambiguous' if said.startswith('not told') else said
