@@ -172,7 +172,8 @@ def cells(port, case, row):
   if row['first']:
     first = f'`{row["first"]}` ({row["stage"]})'
     first += f': {row["note"]}' if row['note'] else f', {row["error"]:.0e}'
-  cause = '<br>'.join(row['causes']) or '-'
+  none = 'not looked for' if row['first'] else '-'
+  cause = '<br>'.join(row['causes']) or none
   return [f'{port.repository}@{row["commit"]}, {port.what}', case,
           f'{row["agree"]} of {row["given"]}', first, cause]
 

@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   if args.html:
     check_ours(args.html)
   verdict = judge(case, arrays)
+  if not verdict.given and verdict.first is None:
+    raise UserError(f'{args.arrays}: no array that a train step computes, so '
+                    'that nothing can be compared; start with tensor/embed')
   causes = explain.lines(case, arrays, verdict) if args.explain else []
   if args.html:
     with atomic_write(args.html, 'w') as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import os
@@ -33,12 +34,25 @@ def case(path: str | os.PathLike) -> Case:
   """
   folder = pathlib.Path(path)
   golden = ROOT / 'tests' / 'golden' / folder
-  if not folder.exists() and golden.exists():
+  if not folder.exists():
+    if not golden.exists():
+      raise UserError(_unknown(folder))
     folder = golden
   if folder.is_file() or folder.is_dir() and not (
       folder / 'case.json').exists() and (folder / 'dists.npz').exists():
     raise UserError(f'{folder}: {FUNCTIONS}')
   return Case(folder)
+
+
+def _unknown(folder):
+  """What to give in place of a folder that is not there."""
+  found = sorted(x.parent.name for x in (ROOT / 'tests' / 'golden').glob(
+      '*/case.json'))
+  near = difflib.get_close_matches(folder.name, found, 1)
+  if near:
+    return f'{folder}: no such case (did you mean {near[0]}?)'
+  return (f'{folder}: no such folder; give a case folder, such as '
+          'tests/golden/v2_atari_small of a checkout of this project')
 
 
 class Case:
@@ -101,7 +115,7 @@ class Case:
     return {key: rule_parameter(key, shape, self.agent)
             for key, shape in self.shapes.items()}
 
-  @property
+  @functools.cached_property
   def names(self) -> list[str]:
     """Names of the expected arrays in the order in which data flows."""
     bases = dict.fromkeys(split(name)[0] for name in self.expected)
@@ -121,7 +135,7 @@ class Case:
     """How far the closest argmax is from its rival; None without one."""
     return self.data.get('argmax_margin_min')
 
-  @property
+  @functools.cached_property
   def units(self) -> dict[str, float]:
     """What errors of parameters are shares of; see terms.units."""
     return terms.units(self.data)

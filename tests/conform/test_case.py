@@ -31,6 +31,17 @@ def test_every_case_keeps_to_the_schema(name):
   assert problems(TRAINING[name]) == []
 
 
+@pytest.mark.parametrize('name', sorted(set(DATA) - set(TRAINING)))
+def test_cases_of_functions_keep_to_theirs(name):
+  check = jsonschema.Draft202012Validator(SCHEMA['$defs']['function'])
+  assert not list(check.iter_errors(DATA[name]))
+
+
+def test_every_folder_with_train_steps_is_looked_at():
+  folders = {path.parent.name for path in GOLDEN.glob('*/expected.npz')}
+  assert set(TRAINING) == folders
+
+
 @pytest.mark.parametrize('change', [
     {'agent': 'dreamerv9'}, {'reference': 'danijar/dreamer'},
     {'batch': [3]}, {'steps': 0}, {'params': 'guessed'}, {'image': [64, 64]},

@@ -119,16 +119,18 @@ def faulty(agent, applied):
 def first_difference(case: conform.Case, ours: dict, theirs: dict
                      ) -> str | None:
   """The first array of theirs that is not ours; None: all are equal."""
-  names = [x for x in case.names if x in theirs and x in ours]
-  finite = lambda x: np.isfinite(x).all()
-  same = {x for x in names if np.array_equal(
-      ours[x], theirs[x], equal_nan=True)}
-  usable = {x for x in names if finite(theirs[x]) and finite(ours[x])}
-  comparison = Comparison(
-      {x: ours[x] for x in usable}, theirs, case.steps, units=case.units)
-  off = {x.name for x in comparison.rows if not x.error <= x.allowed}
-  off |= set(names) - usable
-  return next((x for x in names if x in off - same), None)
+  units = case.units
+  for name in case.names:
+    if name not in theirs or name not in ours or np.array_equal(
+        ours[name], theirs[name], equal_nan=True):
+      continue
+    if not (np.isfinite(ours[name]).all() and np.isfinite(theirs[name]).all()):
+      return name
+    row, = Comparison(
+        {name: ours[name]}, theirs, case.steps, units=units).rows
+    if not row.error <= row.allowed:
+      return name
+  return None
 
 
 class Step(typing.NamedTuple):
@@ -247,11 +249,12 @@ def explain(case: conform.Case, arrays: dict, verdict: typing.Any,
             if not key.startswith('init/')}
   runs = runs or Runs(case)
   say = lambda text: print(text, file=sys.stderr, flush=True)
-  return tell(search(runs, theirs, first.name, say), first.name)
+  found = search(runs, theirs, first.name, say)
+  return tell(found, first.name, len(runs.changes))
 
 
-def tell(steps: list[Step], first: str) -> list[str]:
-  """The steps of a search in words."""
+def tell(steps: list[Step], first: str, tried: int) -> list[str]:
+  """The steps of a search among so many changes, in words."""
   lines = []
   for number, step in enumerate(steps):
     names = [' and '.join(x.words for x in option) for option in step.options]
@@ -264,7 +267,7 @@ def tell(steps: list[Step], first: str) -> list[str]:
     lines.append(text)
   if not steps or steps[-1].rest is not None:
     rest = steps[-1].rest if steps else first
-    lines.append(f'not explained by a change that is known: {rest}')
+    lines.append(f'{rest}: by none of the {tried} changes that are known')
   return lines
 
 
@@ -276,7 +279,8 @@ def table(case: conform.Case, say: typing.Callable = print
   """What is said of the arrays of each change: by its words.
 
   'named'; 'not seen' where the case computes the same without it; 'not told
-  from ...'; 'missed'; 'other parameters' where it can not run.
+  from ...'; 'missed'; 'no run' where a case has other parameters than that
+  needs, or another setting contradicts it.
   """
   runs, found = Runs(case), {}
   base = runs.arrays([])
@@ -285,7 +289,7 @@ def table(case: conform.Case, say: typing.Callable = print
     runs.arrays([change])
   for change in runs.changes:
     theirs = runs.arrays([change])
-    found[change.words] = 'other parameters' if theirs is None else (
+    found[change.words] = 'no run' if theirs is None else (
         _said(runs, change, base, theirs))
   return found
 
@@ -318,8 +322,8 @@ def main(argv: list[str]) -> None:
     found = table(case, lambda text: print(text, file=sys.stderr, flush=True))
     print(f'{case.name}: {len(found)} changes')
     for words, said in found.items():
-      print(f'  {said:<10} {words}' if len(said) < 11 else
-            f'  ambiguous  {words}: {said}')
+      print(f'  ambiguous  {words}: {said}' if said.startswith('not told')
+            else f'  {said:<10} {words}')
     counts = {}
     for said in found.values():
       key = 'ambiguous' if said.startswith('not told') else said

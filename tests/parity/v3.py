@@ -194,14 +194,15 @@ class Trial:
 
   def _gradients(self, gradients, before):
     arrays, optimizer = {}, self.agent.optimizers['all']
+    norm = tf.linalg.global_norm(list(gradients.values()))
     for key, value in gradients.items():
       name = self._theirs(key)
       arrays[f'grad/{name}'] = value
       factor = np.float32(1)
       if optimizer.clip.limit:
         factor, = optimizer.clip.factors(
-            [tf.constant(before[name])], [tf.constant(value)], None)
-        factor = factor.numpy()
+            [tf.constant(before[name])], [tf.constant(value)], norm)
+        factor = np.float32(factor)
       arrays[f'extra/agc_scale/{name}'] = factor if value.any() else 1
     return arrays
 
@@ -254,6 +255,14 @@ class Trial:
     amount = sum(np.prod(x.shape) for x in optimizer.params.values())
     rms = lambda arrays: np.sqrt(sum(
         (np.asarray(x, np.float64) ** 2).sum() for x in arrays) / amount)
+    found = {
+        'metric/opt/grad_rms': norm / np.sqrt(amount),
+        'metric/opt/param_count': amount,
+        'metric/opt/param_rms': rms(
+            x.numpy() for x in optimizer.params.values()),
+        'metric/opt/updates': self.agent.updates}
+    if 'momentum' not in optimizer.slots:
+      return found  # another one than LaProp
     updates, step = [], tf.cast(optimizer.step, tf.float32)
     lr = float(optimizer.learning_rate(step - 1))
     decay = optimizer.share
@@ -264,13 +273,7 @@ class Trial:
         param = optimizer.params[key].numpy()
         update = update + decay * (param + lr * update) / (1 - lr * decay)
       updates.append(lr * update)
-    return {
-        'metric/opt/grad_rms': norm / np.sqrt(amount),
-        'metric/opt/param_count': amount,
-        'metric/opt/param_rms': rms(
-            x.numpy() for x in optimizer.params.values()),
-        'metric/opt/update_rms': rms(updates),
-        'metric/opt/updates': self.agent.updates}
+    return {**found, 'metric/opt/update_rms': rms(updates)}
 
   # Acting
 
