@@ -204,10 +204,36 @@ install_venv() {
     echo 'Installing requirements.txt for the CPU (2.5 GB, a minute or two);' \
       "./run.sh setup --gpu adds NVIDIA's libraries." >&2
   fi
-  module "$python" pip install --quiet "${files[@]/#/-r}" >&2 ||
+  by_uv || module "$python" pip install --quiet "${files[@]/#/-r}" >&2 ||
     fail 'pip could not install the requirements: see its lines above'
   keep "$kind" "$venv/variant"
   keep "$stamp" "$venv/requirements.sha256"
+}
+
+by_uv() {  # installs several times faster than pip, and what pip would
+  local line told options=() uv=$venv/bin/uv cache=$venv/.cache-uv
+  [[ -e $mark ]] || return 1  # Nothing is added to a folder of others.
+  if ! told=$(module "$python" pip config list |
+      "$python" "$root/.ci/uv_options.py"); then
+    echo "By pip: uv does not know its setting $told." >&2
+    return 1
+  fi
+  module "$python" pip install --quiet -r "$root/.ci/requirements-uv.txt" \
+    >/dev/null 2>&1 || { echo 'By pip: uv can not be had here.' >&2; return 1; }
+  while IFS= read -r line; do
+    case $line in
+      [A-Z]*=*) local -x "${line?}" ;;
+      ?*) options+=("$line") ;;
+    esac
+  done <<<"$told"
+  echo "By $("$uv" --version)." >&2
+  local -x UV_CACHE_DIR=${UV_CACHE_DIR:-$cache}
+  local status=0
+  "$uv" pip install --quiet --python "$python" --directory "$root" \
+    "${options[@]}" "${files[@]/#/-r}" >&2 || status=$?
+  rm -rf "$cache"
+  [[ $status == 0 ]] || echo 'By pip: uv could not, see its lines above.' >&2
+  return $status
 }
 
 is_empty_folder() { [[ -d $1 && -r $1 && -z $(ls -A "$1") ]]; }

@@ -75,7 +75,7 @@ class RSSM(layers.Module):
 
   def get_dist(self, state: State) -> Any:
     """The distribution of the latent."""
-    return dists.normal(state['mean'], state['std'])
+    return dists.Normals(state['mean'], state['std'])
 
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
     """Noise of latents [*lead, S] of the kind that sampling takes."""
@@ -124,8 +124,11 @@ class RSSM(layers.Module):
     first['action'] = tf.zeros(
         [start['deter'].shape[0], noise['policy'].shape[-1]])
 
+    stopped = lambda: self.map(tf.stop_gradient)
+    once = stopped() if unroll else None  # A loop's gradient stops inside it.
+
     def step(prev, noise):
-      model = self.map(tf.stop_gradient)
+      model = once or stopped()
       action = policy(tf.stop_gradient(self.get_feat(prev)), noise['policy'])
       state = model.img_step(prev, action, noise['prior'])
       return {'deter': state['deter'], 'stoch': state['stoch'],

@@ -51,7 +51,7 @@ class GaussianLatents(RSSM):
     return stoch
 
   def get_dist(self, state: State) -> Any:
-    return dists.normal(state['mean'], state['std'])
+    return dists.Normals(state['mean'], state['std'])
 
   def draw(self, noise: Any, name: str, lead: Sequence[int]) -> tf.Tensor:
     return replicas.draw(

@@ -20,7 +20,9 @@ from dreamer.tables import Table, interval, to_html
 from . import (
   comparable,
   compare,
+  curves,
   plot,
+  reached,
   references,
   runs,
   series,
@@ -45,7 +47,7 @@ img { max-width: 100%; }
 .films figure { margin: 0; } figcaption { font-size: 12px; color: #555; }
 .films img { image-rendering: pixelated; min-height: 128px; }
 """
-MOST_VIDEOS = 12
+MOST_VIDEOS = MOST_CURVES = 12
 MOST_BYTES = 20_000_000  # of all videos
 
 
@@ -62,7 +64,7 @@ def page(found: list[runs.Run], reference: references.Reference | None = None,
       _section('Runs', _runs(found)),
       _section('Evaluations after training', _final(found)),
       _section('Compared with the paper', _comparison(
-          reference, compared)),
+          found, reference, compared)),
       _section('Curves', _figures(found, groups, reference, allow)),
       _section('Videos', _videos(found)),
       _section('Settings', _settings(found)),
@@ -139,9 +141,11 @@ def compared(found: list[runs.Run], reference: references.Reference | None,
     return str(e)
 
 
-def _comparison(reference, result):
+def _comparison(found, reference, result):
   if reference is None:
-    return _note('Name a reference by --to.')
+    return ''.join(to_html(reached.table(run)) for run in found) + _note(
+        'Several seeds beside published ones, budget by budget: ./run.sh '
+        'report RUN ... --to NAME.')
   if isinstance(result, str):
     return _note(f'Not compared: {result}')
   notes = [*(f'Note: {x}' for x in (*result['remarks'], *result['flags'])),
@@ -158,10 +162,15 @@ def _figures(found, groups, reference, allow):
   if reference is not None and series.bars(reference, groups) and any(
       series.final(group, reference) for group in groups.values()):
     kinds.append('bars')
-  if not any(run.evaluations for run in found):
+  # One run alone: as its picture has them, with what is beside the agent.
+  own = [run for run in found if run.folder and reference is None]
+  drawn = []
+  if any(run.evaluations for run in found) and not (own and len(found) == 1):
+    drawn = [plot.draw(kind, found, reference, allow) for kind in kinds]
+  drawn += [curves.draw(run) for run in own[:MOST_CURVES]]
+  if not drawn:
     return _note('No evaluations during training.')
-  return ''.join(_image(plot.draw(kind, found, reference, allow), kind)
-                 for kind in kinds)
+  return ''.join(_image(figure, 'curves') for figure in drawn)
 
 
 def _image(figure, name):

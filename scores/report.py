@@ -7,7 +7,6 @@ page that opens offline, and the curves of a single run into a picture.
 from __future__ import annotations
 
 import argparse
-import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -15,10 +14,9 @@ from collections.abc import Sequence
 from dreamer import files
 from dreamer.errors import UserError
 from dreamer.files import atomic_write
-from dreamer.stats import confidence
-from dreamer.tables import Table, interval, to_text
+from dreamer.tables import to_text
 
-from . import comparable, curves, page, references, runs
+from . import curves, page, reached, references, runs
 
 PICTURES = ('.png', '.svg', '.pdf')
 OUT = 'report.html', 'report.png'
@@ -39,7 +37,7 @@ def main(args: argparse.Namespace) -> None:
     files.check_ours(paths[0])
   compared = page.compared(found, reference, options)
   for run in found:
-    print(to_text(table(run)), end='\n\n')
+    print(to_text(reached.table(run)), end='\n\n')
     for note in (*run.notes, *run.faults):
       print(f'note: {run.where}: {note}', file=sys.stderr)
   if reference is not None and isinstance(compared, str):
@@ -89,55 +87,3 @@ def write(path: pathlib.Path, found: list[runs.Run],
     text = page.page(found, reference, allow, compared)
     with atomic_write(path, 'w') as file:
       file.write(text)
-
-
-def table(run: runs.Run) -> Table:
-  """Returns what a run has reached after training."""
-  entries = {policy: confidence(entry['returns'])
-             for policy, entry in run.final.items()}
-  rows = [[name, str(len(run.final[policy]['returns'])),
-           interval(*entries[policy])]
-          for policy, name in runs.POLICIES.items() if policy in entries]
-  paper = references.paper(run)
-  differs = comparable.paper_differs(run)
-  if paper:
-    rows.append([f'the paper, {paper.when}', '', f'{paper.score:,.1f}'])
-  title = f'{run.where}: {run.task or "unknown task"}'
-  trained = entries.get('trained')
-  if trained is None:
-    notes = ['The trained agent has not been evaluated.', _training(run)]
-  else:
-    title += f' after {run.final["trained"]["step"]:,} environment steps'
-    notes = [*([_share(trained, paper, differs)] if paper else []),
-             _above(trained, entries.get('random'))]
-  return Table(title, ('', 'episodes', 'return, 95% interval'), rows, notes)
-
-
-def _share(trained, paper, differs):
-  if differs:
-    return ("No share of the paper's score, which was measured in another way: "
-            f'{differs}')
-  share = interval(*(100 * x / paper.score for x in trained))
-  return f"Share of the paper's score ({paper.when}), in %: {share}"
-
-
-def _above(trained, random):
-  if random is None:
-    return 'No random policy to compare with: evaluate it with --policy random'
-  if not math.isfinite(trained[1] + random[2]):
-    return ('Above the random policy? Unknown: an interval needs at least 2 '
-            'episodes each')
-  if trained[1] > random[2]:
-    return "The interval lies above the random policy's: yes"
-  return (f"The interval lies above the random policy's: no "
-          f'({trained[1]:.1f} <= {random[2]:.1f})')
-
-
-def _training(run):
-  returns = [x for _, values in run.folder.training for x in values] if (
-      run.folder) else []
-  if not returns:
-    return 'No training episode has ended yet.'
-  last = returns[-10:]
-  return (f'Return of its last {len(last)} training episode(s): '
-          f'{interval(*confidence(last))}')

@@ -28,6 +28,9 @@ case "$*" in
   --version) echo Python 3.12.0 ;;
   *"launch.py venv "*) mkdir "$last/bin" && cp "$0" "$last/bin/python" ;;
   *"launch.py pip --version"*) [[ ! -e $NO_PIP ]] ;;
+  *"launch.py pip config list") cat "$SETTINGS" 2>/dev/null; exit 0 ;;
+  *uv_options.py) exec {sys.executable} "$@" ;;
+  *requirements-uv.txt) cp "$UV" "${{0%/*}}/uv" 2>/dev/null ;;
   *--dry-run*) cat "$REPORT" ;;
   *"launch.py pip install"*)
     echo start >>"$LOG"
@@ -39,13 +42,22 @@ esac
 '''
 
 
+UV = '''#!/bin/bash
+[[ $1 == --version ]] && { echo uv 9; exit; }
+printf '%s\\n' "$@" >"$TOLD"
+env | grep -E '^(SSL_CERT_FILE|UV_HTTP_TIMEOUT)=' >>"$TOLD"
+[[ ! -e $UV_FAILS ]]
+'''
+
+
 class Project:
   """A checkout with no more than run.sh needs, and the stand-in as Python."""
 
   def __init__(self, folder):
     self.root, self.log = folder / 'a checkout', folder / 'log'
     self.hold, self.report = folder / 'hold', folder / 'report'
-    for name in ('run.sh', 'dreamer/launch.py', '.ci/replaced.py'):
+    for name in ('run.sh', 'dreamer/launch.py', '.ci/replaced.py',
+                 '.ci/uv_options.py'):
       (self.root / name).parent.mkdir(parents=True, exist_ok=True)
       shutil.copy(ROOT / name, self.root / name)
     for name in ('requirements.txt', '.ci/requirements-cluster.txt',
@@ -59,7 +71,10 @@ class Project:
     self.env = {
         **os.environ, 'PATH': f'{self.bin}:{os.environ["PATH"]}',
         'LOG': str(self.log), 'HOLD': str(self.hold),
-        'REPORT': str(self.report), 'NO_PIP': str(folder / 'no_pip')}
+        'REPORT': str(self.report), 'NO_PIP': str(folder / 'no_pip'),
+        'SETTINGS': str(folder / 'settings'), 'UV': str(folder / 'uv'),
+        'UV_FAILS': str(folder / 'uv_fails'), 'TOLD': str(folder / 'told')}
+    self.folder = folder
     self.env.pop('VENV', None)
     self.no_pip = folder / 'no_pip'
 
@@ -124,6 +139,73 @@ def wait_for(condition):
 @pytest.fixture
 def project(tmp_path):
   return Project(tmp_path)
+
+
+class TestWhoInstalls:
+
+  @pytest.fixture
+  def told(self, project):
+    """Where uv can be had: runs a set-up; returns what uv was told."""
+    (project.folder / 'uv').write_text(UV)
+    (project.folder / 'uv').chmod(0o755)
+
+    def told(settings=''):
+      (project.folder / 'settings').write_text(settings)
+      status, _, err = project.run()
+      assert status == 0, err
+      path = project.folder / 'told'
+      return path.read_text().splitlines() if path.exists() else [], err
+    return told
+
+  def test_pip_where_uv_can_not_be_had(self, project):
+    status, _, err = project.run()
+    assert status == 0 and 'By pip: uv can not be had here.' in err
+    assert project.installs == ['start', 'end']
+
+  def test_uv(self, project, told):
+    args, err = told()
+    assert 'By uv 9.' in err and not project.installs
+    assert args[:2] == ['pip', 'install']
+    assert f'-r{project.root}/requirements.txt' in args
+    assert args[args.index('--python') + 1] == str(project.venv / 'bin/python')
+    assert not list(project.venv.glob('.cache*'))
+    assert project.run()[0] == 0 and not project.installs
+
+  def test_pip_where_uv_fails(self, project, told):
+    (project.folder / 'uv_fails').touch()
+    _, err = told()
+    assert 'By pip: uv could not' in err
+    assert project.installs == ['start', 'end']
+
+  def test_settings_of_pip_hold(self, project, told):
+    args, _ = told("""global.index-url='https://a/simple'
+global.extra-index-url='https://b/simple file:///c/simple'
+:env:.index-url='https://mine/simple'
+install.no-index='true'
+:env:.find-links='/wheels https://w'
+global.constraint='/etc/limits.txt'
+global.cert='/etc/cert.pem'
+global.timeout='99'
+freeze.timeout='1'
+""")
+    pairs = set(zip(args, args[1:]))
+    assert {('--default-index', 'https://mine/simple'),
+            ('--index', 'https://b/simple'), ('--index', 'file:///c/simple'),
+            ('--find-links', '/wheels'), ('--find-links', 'https://w'),
+            ('--constraint', '/etc/limits.txt')} <= pairs
+    assert '--no-index' in args and 'https://a/simple' not in args
+    assert {'SSL_CERT_FILE=/etc/cert.pem', 'UV_HTTP_TIMEOUT=99'} <= set(args)
+
+  def test_a_setting_that_uv_does_not_know(self, project, told):
+    args, err = told("install.target='/elsewhere'\n")
+    assert not args and 'uv does not know its setting target' in err
+    assert project.installs == ['start', 'end']
+
+  def test_nothing_is_added_to_a_folder_of_others(self, project, told):
+    project.python(project.venv / 'bin' / 'python')
+    project.report.write_text('{"install": []}')
+    args, _ = told()
+    assert not args and project.installs == ['start', 'end']
 
 
 class TestWhatIsCleared:

@@ -1,27 +1,45 @@
-"""Distributions on tensorflow_probability, sampled from given noise.
+"""Distributions, sampled from given noise.
 
 `sample` takes the noise as an argument, so that all randomness of a step
 comes from one place (dreamer/nn/noise.py). Those over actions say of which kind
 it is (NOISE), and how many samples stand for a mode or an entropy that has no
-closed form (SAMPLES; 0: it has one).
+closed form (SAMPLES; 0: it has one). Only the truncated Normal comes from
+tensorflow_probability, which takes a second of a start. The others add up in
+its order, so that they have its bits.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from dreamer.config.choices import Choices
 
-tfd = tfp.distributions
 LOG_ROOT = np.float32(0.5 * np.log(2 * np.pi))
 
 
-def normal(
-    mean: tf.Tensor, std: tf.Tensor) -> tfp.distributions.Distribution:
-  """Diagonal Normal over the last axis."""
-  return tfd.MultivariateNormalDiag(mean, std)
+class Normals:
+  """Independent Normals of latents [..., S], one KL and entropy for all."""
+
+  def __init__(self, mean: tf.Tensor, std: tf.Tensor):
+    self.mean, self.std = mean, std
+
+  def entropy(self) -> tf.Tensor:
+    """In nats [...]."""
+    unit = self.std.shape[-1] * np.float32(0.5 + LOG_ROOT)
+    return unit + self._log_det()
+
+  def kl_divergence(self, other: Normals) -> tf.Tensor:
+    """KL[self || other], in nats [...]."""
+    total = lambda x: tf.reduce_sum(tf.square(x), -1)
+    size = np.float32(self.std.shape[-1])
+    apart = (other.mean - self.mean) * (1.0 / other.std)
+    return other._log_det() - self._log_det() + 0.5 * (
+        -size + total(tf.abs(self.std) / tf.abs(other.std)) + total(apart))
+
+  def _log_det(self):
+    # Of absolute values: so TensorFlow adds up the gradients in that order.
+    return tf.reduce_sum(tf.math.log(tf.abs(self.std)), -1)
 
 
 def unit_normal_log_prob(
@@ -127,7 +145,8 @@ class TanhNormal:
   def _log_density(self, raw):
     """That of tanh(raw)."""
     slope = 2 * (np.log(2.0) - raw - tf.nn.softplus(-2 * raw))
-    normal = tfd.Normal(self.mean, self.std).log_prob(raw)
+    squares = tf.math.squared_difference(raw / self.std, self.mean / self.std)
+    normal = -0.5 * squares - (LOG_ROOT + tf.math.log(self.std))
     return tf.reduce_sum(normal - slope, -1)
 
 
@@ -170,7 +189,7 @@ class OneHot:
   def entropy(self, noise: tf.Tensor | None = None) -> tf.Tensor:
     """In nats; noise is not needed."""
     del noise
-    return tfd.OneHotCategorical(self.logits, dtype=tf.float32).entropy()
+    return categorical_entropy(self.logits)
 
   def _one_hot(self, logits):
     best = tf.argmax(logits, -1)
@@ -219,7 +238,10 @@ class TruncNormal:
   CLIP = 1e-6  # samples keep this distance from the bounds
 
   def __init__(self, loc: tf.Tensor, scale: tf.Tensor):
+    # A second, which others need not wait for.
+    from tensorflow_probability import distributions as tfd
     self.loc, self.scale = loc, scale
+    self.normal = tfd.Normal(np.float32(0), np.float32(1))
     self.dist = tfd.Independent(tfd.TruncatedNormal(loc, scale, -1, 1), 1)
 
   def sample(self, noise: tf.Tensor) -> tf.Tensor:
@@ -240,8 +262,7 @@ class TruncNormal:
     The mean lies in [-1, 1], so both tails keep enough digits in float32.
     """
     low, high = (-1 - self.loc) / self.scale, (1 - self.loc) / self.scale
-    normal = tfd.Normal(np.float32(0), np.float32(1))
-    below, above = normal.cdf(low), normal.cdf(high)
+    below, above = self.normal.cdf(low), self.normal.cdf(high)
     share = below + noise * (above - below)
     eps = tf.math.ndtri(tf.clip_by_value(
         share, np.finfo(np.float32).tiny, np.float32(1 - 6e-8)))
@@ -261,7 +282,31 @@ class TruncNormal:
     return self.dist.entropy()
 
 
-def categorical(logits: tf.Tensor) -> tfp.distributions.Distribution:
-  """Independent one-hot variables; logits [..., S, C], events [S, C]."""
-  return tfd.Independent(
-      tfd.OneHotCategorical(logits, dtype=tf.float32), 1)
+class Categoricals:
+  """Independent one-hot variables of latents; logits [..., S, C]."""
+
+  def __init__(self, logits: tf.Tensor):
+    self.logits = logits
+
+  def log_prob(self, event: tf.Tensor) -> tf.Tensor:
+    """Of one-hot rows [..., S, C]: [...]."""
+    return tf.reduce_sum(OneHot(self.logits).log_prob(event), -1)
+
+  def entropy(self) -> tf.Tensor:
+    """In nats [...]."""
+    return tf.reduce_sum(categorical_entropy(self.logits), -1)
+
+  def kl_divergence(self, other: Categoricals) -> tf.Tensor:
+    """KL[self || other], in nats [...]."""
+    log = tf.math.log_softmax
+    each = tf.nn.softmax(self.logits) * (log(self.logits) - log(other.logits))
+    return tf.reduce_sum(tf.reduce_sum(each, -1), -1)
+
+
+def categorical_entropy(logits: tf.Tensor) -> tf.Tensor:
+  """In nats [...] for logits [..., C]."""
+  most = tf.reduce_max(logits, -1, keepdims=True)
+  rest = logits - most
+  log_sum = most[..., 0] + tf.reduce_logsumexp(rest, -1)
+  weighted = tf.math.multiply_no_nan(logits, tf.exp(rest))
+  return log_sum - tf.reduce_sum(weighted, -1) / tf.reduce_sum(tf.exp(rest), -1)

@@ -226,8 +226,7 @@ def scan(step: Callable, inputs: Any, initial: Any,
   if not unroll:
     return tf.scan(step, inputs, initial)
   states: list[Any] = []
-  length = tf.nest.flatten(inputs)[0].shape[0]
-  for index in range(length):
-    item = tf.nest.map_structure(lambda x, i=index: x[i], inputs)
-    states.append(step(states[-1] if states else initial, item))
+  for item in zip(*map(tf.unstack, tf.nest.flatten(inputs)), strict=True):
+    states.append(step(states[-1] if states else initial,
+                       tf.nest.pack_sequence_as(inputs, item)))
   return tf.nest.map_structure(lambda *xs: tf.stack(xs), *states)

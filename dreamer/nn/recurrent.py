@@ -29,9 +29,9 @@ class GRU(Module):
     w = self.w
     x = tf.nn.bias_add(matmul(x, w['kernel']), w['bias'][0])
     h = tf.nn.bias_add(matmul(state, w['recurrent_kernel']), w['bias'][1])
-    sizes = [self.units] * 3  # The gradient of a split is cheap, of slices not.
-    x_update, x_reset, x_cand = tf.split(tf.cast(x, tf.float32), sizes, -1)
-    h_update, h_reset, h_cand = tf.split(tf.cast(h, tf.float32), sizes, -1)
+    # The gradient of a split is cheap, of slices not.
+    x_update, x_reset, x_cand = tf.split(tf.cast(x, tf.float32), 3, -1)
+    h_update, h_reset, h_cand = tf.split(tf.cast(h, tf.float32), 3, -1)
     update = tf.sigmoid(x_update + h_update)
     reset = tf.sigmoid(x_reset + h_reset)
     cand = tf.tanh(x_cand + reset * h_cand)

@@ -13,8 +13,8 @@ RNG = np.random.default_rng(0)
 
 def test_normal_kl_on_a_worked_example():
   # log(s2 / s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2, summed
-  one = dists.normal(tf.constant([[0., 1.]]), tf.constant([[1., 2.]]))
-  two = dists.normal(tf.constant([[1., 1.]]), tf.constant([[2., 1.]]))
+  one = dists.Normals(tf.constant([[0., 1.]]), tf.constant([[1., 2.]]))
+  two = dists.Normals(tf.constant([[1., 1.]]), tf.constant([[2., 1.]]))
   first = np.log(2) + (1 + 1) / 8 - .5
   second = np.log(1 / 2) + 4 / 2 - .5
   np.testing.assert_allclose(
@@ -25,7 +25,7 @@ def test_normal_kl_on_a_worked_example():
 def test_normal_entropy():
   std = np.array([[0.5, 3.0]], np.float32)
   np.testing.assert_allclose(
-      dists.normal(tf.zeros([1, 2]), std).entropy(),
+      dists.Normals(tf.zeros([1, 2]), std).entropy(),
       [scipy.stats.norm(0, std).entropy().sum()], rtol=1e-5)
 
 
@@ -251,7 +251,7 @@ class TestCategorical:
   TWO = np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]])
 
   def dist(self, probs):
-    return dists.categorical(tf.constant(np.log(probs)[None], tf.float32))
+    return dists.Categoricals(tf.constant(np.log(probs)[None], tf.float32))
 
   def test_entropy_and_kl_sum_over_the_variables(self):
     entropy = sum(scipy.stats.entropy(row) for row in self.ONE)
@@ -267,7 +267,7 @@ class TestCategorical:
         self.dist(self.ONE).log_prob(events), [np.log(.1 * .6)], rtol=1e-5)
 
   def test_logits_need_no_norm(self):
-    shifted = dists.categorical(
+    shifted = dists.Categoricals(
         tf.constant(np.log(self.ONE)[None] + 7.0, tf.float32))
     np.testing.assert_allclose(
         shifted.entropy(), self.dist(self.ONE).entropy(), rtol=1e-5)

@@ -63,13 +63,13 @@ def distributions(data):
   """Log densities, entropies, KLs, modes and gradients."""
   get = lambda name: tf.constant(data[name])
   arrays = {}
-  one, other = (dists.categorical(get(f'onehot/{key}')) for key in (
+  one, other = (dists.Categoricals(get(f'onehot/{key}')) for key in (
       'logits', 'logits2'))
   arrays['onehot/kl'] = one.kl_divergence(other)
   arrays['onehot/log_prob'] = one.log_prob(get('onehot/x'))
   arrays['onehot/entropy'] = one.entropy()
   arrays['onehot/mode'] = dists.OneHot(get('onehot/logits')).mode()
-  one, other = (dists.normal(get(f'gauss/mean{x}'), get(f'gauss/std{x}'))
+  one, other = (dists.Normals(get(f'gauss/mean{x}'), get(f'gauss/std{x}'))
                 for x in ('', '2'))
   arrays['gauss/kl'], arrays['gauss/entropy'] = (
       one.kl_divergence(other), one.entropy())

@@ -3,7 +3,7 @@
 import pytest
 
 from dreamer.errors import UserError
-from scores import comparable, omissions, plot, references, report
+from scores import comparable, omissions, plot, reached, references, runs
 from tests.support.scores_tools import (
     TASK,
     make_run,
@@ -168,8 +168,8 @@ def test_shares_of_a_paper_that_measured_otherwise(tmp_path, sets, told):
       presets=['atari'], task=GAME, **{'atari.actions': sets})
   write_lines(logdir / 'eval.jsonl', [
       {'policy': 'trained', 'step': 10 ** 6, 'returns': [3.0, 4.0]}])
-  run_, = report.runs.load([logdir])
-  notes = report.table(run_).notes
+  run_, = runs.load([logdir])
+  notes = reached.table(run_).notes
   assert any('actions is minimal here, full there' in x for x in notes) == told
   assert any('Share of the paper' in x for x in notes) != told
   assert bool(comparable.paper_differs(run_)) == told

@@ -123,12 +123,25 @@ class TestPage:
 
   @pytest.mark.parametrize('to, wanted', [
       ('dreamerv1/table_g', 'Not compared: no budget in common'),
-      (None, 'Name a reference by --to.')])
+      (None, 'Several seeds beside published ones')])
   def test_without_comparison(self, tmp_path, to, wanted):
     logdirs = write_runs(tmp_path / 'mine', 1)
     run('report', *logdirs, *(['--to', to] if to else []), '--out',
            tmp_path / 'x.html')
     assert wanted in (tmp_path / 'x.html').read_text()
+
+  def test_one_run_by_itself(self, tmp_path):
+    """Beside the paper and other policies, with the curves of its picture."""
+    logdir, = write_runs(tmp_path / 'mine', 1)
+    run('report', logdir)
+    found = Page((logdir / 'report.html').read_text())
+    cells, notes = found.texts['td'], ' '.join(found.texts['p'])
+    assert set(runs.POLICIES.values()) <= set(cells)
+    assert any(x.startswith('the paper, ') for x in cells)
+    assert "of the paper's score" in notes
+    assert "above the random policy's" in notes
+    pictures = [x for x in found.sources if x.startswith('data:image/png')]
+    assert len(pictures) == 1
 
   def test_too_many_videos(self, tmp_path, monkeypatch):
     logdir = write_run(tmp_path / 'a', [(10, [1.0])])

@@ -14,7 +14,7 @@ from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.tables import to_text
-from scores import __main__, curves, report, runs
+from scores import __main__, curves, reached, runs
 from tests.support.scores_tools import TABLE_G, write_lines
 
 
@@ -51,7 +51,7 @@ def read(logdir):
 
 
 def text(logdir):
-  return to_text(report.table(read(logdir)))
+  return to_text(reached.table(read(logdir)))
 
 
 class TestTable:
