@@ -294,12 +294,13 @@ def check(config: Config) -> None:
   """Raises UserError for what exported programs can't do."""
   if config.parallel:
     raise UserError(PARALLEL)
-  if config.expl.get('schedule', 'constant') != 'constant':
-    raise UserError(f'expl.schedule: {config.expl.schedule} is computed '
-                    'outside of the exported programs; use constant')
-  if config.expl.get('until', 0):
-    raise UserError(f'expl.until: {config.expl.until} would change who acts, '
-                    'and the exported policy is one; use 0')
+  expl = config.get('expl', {})  # Not every agent explores by keys.
+  if expl.get('schedule', 'constant') != 'constant':
+    raise UserError(f'expl.schedule: {expl.schedule} is computed outside of '
+                    'the exported programs; use constant')
+  if expl.get('until', 0):
+    raise UserError(f'expl.until: {expl.until} would change who acts, and the '
+                    'exported policy is one; use 0')
 
 
 def _fitting(folder, obs_space, act_space):

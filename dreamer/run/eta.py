@@ -55,8 +55,9 @@ class Eta:
     seconds, *done = (y - x for x, y in zip(first, last, strict=True))
     # Both go on together: what is slower by its own rate decides.
     found = [seconds / amount * rest for amount, rest in zip(
-        done, (0 if updates else steps, updates), strict=True) if amount]
-    if not found:
+        done, (0 if updates else steps, updates), strict=True)
+             if amount and rest]
+    if not found and (steps or updates):
       return None
     each = self._evaluating / self._evaluations if self._evaluations else 0.0
-    return max(found) + evaluations * each
+    return max(found, default=0.0) + evaluations * each

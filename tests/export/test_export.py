@@ -15,9 +15,11 @@ from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.export import act, jax_agent, stablehlo
 from dreamer.files import ROOT
-from tests.support import agent_tools, agent_tools_v2
+from dreamer.run import training
+from tests.support import agent_tools, agent_tools_v2, agent_tools_v3
 
 TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2}
+ALL = {**TOOLS, 'dreamerv3': agent_tools_v3}
 
 
 @pytest.fixture(scope='module')
@@ -143,10 +145,32 @@ def test_what_is_not_exported_is_refused(agent, overrides, key):
     jax_agent.check(config)
 
 
-@pytest.mark.parametrize('agent', TOOLS)
+@pytest.mark.parametrize('agent', agents.known())
+def test_what_is_exported_by_default_may_be_trained(agent):
+  jax_agent.check(agents.schema(agent).config(['debug']))
+
+
+def test_the_run_that_was_exported_is_left_alone(tmp_path, monkeypatch):
+  """Another one is named, and the line that continues it is JAX's."""
+  config = {'logdir': 'runs/exported', 'seed': 3}
+  folder = tmp_path / 'a b'
+  folder.mkdir()
+  (folder / 'program.json').write_text(json.dumps(
+      {'agent': 'dreamerv3', 'config': config}))
+  found = {}
+  monkeypatch.setattr(
+      training, 'main', lambda agent, envs, argv, **more: found.update(
+          argv=argv, **more))
+  jax_agent.main(['train', str(folder), '--logdir', 'x'])
+  assert found['argv'] == ['--seed=3', '--logdir', 'x']
+  assert found['again'] == (
+      f"python -m dreamer.export.jax_agent train '{folder}' --logdir x")
+
+
+@pytest.mark.parametrize('agent', ALL)
 def test_an_exported_agent_trains(agent, tmp_path):
   """By JAX, in a process of its own, which has no TensorFlow."""
-  config = TOOLS[agent].make_config(task='dummy_continuous')
+  config = ALL[agent].make_config(task='dummy_continuous')
   stablehlo.export(agents.find(agent), config, tmp_path / 'out')
 
   def train(*argv):
@@ -160,12 +184,15 @@ def test_an_exported_agent_trains(agent, tmp_path):
          '0', *argv], cwd=ROOT, capture_output=True, text=True)
 
   run = tmp_path / 'run'
-  done = train('--logdir', str(run), '--steps', '300', '--prefill', '100')
+  prefill = ['--prefill', '100'] if 'prefill' in config.flat else []
+  done = train('--logdir', str(run), '--steps', '300', *prefill)
   assert done.returncode == 0, done.stderr[-2000:]
   lines = [json.loads(line) for line in (
       run / 'metrics.jsonl').read_text().splitlines()]
   assert max(line['step'] for line in lines) >= 300
-  assert any(np.isfinite(line.get('loss/model', np.nan)) for line in lines)
+  losses = [x for line in lines for key, x in line.items()
+            if key.startswith('loss/') and x is not None]
+  assert losses and np.isfinite(losses).all()
   done = train('--task', 'dummy_discrete', '--logdir', str(tmp_path / 'other'))
   assert done.returncode == 2
   assert 'was exported for observations' in done.stderr.splitlines()[-1]

@@ -43,6 +43,25 @@ def test_steps_where_no_update_is_left(clock):
   assert found.left(100, 0, 0) == pytest.approx(5)
 
 
+def test_one_update_alone_tells_nothing_about_many(clock):
+  """Steps go on after it, as where an update comes every few of them."""
+  found = Eta()
+  found.add(0, 1)
+  step, updates = go_on(clock, found, 0, 1, 10, steps=20)
+  assert found.left(99_800, 6000, 0) is None
+  go_on(clock, found, step, updates, 10, steps=20, made=1)
+  assert found.left(99_800, 6000, 0) == pytest.approx(12000)
+
+
+def test_only_evaluations_are_left(clock):
+  found = Eta()
+  found.add(0, 1)
+  go_on(clock, found, 0, 1, 10, steps=20, made=1)
+  with found.evaluation():
+    clock[0] += 20
+  assert found.left(0, 0, 2) == pytest.approx(40)
+
+
 def test_evaluations_count_apart(clock):
   found = Eta()
   found.add(0, 1)
