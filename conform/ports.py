@@ -24,7 +24,8 @@ from dreamer import cli, conform  # noqa: E402
 from dreamer.conform.__main__ import read  # noqa: E402
 from dreamer.conform.verdict import judge  # noqa: E402
 from dreamer.errors import UserError  # noqa: E402
-from dreamer.files import alone, atomic_write  # noqa: E402
+from dreamer.files import atomic_write  # noqa: E402
+from dreamer.locks import alone  # noqa: E402
 
 RESULTS, TABLE = HERE / 'ports.json', HERE / 'ports.md'
 Port = collections.namedtuple('Port', 'folder repository what adapter cases')

@@ -1,5 +1,6 @@
 """The checker's command: status, output, what it needs, the recipe for CI."""
 
+import importlib.util
 import json
 import os
 import re
@@ -154,3 +155,16 @@ def test_three_lines_in_ci(tmp_path, factor, status, words):
               os.path.dirname(sys.executable), os.environ['PATH']])})
   assert done.returncode == status, done.stderr
   assert done.stdout.splitlines()[-1].startswith(words)
+
+
+def test_the_table_of_ports_is_that_of_the_results():
+  """`python conform/ports.py table` would write the same page."""
+  spec = importlib.util.spec_from_file_location(
+      'ports', ROOT / 'conform' / 'ports.py')
+  ports = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(ports)
+  assert ports.page(ports.results()) == ports.TABLE.read_text()
+  assert {(x.repository, x.what) for x in ports.PORTS} == {
+      ('juliusfrost/dreamer-pytorch', 'V1'), ('Eclectic-Sheep/sheeprl', 'V1'),
+      ('Eclectic-Sheep/sheeprl', 'V2'), ('jsikyoon/dreamer-torch', 'V2'),
+      ('jurgisp/pydreamer', 'V2'), ('pytorch/rl', 'V3')}

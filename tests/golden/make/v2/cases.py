@@ -56,6 +56,8 @@ CASES = {
     'v2_dmc_vision_small_kl_below': _control(
         overrides={'rssm.stoch': 2, 'rssm.discrete': 3}),
     'v2_dmc_proprio_small': _proprio(),
+    'v2_decay_small': _proprio(overrides={
+        'model_opt.wd': 1e-2, 'actor_opt.wd': 1e-2, 'critic_opt.wd': 1e-2}),
     'v2_gaussian_small': _control(overrides={
         'rssm.discrete': False, 'rssm.std_act': 'sigmoid2', 'kl.free': 0.5}),
     'v2_gaussian_atari_small': _atari(overrides={
