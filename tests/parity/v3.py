@@ -51,7 +51,7 @@ def run(path, case, reference, eager=False):
       expected.update({f'policy/{key}': value for key, value in given.items()
                        if key.startswith('out/')})
   comparison = parity_cases.Comparison(
-      expected, arrays, units=trial.units(expected))
+      expected, arrays, case['steps'], units=trial.units(expected))
   rounding.allow(comparison, case)
   return comparison
 
