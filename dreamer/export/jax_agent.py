@@ -294,10 +294,10 @@ def check(config: Config) -> None:
   """Raises UserError for what exported programs can't do."""
   if config.parallel:
     raise UserError(PARALLEL)
-  if config.expl.get('schedule', 'constant') != 'constant':
+  if config.flat.get('expl.schedule', 'constant') != 'constant':
     raise UserError(f'expl.schedule: {config.expl.schedule} is computed '
                     'outside of the exported programs; use constant')
-  if config.expl.get('until', 0):
+  if config.flat.get('expl.until', 0):
     raise UserError(f'expl.until: {config.expl.until} would change who acts, '
                     'and the exported policy is one; use 0')
 

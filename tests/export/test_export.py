@@ -15,9 +15,12 @@ from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.export import act, jax_agent, stablehlo
 from dreamer.files import ROOT
-from tests.support import agent_tools, agent_tools_v2
+from tests.support import agent_tools, agent_tools_v2, agent_tools_v3
 
-TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2}
+TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2,
+         'dreamerv3': agent_tools_v3}
+# Of the schedule of a run that JAX trains.
+FIRST = {'dreamerv3': ()}
 
 
 @pytest.fixture(scope='module')
@@ -160,7 +163,8 @@ def test_an_exported_agent_trains(agent, tmp_path):
          '0', *argv], cwd=ROOT, capture_output=True, text=True)
 
   run = tmp_path / 'run'
-  done = train('--logdir', str(run), '--steps', '300', '--prefill', '100')
+  first = FIRST.get(agent, ('--prefill', '100'))
+  done = train('--logdir', str(run), '--steps', '300', *first)
   assert done.returncode == 0, done.stderr[-2000:]
   lines = [json.loads(line) for line in (
       run / 'metrics.jsonl').read_text().splitlines()]
