@@ -1,1 +1,1 @@
-"""What both papers share: everything but the agents themselves."""
+"""What all papers share: everything but the agents themselves."""

@@ -20,7 +20,7 @@ def update_gflop(config: settings.Config, channels: int,
   (forward, gradient of the input, gradient of the weights; all equal in size)
   those count that the losses need: frozen weights have no gradient, images,
   stopped features and start states none of the input, and the rollout has
-  none at all. For agents that learn from one image of 64 x 64. Elementwise
+  none at all. For agents that learn from one image. Elementwise
   work, metrics and the optimisers are left out: together about 1 %.
   """
   model = 3 * sum(_observe(config, act_space.dim)) + _pixels(config, channels)
@@ -37,7 +37,7 @@ def update_gflop(config: settings.Config, channels: int,
 
 def _pixels(config, channels):
   """Products of one image's way in and out."""
-  encoder, decoder, side = config.encoder, config.decoder, inputs.PIXELS
+  encoder, decoder, side = config.encoder, config.decoder, config.image_size
   products = same_decoder(
       decoder, config.rssm.deter, _stoch(config), channels, side)
   return learned(same_encoder(encoder, channels, side), False) + learned(
@@ -46,7 +46,7 @@ def _pixels(config, channels):
 
 def _observe(config, action):
   rssm, encoder = config.rssm, config.encoder
-  small = inputs.PIXELS // 2 ** (len(
+  small = config.image_size // 2 ** (len(
       inputs.multiples('encoder', encoder)) - encoder.outer)
   embed = small ** 2 * encoder.depth * inputs.multiples('encoder', encoder)[-1]
   deter = 0 if rssm.absolute else rssm.deter

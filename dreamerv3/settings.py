@@ -49,6 +49,11 @@ class Dmc(Protocol):
   multisampling: bool
 
 
+class Dmlab(Protocol):
+  actions: Literal[15, 9, 7, 3]
+  level_cache: str
+
+
 class Replay(Protocol):
   capacity: int
   online: bool
@@ -233,10 +238,12 @@ class Config(Protocol):
   action_repeat: int
   time_limit: int
   limits_end: bool
+  image_size: int
   images: Literal['all', 'eval', 'none']
   envs: Envs
   atari: Atari
   dmc: Dmc
+  dmlab: Dmlab
   train_ratio: float
   eval_every: int
   eval_episodes: int

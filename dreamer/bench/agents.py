@@ -88,7 +88,8 @@ def _make(size, settings):
   entry, wanted = sizes()[size]
   config = entry.schema().config(
       wanted.presets, {**wanted.settings, **settings})
-  image = Space((64, 64, wanted.channels), 'uint8')
+  side = config.flat.get('image_size', 64)
+  image = Space((side, side, wanted.channels), 'uint8')
   act_space = ActionSpace(wanted.kind, wanted.actions)
   return config, image, act_space, entry.make_agent(
       config, {'image': image}, act_space)

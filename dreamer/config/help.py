@@ -41,6 +41,12 @@ def comments(schema: Any) -> dict[str, str]:
   return {key: _comment(schema, found, key) for key in schema.defaults.flat}
 
 
+def presets(schema: Any) -> dict[str, str]:
+  """Returns {preset: the comment beside it, or ''}."""
+  found = _comments(schema)
+  return {name: found.get(('presets', name), '') for name in schema.presets}
+
+
 def _comment(schema, found, key):
   own = found.get(('defaults', key))
   return own or found.get(('shapes', schema.shapes.get(key)), '')

@@ -17,7 +17,7 @@ from dreamer.errors import UserError
 Sizes = dict[str, int]
 
 PIXELS = 64  # of the side of an image
-ENCODER, DECODER = (4, 4, 4, 4), (5, 5, 6, 6)  # kernels of both papers
+ENCODER, DECODER = (4, 4, 4, 4), (5, 5, 6, 6)  # of the first two papers
 
 
 def choose(
@@ -74,8 +74,8 @@ def halved(
       raise UserError(
           f'{key}: shape {tuple(shape)}; {name}.multiples '
           f'{config.multiples} halve images {times} times, so height and '
-          f'width have to be multiples of {2 ** times}; resize it, or give '
-          'fewer')
+          f'width have to be multiples of {2 ** times}; choose such an '
+          'image_size, or give fewer')
     if len(shapes) > 1:
       (one, first), (two, second) = list(shapes.items())[:2]
       raise UserError(
@@ -126,8 +126,8 @@ def embed_size(depth: int, kernels: Sequence[int] = ENCODER) -> int:
 def kernels(name: str, config: Any) -> list[int]:
   """Sizes of the kernels of `encoder` or `decoder`, from its `kernels`.
 
-  Those of both papers for a section without. Raises UserError where they
-  don't fit the image.
+  Those of the first two papers for a section without. Raises UserError where
+  they don't fit the image.
   """
   if 'kernels' not in config:
     return list({'encoder': ENCODER, 'decoder': DECODER}[name])

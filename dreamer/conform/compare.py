@@ -122,7 +122,8 @@ class Comparison:
   def _param_error(self, base, form, ours, theirs):
     """Differences as shares of N * lr; 1 % of the elements may exceed.
 
-    What one rounding of a float32 number makes is none.
+    What rounding to float32 makes is none: two programs that move a number
+    in N updates, each by a product and a sum, round it twice as often.
     """
     unit = self._unit(base)
     if form == 'stats':
@@ -130,7 +131,8 @@ class Comparison:
       scale[2] = unit * np.sqrt(ours.size)
       return (np.abs(stats(ours) - theirs) / scale)[:3].max()
     ours = ours.ravel()[:16] if form == 'head' else ours
-    rounding = 2 * np.spacing(np.abs(theirs).astype(np.float32))
+    spacing = np.spacing(np.abs(theirs).astype(np.float32))
+    rounding = 2 * self.steps * spacing
     error = np.maximum(np.abs(ours - theirs) - rounding, 0) / unit
     return np.quantile(error, 0.99, method='higher')
 

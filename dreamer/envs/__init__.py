@@ -107,7 +107,7 @@ def task_list() -> list[str]:
   return [
       *(f'dmc_{name}' for name in dmc.TASKS),
       *(f'atari_{name}' for name in atari.GAMES),
-      *(f'dmlab_{name}' for name in dmlab.LEVELS),
+      *(f'dmlab_{name}' for name in (*dmlab.LEVELS, *dmlab.DMLAB30)),
       *(f'minatar_{name}' for name in minatar.GAMES),
       'crafter_reward', 'crafter_noreward',
       'dummy_continuous', 'dummy_discrete', 'dummy_pixelpoint',

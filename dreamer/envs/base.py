@@ -63,7 +63,7 @@ class Env:
     """Called before the last step of a repeat, for images of two frames."""
 
   def render(self) -> np.ndarray:
-    """Returns the image of the present state, uint8 [64, 64, C]."""
+    """Returns the image of the present state, uint8 [S, S, C]."""
     raise NotImplementedError
 
   def close(self) -> None:
@@ -127,6 +127,14 @@ def has_images(config: Section, mode: str) -> bool:
   """
   images = config.get('images', 'all')
   return images == 'all' or images == mode == 'eval'
+
+
+def image_size(config: Section) -> int:
+  """Pixels of an image's side, by config.image_size.
+
+  An agent whose networks take one size only has no such key.
+  """
+  return config.get('image_size', spaces.SIZE)
 
 
 def first(vectors: dict) -> dict:

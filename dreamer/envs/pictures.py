@@ -1,4 +1,4 @@
-"""What arrays are pictures, and how they become uint8 [64, 64, C]."""
+"""What arrays are pictures, and how they become uint8 [S, S, C]."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike
 
-from dreamer.envs import resize
+from dreamer.envs import resize, spaces
 from dreamer.errors import UserError
 
-SIZE = (64, 64)
 LEAST = 32  # sides of what is taken for a picture without being named
 
 
@@ -42,7 +41,7 @@ def small_sides(shape: tuple) -> int | None:
 
 
 class Picture:
-  """Brings the pictures of one entry to uint8 [64, 64, C].
+  """Brings the pictures of one entry to uint8 [S, S, C].
 
   Channels stay what they are, none is dropped: four of them may be RGBA or
   four frames. Numbers are stretched from their bounds to 0..255. Shrinks by
@@ -69,15 +68,16 @@ class Picture:
         self._shape[self.row: self.row + 2])
     self.text = self._describe()
 
-  def __call__(self, value: np.ndarray) -> np.ndarray:
-    """Takes an array of the entry's shape and kind.
+  def __call__(
+      self, value: np.ndarray, size: int = spaces.SIZE) -> np.ndarray:
+    """Takes an array of the entry's shape and kind; size: S.
 
     Raises UserError if numbers are outside of the bounds.
     """
     row = self.row
     value = np.moveaxis(self._stretched(value), (row, row + 1), (0, 1))
     value = value.reshape(*value.shape[:2], self.channels)
-    return fit(value)
+    return fit(value, size)
 
   def _range(self, low, high):
     if self._dtype == np.uint8 and low is None:
@@ -117,16 +117,18 @@ class Picture:
     return text
 
 
-def fit(image: np.ndarray) -> np.ndarray:
-  """Scales uint8 [H, W, C] to [64, 64, C]; returns a copy."""
-  if image.shape[:2] != SIZE:
-    shrinks = min(image.shape[:2]) >= min(SIZE)
-    image = (resize.area if shrinks else resize.bilinear)(image, *SIZE)
+def fit(image: np.ndarray, size: int = spaces.SIZE) -> np.ndarray:
+  """Scales uint8 [H, W, C] to [S, S, C]; returns a copy."""
+  if image.shape[:2] != (size, size):
+    shrinks = min(image.shape[:2]) >= size
+    image = (resize.area if shrinks else resize.bilinear)(image, size, size)
   return np.array(image)  # Some environments draw into one array.
 
 
-def rendered(frame: np.ndarray) -> np.ndarray:
+def rendered(frame: np.ndarray, size: int = spaces.SIZE) -> np.ndarray:
   """What `render` draws, uint8 [H, W], [H, W, 1], [H, W, 3] or RGBA, as RGB.
+
+  size: pixels of the sides that it gets.
 
   Raises UserError for any other array.
   """
@@ -136,7 +138,7 @@ def rendered(frame: np.ndarray) -> np.ndarray:
     raise UserError(
         f'render() gave {frame.dtype} of shape {frame.shape}; it must give '
         'uint8 [H, W, 3]')
-  return colored(fit(gray[..., :3]))
+  return colored(fit(gray[..., :3], size))
 
 
 def colored(image: np.ndarray) -> np.ndarray:

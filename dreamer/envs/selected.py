@@ -38,15 +38,15 @@ class Selection:
 
 
 class Image:
-  """The pictures of some entries as one image uint8 [64, 64, C]."""
+  """The pictures of some entries as one image uint8 [S, S, C]; size: S."""
 
-  def __init__(self, found: Sequence[Entry]) -> None:
+  def __init__(self, found: Sequence[Entry], size: int = spaces.SIZE) -> None:
+    self._size = size
     self.readers = [Reader(entry) for entry in found]
     self._pictures = [entry.picture() for entry in found]
     self.parts = list(zip(found, self._pictures, strict=True))
     channels = sum(picture.channels for picture in self._pictures)
-    self.space = spaces.Space(
-        (*pictures.SIZE, 3 if channels == 1 else channels), 'uint8', 0, 255)
+    self.space = spaces.image_space(size, 3 if channels == 1 else channels)
     self.text = ' + '.join(
         f'{entry.name} ({picture.text})' for entry, picture in zip(
             found, self._pictures, strict=True))
@@ -59,7 +59,7 @@ class Image:
           array.dtype.kind == entry.dtype.kind == 'f'):
         reader.fail(array)
       try:
-        parts.append(picture(array))
+        parts.append(picture(array, self._size))
       except UserError as error:
         raise UserError(f'{entry.title}: {error}') from error
     return pictures.colored(np.concatenate(parts, -1))

@@ -87,7 +87,14 @@ class ActionSpaces:
     return np.concatenate(parts)
 
 
-IMAGE = Space((64, 64, 3), 'uint8', 0, 255)
+SIZE = 64  # pixels of an image's side, where nobody asks for others
+
+
+def image_space(size: int = SIZE, channels: int = 3) -> Space:
+  return Space((size, size, channels), 'uint8', 0, 255)
+
+
+IMAGE = image_space()
 
 
 def vector_space(

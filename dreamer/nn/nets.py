@@ -1,4 +1,4 @@
-"""Networks that both papers use, with sizes and activations as arguments."""
+"""Networks of the first two papers; sizes and activations are arguments."""
 
 from __future__ import annotations
 

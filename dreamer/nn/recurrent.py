@@ -1,4 +1,4 @@
-"""Gated recurrent units: the cells of both papers and their releases."""
+"""Gated recurrent units: the cells of the papers and their releases."""
 
 from __future__ import annotations
 

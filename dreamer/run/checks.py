@@ -1,4 +1,4 @@
-"""Checks that both agents share: of settings that have to fit each other.
+"""Checks that agents share: of settings that have to fit each other.
 
 What one setting may be stands beside it in the schema. What a setting rules
 out for another one, or an environment for a setting, is checked by the

@@ -1,4 +1,4 @@
-"""What a user calls, once for both agents: Python interface, command line."""
+"""What a user calls, once for all agents: Python interface, command line."""
 
 from __future__ import annotations
 

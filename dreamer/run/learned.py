@@ -52,7 +52,9 @@ class Learned:
       bad = [key for key in bad if scales.get(key, math.inf) <= 1]
     self.nonfinite = self.nonfinite + 1 if bad else 0
     if self.nonfinite >= NONFINITE:
+      opt = next(key.removesuffix('.lr') for key in self._config.flat
+                 if key.endswith('opt.lr'))
       raise UserError(
           f'{bad[0]}: not finite in {self.nonfinite} updates in a row, the '
-          f'last at env step {step}; lower model_opt.lr or '
-          'model_opt.clip, or set precision float32')
+          f'last at env step {step}; lower {opt}.lr or {opt}.clip, or set '
+          'precision float32')

@@ -1,4 +1,4 @@
-"""The schedule, once for both agents: prefill, train, evaluate, log, save.
+"""The schedule, once for all agents: prefill, train, evaluate, log, save.
 
                 prefill          train and collect                      end
   env steps  0 ......... 5000 ........ 6000 ........ 7000 ......... steps

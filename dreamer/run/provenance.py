@@ -11,6 +11,7 @@ import json
 import subprocess
 from typing import Any
 
+from dreamer.config import help
 from dreamer.config.schema import Schema
 from dreamer.files import ROOT
 from dreamer.run import resume
@@ -49,6 +50,22 @@ def protocol(config: Any) -> dict[str, Any]:
       **{key: atari.get(f'atari.{key}') for key in EMULATOR},
       'suite': {key.split('.', 1)[1]: value for key, value in flat.items()
                 if key.startswith(f'{suite}.')}}
+
+
+def told(config: Any) -> str:
+  """What a run says of its settings: the presets named, whose the rest is.
+
+  '' for an agent without the preset of a paper.
+  """
+  comments = {name: text.split('. ')[0]
+              for name, text in help.presets(config.schema).items()}
+  if 'paper' not in comments:
+    return ''
+  names = [*(x for x in config.presets or () if x != 'paper'), 'paper']
+  *others, paper = (
+      f'{name} ({comments[name]})' if comments.get(name) else name
+      for name in names)
+  return f'presets: {", ".join(others) or "none"}; all else: {paper}'
 
 
 def presets(config: Any, schema: Schema | None = None) -> list[str]:

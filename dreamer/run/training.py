@@ -17,6 +17,7 @@ from dreamer.run import (
   env_probe,
   pace,
   parallel,
+  provenance,
   replays,
   resume,
   units,
@@ -92,8 +93,8 @@ def train(
     loop = make_loop(config, name, agent, envs, eval_envs, logger, stop,
                      make_replay=make_replay)
     loop.note = beside
-    for line in (pace.describe(config), loop.replay.describe(
-        units.agent_steps(config.steps, config))):
+    needs = loop.replay.describe(units.agent_steps(config.steps, config))
+    for line in (provenance.told(config), pace.describe(config), needs):
       if line:
         logger.info(line)
     if arrays is not None:

@@ -31,8 +31,8 @@ SUITES = {
     'dreamerv1': ['dmc', 'atari', 'dmlab'],
     'dreamerv2': ['atari', 'montezuma', 'dmc_vision', 'dmc_proprio',
                   'humanoid', 'crafter'],
-    'dreamerv3': ['atari', 'atari100k', 'dmc_vision', 'dmc_proprio', 'dmlab',
-                  'crafter']}
+    'dreamerv3': ['atari', 'atari100k', 'dmc_vision', 'dmc_proprio',
+                  'procgen', 'dmlab', 'crafter']}
 AGENTS = [x for x in agents.known() if agents.find(x).sources]
 BOTH = {agent: Sources.load(agent) for agent in AGENTS}
 PAPER = yaml_files.read(ROOT / 'configs/paper_dreamerv1.yaml')

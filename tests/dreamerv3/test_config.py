@@ -314,7 +314,8 @@ def test_every_key_is_read(monkeypatch):
   with eagerly(), recorded_reads(monkeypatch) as keys:
     for settings in ({**ALL, 'precision': 'float16'}, {
         **VECTORS, 'kind': 'mixed', 'last_starts': 2, 'replay.consec': 2,
-        'value_norm.kind': 'mean_std', 'advantage_norm.kind': 'percentiles'}):
+        'value_norm.kind': 'percentiles',
+        'advantage_norm.kind': 'percentiles'}):
       kind = settings.pop('kind', 'discrete')
       agent = tools.make_agent(kind, **settings)
       tools.act(agent)

@@ -18,8 +18,8 @@ from dreamer.files import ROOT
 from dreamer.run import training
 from tests.support import agent_tools, agent_tools_v2, agent_tools_v3
 
-TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2}
-ALL = {**TOOLS, 'dreamerv3': agent_tools_v3}
+TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2,
+         'dreamerv3': agent_tools_v3}
 
 
 @pytest.fixture(scope='module')
@@ -167,10 +167,10 @@ def test_the_run_that_was_exported_is_left_alone(tmp_path, monkeypatch):
       f"python -m dreamer.export.jax_agent train '{folder}' --logdir x")
 
 
-@pytest.mark.parametrize('agent', ALL)
+@pytest.mark.parametrize('agent', TOOLS)
 def test_an_exported_agent_trains(agent, tmp_path):
   """By JAX, in a process of its own, which has no TensorFlow."""
-  config = ALL[agent].make_config(task='dummy_continuous')
+  config = TOOLS[agent].make_config(task='dummy_continuous')
   stablehlo.export(agents.find(agent), config, tmp_path / 'out')
 
   def train(*argv):

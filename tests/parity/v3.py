@@ -51,7 +51,7 @@ def run(path, case, reference, eager=False):
       expected.update({f'policy/{key}': value for key, value in given.items()
                        if key.startswith('out/')})
   comparison = parity_cases.Comparison(
-      expected, arrays, units=trial.units(expected))
+      expected, arrays, case['steps'], units=trial.units(expected))
   rounding.allow(comparison, case)
   return comparison
 
@@ -110,7 +110,8 @@ class Trial:
     arrays, agent = {}, self.agent
     for step in range(self.case['steps']):
       self.noise.set(self._draws(data, step))
-      batch = self._batch(step)
+      batch = read_batch(
+          self.folder, self.case, self.agent.batch_keys, step)
       if step == 0:
         metrics, found = self._first(batch)
         arrays.update(found)
@@ -123,20 +124,6 @@ class Trial:
                    for key, x in self._statistics().items()})
     arrays.update(self._parameters_now('param'))
     return {**arrays, **self._counters(), **self._slots()}
-
-  def _batch(self, step):
-    """The case's rows as our replay gives them."""
-    batch = batch_of(self.folder)
-    keys = self.spaces[1].parts
-    found = {key: batch[key] for key in (*self.spaces[0], *FLAGS, 'reward')}
-    found['action'] = join(keys, batch)
-    found['consec'] = np.full(
-        len(batch['reward']), self.case['consec'][step], np.int32)
-    rows = self.case['context']
-    for key in ('deter', 'stoch'):
-      if f'dyn/{key}' in batch:
-        found[f'stored/{key}'] = batch[f'dyn/{key}'][:, :rows]
-    return {key: found[key] for key in self.agent.batch_keys}
 
   def _draws(self, data, step):
     found = {'post': np.swapaxes(data[f'step{step}/post'], 0, 1),
@@ -378,8 +365,18 @@ def _tensors(agent, update):
       'replay_returns', 'replay_boot') if key in tensors}}
 
 
-def batch_of(folder):
-  return parity_cases.read_npz(folder / 'batch.npz')
+def read_batch(folder, case, keys, step=0):
+  """The rows of a case as our replay gives them."""
+  batch, rows = parity_cases.read_npz(folder / 'batch.npz'), case['context']
+  obs_space, act_space = spaces(case)
+  found = {key: batch[key] for key in (*obs_space, *FLAGS, 'reward')}
+  found['action'] = join(act_space.parts, batch)
+  found['consec'] = np.full(
+      len(batch['reward']), case['consec'][step], np.int32)
+  for key in ('deter', 'stoch'):
+    if f'dyn/{key}' in batch:
+      found[f'stored/{key}'] = batch[f'dyn/{key}'][:, :rows]
+  return {key: found[key] for key in keys}
 
 
 def make_agent(case, noise):

@@ -14,10 +14,8 @@ import pytest
 from dreamer.envs import make_envs
 from dreamer.errors import UserError
 from dreamer.run import checks, replays, resume, training
-from dreamer.run.checkpoint import below
-from dreamer.run.driver import unfinished
 from dreamer.run.stop import Stop, Stopped
-from tests.support import ROOT
+from tests.support import ROOT, stream_tools
 from tests.support.fake_streams import MODULE, StreamAgent, configure
 from tests.support.run_tools import StopAt, metrics
 
@@ -42,32 +40,14 @@ def run(config, stop=None, make=make_envs, **agent):
 
 
 def content(config):
-  """All that a checkpoint holds and refers to, wherever it lies."""
-  arrays, meta = resume.checkpoints(config.logdir).load()
-  state = below(arrays, 'replay/')
-  replay = replays.streams(
-      config.update({'replay.spare_gb': 1.0}),
-      pathlib.Path(config.logdir, 'episodes'), StreamAgent, ({}, Dim()))
-  replay.restore(state, unfinished(below(arrays, 'driver/')))
-  streams = np.repeat(np.arange(len(state['rows'])), state['rows'])
-  rows = np.concatenate([np.arange(x) for x in state['rows']])
-  records, good = replay.records.read(replay.lanes.slots(streams, rows))
-  found = {key: x for key, x in arrays.items() if key.split('/')[-1] not in (
-      'slots', 'stale', 'names')}
-  replay.close()
-  return {**found, 'records': records[good], 'good': good,
-          'updates': np.array(meta['updates'])}
-
-
-class Dim:
-  dim = 1
+  return stream_tools.content(config, StreamAgent.stored)
 
 
 def assert_same(one, two):
-  one, two = content(one), content(two)
-  assert one.keys() == two.keys()
-  differ = [k for k in one if not np.array_equal(one[k], two[k])]
-  assert not differ
+  stream_tools.assert_same(one, two, StreamAgent.stored)
+
+
+newest = stream_tools.newest
 
 
 class TestPace:
@@ -208,11 +188,6 @@ class TestKills:
         done = process.wait() == 0
     assert kills == 4
     assert_same(parts, whole)
-
-
-def newest(config):
-  folder = pathlib.Path(config.logdir, 'checkpoints')
-  return max((x.name for x in folder.glob('*.npz')), default='')
 
 
 class TestParallel:

@@ -3,7 +3,6 @@
 `python -m tests.support.fake_streams train --key value ...` trains it.
 """
 
-import pathlib
 import sys
 
 import numpy as np
@@ -36,7 +35,7 @@ def schema():
   defaults.update(replay=REPLAY, train_ratio='32.0 in -1..')
   debug.update(train_ratio=4)
   content['presets'] = {'debug': debug}
-  return Schema(content, shared, pathlib.Path('dreamerv1.yaml'))
+  return Schema(content, shared, DATA / 'configs' / 'dreamerv1.yaml')
 
 
 def configure(**overrides):

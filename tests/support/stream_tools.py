@@ -1,9 +1,15 @@
-"""Rows whose elements tell where they are from, and streams of them."""
+"""Rows whose elements tell where they are from, streams of them, and runs."""
+
+import pathlib
+import types
 
 import numpy as np
 
 from dreamer.replay.stored import Stored
 from dreamer.replay.stream import Drawn, StreamReplay
+from dreamer.run import replays, resume
+from dreamer.run.checkpoint import below
+from dreamer.run.driver import unfinished
 
 STORED = {'deter': Stored((2,)), 'stoch': Stored((3, 4), onehot=True)}
 
@@ -71,3 +77,43 @@ def stored_rows(replay, stream, rows, name='deter'):
 def make(folder, **options):
   return StreamReplay(folder, 0, **{
       'streams': 2, 'length': 4, 'stored': STORED, **options})
+
+
+# Runs
+
+
+def content(config, stored):
+  """All that a run's checkpoint holds and refers to, wherever it lies.
+
+  stored: of its agent.
+  """
+  arrays, meta = resume.checkpoints(config.logdir).load()
+  state = below(arrays, 'replay/')
+  replay = replays.streams(
+      config.update({'replay.spare_gb': 1.0}),
+      pathlib.Path(config.logdir, 'episodes'),
+      types.SimpleNamespace(stored=stored),
+      ({}, types.SimpleNamespace(dim=1)))
+  replay.restore(state, unfinished(below(arrays, 'driver/')))
+  streams = np.repeat(np.arange(len(state['rows'])), state['rows'])
+  rows = np.concatenate([np.arange(x) for x in state['rows']])
+  records, good = replay.records.read(replay.lanes.slots(streams, rows))
+  found = {key: x for key, x in arrays.items() if key.split('/')[-1] not in (
+      'slots', 'stale', 'names')}
+  replay.close()
+  return {**found, 'records': records[good], 'good': good,
+          'updates': np.array(meta['updates'])}
+
+
+def assert_same(one, two, stored):
+  """Two runs have the same bits."""
+  one, two = content(one, stored), content(two, stored)
+  assert one.keys() == two.keys()
+  differ = [k for k in one if not np.array_equal(one[k], two[k])]
+  assert not differ
+
+
+def newest(config):
+  """The name of a run's last checkpoint."""
+  folder = pathlib.Path(config.logdir, 'checkpoints')
+  return max((x.name for x in folder.glob('*.npz')), default='')

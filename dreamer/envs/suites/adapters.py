@@ -57,7 +57,7 @@ class GymAdapter:
     seeding.seed_everything(self._env, seed)
     if _takes(inner.reset, 'seed') and _takes(self._env.reset, 'seed'):
       return self._first(self._env.reset(seed=seed))
-    if callable(objects.ask(self._env, 'seed')):
+    if _takes_one(objects.ask(self._env, 'seed')):
       self._env.seed(seed)
     elif _takes(inner.reset, 'seed'):  # below a wrapper that takes none
       inner.reset(seed=seed)
@@ -81,8 +81,9 @@ class GymAdapter:
       result = self._one.result(result)
     return (_new_step if amount == 5 else _old_step)(*result)
 
-  def frame(self) -> np.ndarray:
-    """Raises UserError where there is none; says why."""
+  def frame(self, size: int) -> np.ndarray:
+    """What it draws. Raises UserError where there is none; says why."""
+    del size  # It has its own.
     env, inner = self._env, objects.ask(self._env, 'unwrapped', self._env)
     if not callable(objects.ask(env, 'render')):
       raise UserError('it has no render()')
@@ -140,12 +141,12 @@ class DmAdapter:
     return (result.observation, number('reward', result.reward), discount,
             bool(result.last()))
 
-  def frame(self) -> np.ndarray:
-    """Raises UserError where there is none; says why."""
+  def frame(self, size: int) -> np.ndarray:
+    """uint8 [S, S, 3]. Raises UserError where there is none; says why."""
     physics = objects.ask(self._env, 'physics')
     if physics is None:
       raise UserError('it has no physics to render')
-    return _try(physics.render, 64, 64, camera_id=0)
+    return _try(physics.render, size, size, camera_id=0)
 
   def _validate(self, action):
     try:
@@ -268,6 +269,19 @@ def _library(env):
   inner = objects.ask(env, 'unwrapped', env)
   names = [kind.__module__.split('.')[0] for kind in type(inner).__mro__]
   return next((x for x in ('gymnasium', 'gym') if x in names), 'gym-like')
+
+
+def _takes_one(function):
+  """Whether it is a function of one argument: gym3's seed() takes none."""
+  if not callable(function):
+    return False
+  try:
+    inspect.signature(function).bind(0)
+  except TypeError:
+    return False
+  except ValueError:  # It doesn't tell.
+    return True
+  return True
 
 
 def _takes(function, name, any_name=True):

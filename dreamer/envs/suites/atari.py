@@ -24,12 +24,12 @@ GAMES = (
     'zaxxon', 'defender', 'surround')
 ROMS = {**{game: game for game in GAMES}, 'james_bond': 'jamesbond'}
 NOOP, ACTIONS = 0, 18
-SIZE = 64
+MIDDLE = 84  # pixels between the screen's and the image's, for area84
 RESIZE = {
-    'area': lambda screen: resize.area(screen, SIZE, SIZE),
-    'area84': lambda screen: resize.area(
-        resize.area(screen, 84, 84), SIZE, SIZE),
-    'bilinear': lambda screen: resize.bilinear(screen, SIZE, SIZE),
+    'area': resize.area,
+    'area84': lambda screen, *size: resize.area(
+        resize.area(screen, MIDDLE, MIDDLE), *size),
+    'bilinear': resize.bilinear,
 }
 
 
@@ -39,7 +39,8 @@ def make(name: str, config: Section, mode: str) -> base.Env:
       name, config.atari.sticky, config.atari.noops, config.atari.actions,
       config.atari.color, config.atari.resize,
       one_life=config.atari.life_loss == 'always' or (
-          config.atari.life_loss == 'end' and mode == 'train'))
+          config.atari.life_loss == 'end' and mode == 'train'),
+      size=base.image_size(config))
 
 
 class Atari(base.Env):
@@ -68,25 +69,29 @@ class Atari(base.Env):
     actions: full: the joystick's 18 (a game that knows fewer, Skiing, takes
       the others as no-ops); minimal: those that differ in this game.
     color: gray (the emulator's own weighting) or rgb.
-    resize: area84 (to 84x84, then 64x64), area or bilinear (to 64x64).
+    resize: area84 (to 84x84, then to the image's), area or bilinear.
     one_life: Whether a lost life ends the episode, as a termination. The
       next one is a new game, as in both releases of DreamerV1.
+    size: Pixels of the image's side.
 
   Raises:
-    UserError: unknown game, or no ale-py.
+    UserError: unknown game, no ale-py, or area84 for a larger image.
   """
 
   def __init__(
       self, name: str, sticky: float = 0.25, noops: int = 30,
       actions: str = 'full', color: str = 'gray', resize: str = 'area84',
-      one_life: bool = False) -> None:
+      one_life: bool = False, size: int = spaces.SIZE) -> None:
+    if resize == 'area84' and size > MIDDLE:
+      raise UserError(
+          f'atari.resize: area84 would enlarge {MIDDLE} x {MIDDLE} pixels to '
+          f'image_size {size}; use bilinear or area')
     self._path, self._ale = _open(name)
     self._ale.setFloat('repeat_action_probability', sticky)
     self._actions = range(ACTIONS) if actions == 'full' else self._minimal()
     channels = 1 if color == 'gray' else 3
     self.act_space = spaces.ActionSpace('discrete', len(self._actions))
-    self.obs_space = {
-        'image': spaces.Space((SIZE, SIZE, channels), 'uint8', 0, 255)}
+    self.obs_space = {'image': spaces.image_space(size, channels)}
     self._screen = self._ale.getScreenGrayscale if color == 'gray' else (
         self._ale.getScreenRGB)
     self._resize = RESIZE[resize]
@@ -117,13 +122,15 @@ class Atari(base.Env):
     self._peeked = self._screen()
 
   def render(self) -> np.ndarray:
-    """Returns uint8 [64, 64, 1] or [64, 64, 3]."""
+    """Returns uint8 [S, S, 1] or [S, S, 3]."""
     stale = self._ended and self._shown is not None
     screen = self._shown if stale else self._screen()
     if self._before is not None:
       screen = np.maximum(screen, self._before)
     self._shown = screen
-    return self._resize(screen).reshape(SIZE, SIZE, -1)
+    height, width, channels = self.obs_space['image'].shape
+    return self._resize(np.asarray(screen), height, width).reshape(
+        height, width, channels)
 
   def _minimal(self):
     self._load(1)

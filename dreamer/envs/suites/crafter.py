@@ -16,11 +16,11 @@ KINDS = ('reward', 'noreward')
 
 def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes `reward`, or `noreward` where all rewards are 0."""
-  del config, mode  # It has no settings, and the same task evaluates.
+  del mode  # The same task evaluates.
   if name not in KINDS:
     raise suggest.unknown(
         'task', f'crafter_{name}', [f'crafter_{kind}' for kind in KINDS])
-  return Crafter(name == 'reward')
+  return Crafter(name == 'reward', base.image_size(config))
 
 
 class Crafter(base.Env):
@@ -36,10 +36,10 @@ class Crafter(base.Env):
     UserError: the package isn't there.
   """
 
-  def __init__(self, rewards: bool = True) -> None:
-    self._env = _import_env()(reward=rewards, seed=0)
+  def __init__(self, rewards: bool = True, size: int = spaces.SIZE) -> None:
+    self._env = _import_env()(size=(size, size), reward=rewards, seed=0)
     self.act_space = spaces.ActionSpace('discrete', self._env.action_space.n)
-    self.obs_space = {'image': spaces.IMAGE}
+    self.obs_space = {'image': spaces.image_space(size)}
     self._image: Any = None
 
   def reset(self, seed: int | None = None) -> dict:

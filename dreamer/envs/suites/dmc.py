@@ -20,7 +20,6 @@ TASKS = (
     'hopper_hop', 'hopper_stand', 'pendulum_swingup', 'quadruped_run',
     'quadruped_walk', 'reacher_easy', 'reacher_hard', 'walker_run',
     'walker_stand', 'walker_walk')
-SIZE = 64
 SHADOW_MAP = 1024
 
 
@@ -28,7 +27,8 @@ def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes `<domain>_<task>` with the settings in config.dmc."""
   env = DMC(
       name, config.dmc.camera, config.dmc.buffer, config.dmc.shadows,
-      config.dmc.multisampling, base.has_images(config, mode))
+      config.dmc.multisampling, base.has_images(config, mode),
+      base.image_size(config))
   if config.dmc.normalize_actions == 'all' or env.domain == 'quadruped':
     return wrappers.NormalizeActions(env, env.low, env.high)
   return env
@@ -43,10 +43,11 @@ class DMC(base.Env):
   Args:
     name: `<domain>_<task>`, where `cup` stands for `ball_in_cup`.
     camera: Number of the fixed camera; -1: 0, or 2 for the quadruped.
-    buffer: Offscreen buffer, full (640x480) or small (64x64).
+    buffer: Offscreen buffer, full (640x480) or small (as the image).
     shadows: Shadow maps, full (2048), low (1024) or off.
     multisampling: Whether edges are smoothed by four samples.
     images: Whether it can render; if not, it needs no OpenGL.
+    size: Pixels of the image's side.
 
   Raises:
     UserError: unknown task or camera, no dm_control, no OpenGL.
@@ -55,21 +56,22 @@ class DMC(base.Env):
   def __init__(
       self, name: str, camera: int = -1, buffer: str = 'full',
       shadows: str = 'full', multisampling: bool = True,
-      images: bool = True) -> None:
+      images: bool = True, size: int = spaces.SIZE) -> None:
     with gl.chosen() if images else gl.disabled():
       self.domain, self._env = _load(name)
     spec = self._env.action_spec()
     self.low, self.high = spec.minimum, spec.maximum
     self.act_space = spaces.ActionSpace('continuous', spec.shape[0])
     self.obs_space = {
-        'image': spaces.IMAGE,
+        'image': spaces.image_space(size),
         **{key: spaces.vector_space(value.shape)
            for key, value in self._env.observation_spec().items()}}
     self._flags = {'shadow': False} if shadows == 'off' else None
-    _set_quality(self._env.physics.model, buffer, shadows, multisampling)
+    buffers = size if buffer == 'small' else 0
+    _set_quality(self._env.physics.model, buffers, shadows, multisampling)
     self.opengl = images
     self._camera: Any = images and _camera(
-        self._env.physics, name, camera, self.domain)
+        self._env.physics, name, camera, self.domain, size)
 
   def reset(self, seed: int | None = None) -> dict:
     if seed is not None:
@@ -113,10 +115,13 @@ def _import_suite():
 
 
 def _set_quality(model, buffer, shadows, multisampling):
-  """Must precede the OpenGL context, which reads the sizes once."""
-  if buffer == 'small':
-    model.vis.global_.offwidth = SIZE
-    model.vis.global_.offheight = SIZE
+  """Must precede the OpenGL context, which reads the sizes once.
+
+  buffer: pixels of its side; 0: as the model has it.
+  """
+  if buffer:
+    model.vis.global_.offwidth = buffer
+    model.vis.global_.offheight = buffer
   if shadows == 'low':
     model.vis.quality.shadowsize = SHADOW_MAP
   elif shadows == 'off':
@@ -125,7 +130,7 @@ def _set_quality(model, buffer, shadows, multisampling):
     model.vis.quality.offsamples = 0
 
 
-def _camera(physics, name, camera, domain):
+def _camera(physics, name, camera, domain, size):
   # Only for its tasks, with MUJOCO_GL set.
   from dm_control.mujoco import Camera
   if camera == -1:
@@ -135,7 +140,7 @@ def _camera(physics, name, camera, domain):
         f'dmc.camera={camera}: dmc_{name} has cameras '
         f'0..{physics.model.ncam - 1}; -1 chooses')
   try:
-    return Camera(physics, SIZE, SIZE, camera)
+    return Camera(physics, size, size, camera)
   except Exception as error:  # MuJoCo's own are no RuntimeErrors.
     raise gl.no_gl(gl.BACKENDS) from error
 

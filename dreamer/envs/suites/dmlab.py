@@ -34,8 +34,27 @@ LEVELS = {
     'recognize': 'psychlab_visual_search',
     'watermaze': 'rooms_watermaze',
 }
+# The 30 of DreamerV3, which are tasks by their own names as well. Of a pair of
+# levels the one to train in is meant, as in its release.
+DMLAB30 = (
+    'explore_goal_locations_large', 'explore_goal_locations_small',
+    'explore_object_locations_large', 'explore_object_locations_small',
+    'explore_object_rewards_few', 'explore_object_rewards_many',
+    'explore_obstructed_goals_large', 'explore_obstructed_goals_small',
+    'language_answer_quantitative_question', 'language_execute_random_task',
+    'language_select_described_object', 'language_select_located_object',
+    'lasertag_one_opponent_large', 'lasertag_one_opponent_small',
+    'lasertag_three_opponents_large', 'lasertag_three_opponents_small',
+    'natlab_fixed_large_map', 'natlab_varying_map_randomized',
+    'natlab_varying_map_regrowth', 'psychlab_arbitrary_visuomotor_mapping',
+    'psychlab_continuous_recognition', 'psychlab_sequential_comparison',
+    'psychlab_visual_search', 'rooms_collect_good_objects_test',
+    'rooms_exploit_deferred_effects_test', 'rooms_keys_doors_puzzle',
+    'rooms_select_nonmatching_object', 'rooms_watermaze',
+    'skymaze_irreversible_path_hard', 'skymaze_irreversible_path_varied')
 FOLDER = 'contributed/dmlab30'
 TURN = 20  # pixels per frame
+SMALL, LARGE = 10, 60  # the same, in the set of 15
 # Look left/right, look down/up, strafe, move, fire, jump, crouch.
 MOVES = {
     'forward': (0, 0, 0, 1, 0, 0, 0),
@@ -48,8 +67,20 @@ MOVES = {
     'right_forward': (TURN, 0, 0, 1, 0, 0, 0),
     'fire': (0, 0, 0, 0, 1, 0, 0),
     'idle': (0, 0, 0, 0, 0, 0, 0),
+    'look_down': (0, SMALL, 0, 0, 0, 0, 0),
+    'look_up': (0, -SMALL, 0, 0, 0, 0, 0),
+    **{f'{name}_{size}': (sign * pixels, 0, 0, move, 0, 0, 0)
+       for size, pixels in (('small', SMALL), ('large', LARGE))
+       for name, sign, move in (
+           ('look_left', -1, 0), ('look_right', 1, 0),
+           ('left_forward', -1, 1), ('right_forward', 1, 1))},
 }
 ACTIONS = {
+    15: ('forward', 'backward', 'strafe_left', 'strafe_right',
+         'look_left_small', 'look_right_small', 'look_left_large',
+         'look_right_large', 'look_down', 'look_up', 'left_forward_small',
+         'right_forward_small', 'left_forward_large', 'right_forward_large',
+         'fire'),
     9: ('forward', 'backward', 'strafe_left', 'strafe_right', 'look_left',
         'look_right', 'left_forward', 'right_forward', 'fire'),
     7: ('forward', 'backward', 'strafe_left', 'strafe_right', 'look_left',
@@ -57,16 +88,17 @@ ACTIONS = {
     3: ('forward', 'look_left', 'look_right'),
 }
 IMAGE = 'RGB_INTERLEAVED'
-SIZE = spaces.IMAGE.shape[0]
 # Levels whose maps are always the same; those of all others are compiled at
 # each reset, with the help of the program zip.
 READY = ('collect', 'compare', 'recognize', 'watermaze')
+LANGUAGE = 'language_'
 
 
 def make(name: str, config: Any, mode: str) -> DMLab:
   """Makes the level of this key with the settings in config.dmlab."""
   del mode  # The same levels train and evaluate.
-  return DMLab(name, config.dmlab.actions, config.dmlab.level_cache)
+  return DMLab(name, config.dmlab.actions, config.dmlab.level_cache,
+               base.image_size(config))
 
 
 class DMLab(base.Env):
@@ -82,9 +114,10 @@ class DMLab(base.Env):
   renewed now and then.
 
   Args:
-    name: Key of LEVELS.
-    actions: Size of the action set: 9, 7 or 3.
+    name: Key of LEVELS, or one of DMLAB30.
+    actions: Size of the action set: 15, 9, 7 or 3.
     level_cache: Folder that keeps compiled maps, or ''.
+    size: Pixels of the image's side.
 
   Raises:
     UserError: unknown level, or what deepmind_lab needs is missing.
@@ -93,13 +126,14 @@ class DMLab(base.Env):
   resets_per_process = 100
 
   def __init__(
-      self, name: str, actions: int = 9, level_cache: str = '') -> None:
+      self, name: str, actions: int = 9, level_cache: str = '',
+      size: int = spaces.SIZE) -> None:
     self._moves = [np.array(MOVES[key], np.intc) for key in ACTIONS[actions]]
     self.act_space = spaces.ActionSpace('discrete', len(self._moves))
-    self.obs_space = {'image': spaces.IMAGE}
+    self.obs_space = {'image': spaces.image_space(size)}
     self._rng = np.random.default_rng(0)
     self._running = False
-    self._new = _opener(name, level_cache)
+    self._new = _opener(name, level_cache, size)
     self._folder = TempFolder('dreamer_dmlab_')
     self._used = False
     try:
@@ -128,7 +162,7 @@ class DMLab(base.Env):
 
   def render(self) -> np.ndarray:
     if not self._running:
-      return np.zeros(spaces.IMAGE.shape, np.uint8)
+      return np.zeros(self.obs_space['image'].shape, np.uint8)
     return np.array(self._lab.observations()[IMAGE])
 
   def close(self) -> None:
@@ -185,25 +219,41 @@ class LevelCache:
     return self._folder / f'{key}.pk3'.replace('/', '_')
 
 
-def _opener(name, level_cache):
+def _opener(name, level_cache, size):
   """Returns a function that makes the module's environment of this level.
 
   That raises RuntimeErrors, as the module does.
   """
-  task = f'dmlab_{name}'
-  if name not in LEVELS:
-    raise suggest.unknown('task', task, [f'dmlab_{other}' for other in LEVELS])
-  if name not in READY and not shutil.which('zip'):
+  task, level = f'dmlab_{name}', level_of(name)
+  if level not in map(level_of, READY) and not shutil.which('zip'):
     raise UserError(
         f'task={task}: compiles maps with the program zip, which is not on '
         'the PATH; install the system package zip')
   module = dmlab_module.load(task)
   cache = LevelCache(level_cache) if level_cache else None
   # Without WARN it prints dozens of lines at each reset.
-  config = {'width': str(SIZE), 'height': str(SIZE), 'logLevel': 'WARN'}
+  config = {'width': str(size), 'height': str(size), 'logLevel': 'WARN'}
   return lambda: module.Lab(
-      f'{FOLDER}/{LEVELS[name]}', [IMAGE], config=config, renderer='software',
+      f'{FOLDER}/{level}', [IMAGE], config=config, renderer='software',
       level_cache=cache)
+
+
+def level_of(name: str) -> str:
+  """The level of a task's name: a key of LEVELS, or one of DMLAB30.
+
+  Raises UserError where there is none, or its instructions are text.
+  """
+  if name not in LEVELS and name not in DMLAB30:
+    raise suggest.unknown(
+        'task', f'dmlab_{name}', [f'dmlab_{x}' for x in (*LEVELS, *DMLAB30)])
+  if name.startswith(LANGUAGE):
+    raise UserError(
+        f'task=dmlab_{name}: what is to be done there is said in words, which '
+        'no agent here reads; choose another level')
+  level = LEVELS.get(name, name)
+  if level.endswith('_test'):
+    level = level.removesuffix('_test') + '_train'
+  return level
 
 
 def _why(name, error):
@@ -211,7 +261,7 @@ def _why(name, error):
     return (
         f'deepmind_lab says {error}: its software renderer does not load; '
         'install the system package libosmesa6')
-  return (f'deepmind_lab can not load {FOLDER}/{LEVELS[name]}: '
+  return (f'deepmind_lab can not load {FOLDER}/{level_of(name)}: '
           f'{cli.one_line(error)}; build it with the levels of DMLab-30')
 
 

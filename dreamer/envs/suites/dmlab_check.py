@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, launch
+from dreamer.envs import spaces
 from dreamer.envs.suites import dmlab, dmlab_module
 from dreamer.errors import UserError
 from dreamer.processes.failure import describe
@@ -55,7 +56,7 @@ def renderer() -> str:
 def levels() -> str:
   """Makes all levels, and compares what they take and show."""
   lab, missing, other = dmlab_module.load(f'dmlab_{READY}'), [], []
-  config = {'width': str(dmlab.SIZE), 'height': str(dmlab.SIZE),
+  config = {'width': str(spaces.SIZE), 'height': str(spaces.SIZE),
             'logLevel': 'WARN'}
   for name in dmlab.LEVELS.values():
     try:
@@ -84,7 +85,7 @@ def _other_specs(level):
     yield f'step() takes {found}'
   images = [x for x in level.observation_spec() if x['name'] == dmlab.IMAGE]
   shapes = [(tuple(x['shape']), np.dtype(x['dtype'])) for x in images]
-  wanted = (dmlab.SIZE, dmlab.SIZE, 3), np.dtype(np.uint8)
+  wanted = spaces.IMAGE.shape, np.dtype(np.uint8)
   if shapes != [wanted]:
     yield f'{dmlab.IMAGE} is {shapes or "missing"}'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dreamer.config.schema import Section
-from dreamer.envs import base, spaces, suggest
+from dreamer.envs import base, pictures, spaces, suggest
 
 TARGET = np.array([0.5, -0.5])
 SPEED = 0.25
@@ -18,12 +18,13 @@ RIM = 0.8  # where the point of PixelPoint starts: its distance from the middle
 
 def make(name: str, config: Section, mode: str) -> base.Env:
   """Makes one of KINDS."""
-  del config, mode
+  del mode
   if name not in KINDS:
     raise suggest.unknown(
         'task', f'dummy_{name}', [f'dummy_{kind}' for kind in KINDS])
   points = {'pixelpoint': PixelPoint, 'pixelpoint_discrete': DiscretePoint}
-  return points[name]() if name in points else Dummy(name)
+  size = base.image_size(config)
+  return points[name](size) if name in points else Dummy(name, size)
 
 
 class Dummy(base.Env):
@@ -35,12 +36,12 @@ class Dummy(base.Env):
   Deterministic from the seed; never terminates.
   """
 
-  def __init__(self, kind: str) -> None:
-    self._kind = kind
+  def __init__(self, kind: str, size: int = spaces.SIZE) -> None:
+    self._size = size
     amount = 2 if kind == 'continuous' else len(MOVES)
     self.act_space = spaces.ActionSpace(kind, amount)
     self.obs_space = {
-        'image': spaces.IMAGE,
+        'image': spaces.image_space(size),
         'position': spaces.vector_space((2,), -1, 1),
     }
     self._rng = np.random.default_rng(0)
@@ -63,7 +64,7 @@ class Dummy(base.Env):
     image = np.zeros((64, 64, 3), np.uint8)
     _draw(image, TARGET, 3, (0, 160, 0))
     _draw(image, self._position, 6, (255, 200, 80))
-    return image
+    return pictures.fit(image, self._size)
 
   def _vectors(self):
     return {'position': self._position.astype(np.float32)}
@@ -85,8 +86,9 @@ class PixelPoint(base.Env):
   far = 1.0  # the distance at which the reward becomes 0
   width = 20  # of the dots, twice their variance in pixels
 
-  def __init__(self) -> None:
-    self.obs_space = {'image': spaces.IMAGE}
+  def __init__(self, size: int = spaces.SIZE) -> None:
+    self._size = size
+    self.obs_space = {'image': spaces.image_space(size)}
     self._rng = np.random.default_rng(0)
     self._point = np.zeros(2, np.float32)
 
@@ -108,7 +110,7 @@ class PixelPoint(base.Env):
     middle = np.full(2, 31.5, np.float32)
     dots = [_dot(x, self.width) for x in (31.5 + 26 * self._point, middle)]
     image = np.stack([*dots, np.zeros((64, 64), np.float32)], -1)
-    return (255 * image).astype(np.uint8)
+    return pictures.fit((255 * image).astype(np.uint8), self._size)
 
   def _move(self, action):
     """Direction and share of `reach`, float32 [2]."""

@@ -10,7 +10,7 @@ from dreamer.envs.suites.gym import import_quietly
 from dreamer.errors import UserError
 
 GAMES = ('asterix', 'breakout', 'freeway', 'seaquest', 'space_invaders')
-CELL, BORDER = 6, 2  # pixels: 10 cells and two borders make 64
+CELLS = 10  # of each side; what they leave of the pixels is its border
 
 # One colour for each kind of object, far apart; what comes later covers.
 COLORS = np.array([
@@ -20,12 +20,12 @@ COLORS = np.array([
 
 
 def make(name: str, config: Section, mode: str) -> base.Env:
-  """Makes `<game>`; it has no settings, and the same task evaluates."""
-  del config, mode
+  """Makes `<game>`; the same task evaluates."""
+  del mode
   if name not in GAMES:
     raise suggest.unknown(
         'task', f'minatar_{name}', [f'minatar_{game}' for game in GAMES])
-  return MinAtar(name)
+  return MinAtar(name, base.image_size(config))
 
 
 class MinAtar(base.Env):
@@ -40,7 +40,7 @@ class MinAtar(base.Env):
     UserError: the package isn't there.
   """
 
-  def __init__(self, name: str) -> None:
+  def __init__(self, name: str, size: int = spaces.SIZE) -> None:
     module = import_quietly('minatar')
     if module is None:
       raise UserError(
@@ -48,7 +48,7 @@ class MinAtar(base.Env):
     self._game = module.Environment(name)
     self._actions = self._game.minimal_action_set()
     self.act_space = spaces.ActionSpace('discrete', len(self._actions))
-    self.obs_space = {'image': spaces.IMAGE}
+    self.obs_space = {'image': spaces.image_space(size)}
 
   def reset(self, seed: int | None = None) -> dict:
     self._game.seed(seed)
@@ -61,14 +61,17 @@ class MinAtar(base.Env):
     return base.following({}, reward, 0.0 if done else 1.0, done)
 
   def render(self) -> np.ndarray:
-    image = np.zeros((64, 64, 3), np.uint8)
+    image = np.zeros(self.obs_space['image'].shape, np.uint8)
     return draw(image, self._game.state())
 
 
 def draw(image: np.ndarray, state: np.ndarray) -> np.ndarray:
   """Colours the cells [10, 10, N] of every kind of object on the image."""
-  inner = image[BORDER:-BORDER, BORDER:-BORDER]
+  cell = len(image) // CELLS
+  first = (len(image) - CELLS * cell) // 2
+  within = slice(first, first + CELLS * cell)
+  inner = image[within, within]
   for index, color in enumerate(COLORS[:state.shape[-1]]):
-    cells = np.repeat(np.repeat(state[..., index], CELL, 0), CELL, 1)
+    cells = np.repeat(np.repeat(state[..., index], cell, 0), cell, 1)
     inner[cells.astype(bool)] = color
   return image

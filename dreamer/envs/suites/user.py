@@ -29,7 +29,7 @@ def wrap(env: Any, name: str, config: Section, mode: str) -> UserEnv:
   return UserEnv(
       env, name, config.image_key, base.has_images(config, mode),
       BLIND if 'images' in config else '',
-      config.get(base.LOSSES, '').split(','))
+      config.get(base.LOSSES, '').split(','), base.image_size(config))
 
 
 class UserEnv(base.Env):
@@ -48,6 +48,7 @@ class UserEnv(base.Env):
     blind: What to do without an image, for the message that there is none;
       '' where the agent needs one.
     losses: Of the agent, which no vector is called like; see `base.inside`.
+    size: Pixels of the image's side.
 
   Raises:
     UserError: the object has another interface or unsupported spaces.
@@ -56,8 +57,8 @@ class UserEnv(base.Env):
   def __init__(
       self, env: Any, name: str = '', image_key: str = '',
       images: bool = True, blind: str = '',
-      losses: Collection[str] = ()) -> None:
-    self._env = env
+      losses: Collection[str] = (), size: int = spaces.SIZE) -> None:
+    self._env, self._size = env, size
     self.name = name or type(
         objects.ask(env, 'unwrapped', env)).__name__
     self._blind = blind
@@ -69,9 +70,10 @@ class UserEnv(base.Env):
           self._adapter.entries, image_key, images, losses)
     self.act_space = self._adapter.actions.space
     chosen = self._selection.images
-    self._image = selected.Image(chosen) if chosen else None
+    self._image = selected.Image(chosen, size) if chosen else None
     self.obs_space = {
-        'image': self._image.space if self._image else spaces.IMAGE,
+        'image': self._image.space if self._image else (
+            spaces.image_space(size)),
         **{key: spaces.vector_space((reader.size,))
            for key, reader in self._selection.vectors.items()}}
     self._obs: Any = None
@@ -93,9 +95,9 @@ class UserEnv(base.Env):
       if self._image is not None:
         return self._image(self._obs)
       try:
-        frame = self._adapter.frame()
+        frame = self._adapter.frame(self._size)
         self._frame = frame.shape
-        return pictures.rendered(frame)
+        return pictures.rendered(frame, self._size)
       except UserError as error:
         raise UserError(f'no image: {error}{self._remedy()}') from error
 

@@ -198,7 +198,7 @@ def test_flicker_is_gone():
     assert len(seen) == 2, 'screens that nobody sees are not fetched'
     both = np.maximum(*seen)
     np.testing.assert_array_equal(
-        obs['image'][..., 0], atari.RESIZE['area84'](both))
+        obs['image'][..., 0], atari.RESIZE['area84'](both, 64, 64))
     brighter += (both > seen[1]).any() and (both > seen[0]).any()
   assert brighter > 10
 
@@ -216,7 +216,7 @@ def test_without_repeat_there_is_no_maximum():
     obs = env.step(action(env, 0))
     screen = innermost(env)._ale.getScreenGrayscale()
     np.testing.assert_array_equal(
-        obs['image'][..., 0], atari.RESIZE['area84'](screen))
+        obs['image'][..., 0], atari.RESIZE['area84'](screen, 64, 64))
 
 
 def test_rendering_twice_gives_the_same():
@@ -289,7 +289,7 @@ def test_area_is_that_of_opencv():
   """Figures by OpenCV 5.0.0, cv2.resize with INTER_AREA."""
   y, x = np.mgrid[:210, :160]
   image = ((7 * y + 13 * x + (y * x) % 11 * 9) % 256).astype(np.uint8)
-  once, twice = atari.RESIZE['area'](image), atari.RESIZE['area84'](image)
+  once, twice = (atari.RESIZE[x](image, 64, 64) for x in ('area', 'area84'))
   assert once[10, :12].tolist() == [
       136, 55, 91, 128, 147, 175, 145, 134, 113, 45, 97, 124]
   assert once[63, -6:].tolist() == [63, 88, 118, 127, 202, 206]

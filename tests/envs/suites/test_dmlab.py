@@ -99,6 +99,27 @@ def test_levels_are_those_of_the_paper():
   assert dmlab.LEVELS['watermaze'] == 'rooms_watermaze'
 
 
+def test_the_30_levels_by_name(standin, make):
+  """Of a pair of levels the one to train in; no words are read."""
+  assert len(set(dmlab.DMLAB30)) == 30
+  assert set(envs.task_list()) >= {f'dmlab_{key}' for key in dmlab.DMLAB30}
+  assert sum(x.startswith(dmlab.LANGUAGE) for x in dmlab.DMLAB30) == 4
+  for name in ('rooms_collect_good_objects_test', 'rooms_watermaze'):
+    assert make(f'dmlab_{name}').reset(0)['is_first']
+  with pytest.raises(UserError, match='build it with the levels'):
+    make('dmlab_natlab_fixed_large_map').reset(0)  # unknown to the stand-in
+  assert dmlab.level_of('rooms_collect_good_objects_test') == (
+      dmlab.LEVELS['collect'])
+  assert set(map(dmlab.level_of, dmlab.LEVELS)) == set(dmlab.LEVELS.values())
+
+
+def test_images_of_another_size(standin):
+  env = dmlab.DMLab('watermaze', size=96)
+  env.reset(0)
+  assert env.obs_space['image'].shape == env.render().shape == (96, 96, 3)
+  env.close()
+
+
 def test_episode_ends_by_its_clock(lab, make):
   env = make()
   env.reset(0)
@@ -130,6 +151,11 @@ def test_repeats_and_the_last_partial_one(standin, make, repeat):
 
 
 @pytest.mark.parametrize('size, moves', [
+    (15, [(0, 0, 0, 1, 0), (0, 0, 0, -1, 0), (0, 0, -1, 0, 0), (0, 0, 1, 0, 0),
+          (-10, 0, 0, 0, 0), (10, 0, 0, 0, 0), (-60, 0, 0, 0, 0),
+          (60, 0, 0, 0, 0), (0, 10, 0, 0, 0), (0, -10, 0, 0, 0),
+          (-10, 0, 0, 1, 0), (10, 0, 0, 1, 0), (-60, 0, 0, 1, 0),
+          (60, 0, 0, 1, 0), (0, 0, 0, 0, 1)]),
     (9, [(0, 0, 0, 1, 0), (0, 0, 0, -1, 0), (0, 0, -1, 0, 0), (0, 0, 1, 0, 0),
          (-20, 0, 0, 0, 0), (20, 0, 0, 0, 0), (-20, 0, 0, 1, 0),
          (20, 0, 0, 1, 0), (0, 0, 0, 0, 1)]),
@@ -187,7 +213,8 @@ def test_seeds_differ(lab, make):
 
 @pytest.mark.parametrize('task, words', [
     ('dmlab_colect', 'did you mean dmlab_collect'),
-    ('dmlab_rooms_watermaze', 'unknown')])
+    ('dmlab_rooms_watermazes', 'did you mean dmlab_rooms_watermaze'),
+    ('dmlab_language_execute_random_task', 'said in words')])
 def test_unknown_level(standin, make, task, words):
   with pytest.raises(UserError, match=words) as info:
     make(task).reset(0)
