@@ -338,7 +338,8 @@ run() {  # run MODULE ARGS...: in place of this process
 run_conform() {  # with what there is: it needs no more than NumPy
   local name
   for name in "$python" $PYTHONS; do
-    if usable "$name" && "$name" -c 'import numpy' 2>/dev/null; then
+    if usable "$name" &&
+        (cd "$root" && "$name" -c 'import numpy' 2>/dev/null); then
       exec "$name" "$root/dreamer/launch.py" dreamer.conform "$@"
     fi
   done

@@ -377,7 +377,8 @@ class TestWhoseModules:
 
   @pytest.mark.parametrize('path', ['', ':', ':/nowhere', '.'])
   @pytest.mark.parametrize('command', [
-      ['scores', '--help'], ['train', '--help'], ['parity', '--help']])
+      ['scores', '--help'], ['train', '--help'], ['parity', '--help'],
+      ['conform', '--help']])
   def test_ours(self, folder, command, path):
     done = self.call(folder, *command, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr

@@ -134,6 +134,17 @@ def test_another_jax_is_one_line(kind, tmp_path, monkeypatch):
   assert act.TRIED in str(info.value) and '\n' not in str(info.value)
 
 
+@pytest.mark.parametrize('argv', [['nosuch'], []])
+def test_the_example_without_an_export(argv, tmp_path):
+  """One line; without a folder it is the example's own."""
+  copy = tmp_path / 'act.py'
+  copy.write_bytes((ROOT / 'dreamer/export/act.py').read_bytes())
+  done = subprocess.run([sys.executable, copy, *argv], cwd=tmp_path, text=True,
+                        capture_output=True)
+  assert done.returncode == 1 and done.stderr.count('\n') == 1, done.stderr
+  assert f'error: {argv[0] if argv else tmp_path}: nothing that' in done.stderr
+
+
 @pytest.mark.parametrize('agent, overrides, key', [
     ('dreamerv1', {'expl.schedule': 'half_life'}, 'expl.schedule: half_life'),
     ('dreamerv2', {'expl.until': 100}, 'expl.until: 100'),
