@@ -69,3 +69,7 @@ def _starts(config):
     raise UserError(
         f'last_starts: {config.last_starts} is more than batch_length '
         f'{config.batch_length}; lower it')
+  if config.last_starts == 1 and config.replay_critic.enabled:
+    raise UserError(
+        'last_starts: 1 leaves replay_critic no state that another follows; '
+        'use 2 or more, 0 for all, or replay_critic.enabled false')

@@ -7,6 +7,7 @@ import pytest
 
 import dreamerv1
 import dreamerv2
+import dreamerv3
 from dreamer.bench.__main__ import benchmarks
 from dreamer.files import ROOT
 from scores import __main__ as scores
@@ -18,7 +19,7 @@ BLOCKS = re.findall(r'```python\n(.*?)```', TEXT, re.DOTALL)
 EXAMPLES = [block for block in BLOCKS if '.train(' in block]
 
 
-AGENTS = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
+AGENTS = {x.entry.name: x for x in (dreamerv1, dreamerv2, dreamerv3)}
 COMMANDS = [
     shlex.split(line, comments=True)
     for block in re.findall(r'```sh\n(.*?)```', TEXT, re.DOTALL)

@@ -66,7 +66,7 @@ TAKEN = [
     *each(CONTINUOUS, 'value.output', 'mse', 'symlog_mse', 'huber'),
     *each(CONTINUOUS, 'policy_dist_cont', 'normal_logstd'),
     (CONTINUOUS, {'value.bins': 32, 'rewhead.bins': 2}),
-    *each(DISCRETE, 'imag_last', 1, 6),
+    *each(DISCRETE, 'imag_last', 2, 6),
     *each(DISCRETE, 'imag_length', 1),
     *each(DISCRETE, 'contdisc', False),
     *each(CONTINUOUS, 'ac_grads', True),
@@ -121,6 +121,7 @@ REFUSED = [
     (CONTINUOUS, 'opt.schedule', 'linear', 'opt.anneal'),
     (CONTINUOUS, 'retnorm.impl', 'std', 'mean_std'),
     (CONTINUOUS, 'imag_last', 99, 'batch_length'),
+    (CONTINUOUS, 'imag_last', 1, 'replay_critic'),
     (CONTINUOUS, 'slowvalue.rate', 1.5, '1'),
 ]
 
