@@ -175,8 +175,12 @@ class Acting:
     self._policy = Direct(self._policy_step)
 
   def _bind(self, module: M) -> M:
-    """The module with its weights in the precision of the matmuls."""
-    return module.map(lambda w: tf.cast(w, self.dtype))
+    """The module with its weights in the precision of the matmuls.
+
+    Unrolled steps share one reading of each: a loop reads inside.
+    """
+    read = tf.convert_to_tensor if self.config.unroll else lambda w: w
+    return module.map(lambda w: tf.cast(read(w), self.dtype))
 
   def _noise(self, name, counter):
     if self.fixed_noise is not None:
