@@ -16,6 +16,7 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
   """
   if spaces is None:
     checks.devices(config)
+    _batches(config)
     _layers(config)
     _norms(config)
     _schedule(config)
@@ -24,6 +25,15 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
     obs_space, _ = spaces
     for name in ('encoder', 'decoder'):
       inputs.halved(name, config[name], obs_space)
+
+
+def _batches(config):
+  if config.devices > 1 and config.replay.consec > 1:
+    raise UserError(
+        f'replay.consec: {config.replay.consec} keeps the states in which '
+        'sequences end, of which each device would have its own rows and a '
+        f'checkpoint those of one; use 1, or devices 1 instead of '
+        f'{config.devices}')
 
 
 def _layers(config):

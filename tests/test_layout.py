@@ -30,7 +30,7 @@ FLOORS = [
     {'cli', 'locks', 'npz'},
     {'config', 'conform', 'log', 'processes', 'replay'},
     {'audit', 'envs', 'nn'}, {'run'},
-    {'__main__', 'bench', 'export', 'sweep'}]
+    {'sweep'}, {'__main__', 'bench', 'export'}]
 # Where modules are imported by a name: agents, what runs them on a case,
 # suites, a user's environment, what lies beside a copied file.
 BY_NAME = ('dreamer.config.agents', 'dreamer.conform', 'dreamer.envs',

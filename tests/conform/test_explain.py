@@ -62,7 +62,7 @@ def test_what_nobody_did(runs):
   few.changes = [change(runs, 'no bootstrap')]
   lines = explain.explain(
       runs.case, arrays, judge(runs.case, arrays), few)
-  assert lines == ['tensor/embed: by none of the 1 changes that are known']
+  assert lines == ['tensor/embed: by none of the 1 changes that were tried']
 
 
 def test_other_parameters_come_first(runs):

@@ -55,6 +55,11 @@ def test_blocks_have_to_divide():
       **{'decoder.blocks': 16})
 
 
+def test_sequences_that_go_on_are_of_one_device():
+  assert 'replay.consec: 2' in error(
+      **{'replay.consec': 2, 'devices': 2, 'batch_size': 4})
+
+
 def test_multiples_are_numbers():
   assert "encoder.multiples: '2,x' are no whole numbers" in error(
       **{'encoder.multiples': '2,x'})

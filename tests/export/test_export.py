@@ -178,7 +178,8 @@ def test_the_run_that_was_exported_is_left_alone(tmp_path, monkeypatch):
       f"python -m dreamer.export.jax_agent train '{folder}' --logdir x")
 
 
-@pytest.mark.parametrize('agent', TOOLS)
+@pytest.mark.parametrize('agent', ['dreamerv1', 'dreamerv2', pytest.param(
+    'dreamerv3', marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_an_exported_agent_trains(agent, tmp_path):
   """By JAX, in a process of its own, which has no TensorFlow."""
   config = TOOLS[agent].make_config(task='dummy_continuous')

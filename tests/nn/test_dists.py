@@ -271,3 +271,68 @@ class TestCategorical:
         tf.constant(np.log(self.ONE)[None] + 7.0, tf.float32))
     np.testing.assert_allclose(
         shifted.entropy(), self.dist(self.ONE).entropy(), rtol=1e-5)
+
+
+class TestLibrary:
+  """The bits of tensorflow_probability, of values and of gradients."""
+
+  SHAPE = 4, 5, 6
+
+  @pytest.fixture(autouse=True)
+  def as_in_runs(self):
+    """Graphs as they are written; see dreamer.nn.device.setup."""
+    options = tf.config.optimizer.set_experimental_options
+    options({'disable_meta_optimizer': True})
+    yield
+    options({'disable_meta_optimizer': False})
+
+  @staticmethod
+  def bits(function, *arrays):
+    """A function's values and its gradients to all arrays, in a graph."""
+    def both(*xs):
+      values = function(*xs)
+      return values, *tf.gradients(values, xs)
+    found = tf.function(both, autograph=False)(*map(tf.constant, arrays))
+    return [x.numpy().tobytes() for x in found]
+
+  def draw(self, *shape, low=-1.0, high=1.0):
+    rng = np.random.default_rng(len(shape))
+    return rng.uniform(low, high, shape).astype(np.float32)
+
+  def test_normals(self):
+    from tensorflow_probability import distributions as tfd  # For tests only.
+    means, stds = self.draw(2, *self.SHAPE), self.draw(
+        2, *self.SHAPE, low=0.1, high=2)
+    arrays = means[0], stds[0], means[1], stds[1]
+    kl = lambda kind: lambda a, b, c, d: kind(a, b).kl_divergence(kind(c, d))
+    assert self.bits(kl(dists.Normals), *arrays) == self.bits(
+        kl(tfd.MultivariateNormalDiag), *arrays)
+    entropy = lambda kind: lambda std: kind(tf.zeros_like(std), std).entropy()
+    assert self.bits(entropy(dists.Normals), stds[0]) == self.bits(
+        entropy(tfd.MultivariateNormalDiag), stds[0])
+
+  def test_categoricals(self):
+    from tensorflow_probability import distributions as tfd  # For tests only.
+    logits = self.draw(2, *self.SHAPE, 3)
+    theirs = lambda x: tfd.Independent(
+        tfd.OneHotCategorical(x, dtype=tf.float32), 1)
+    kl = lambda kind: lambda a, b: kind(a).kl_divergence(kind(b))
+    assert self.bits(kl(dists.Categoricals), *logits) == self.bits(
+        kl(theirs), *logits)
+    entropy = lambda kind: lambda x: kind(x).entropy()
+    assert self.bits(entropy(dists.Categoricals), logits[0]) == self.bits(
+        entropy(theirs), logits[0])
+
+  def test_tanh_normal(self):
+    from tensorflow_probability import distributions as tfd  # For tests only.
+    mean, std = self.draw(*self.SHAPE), self.draw(
+        *self.SHAPE, low=0.1, high=2)
+    noise = self.draw(7, *self.SHAPE)
+
+    def theirs(mean, std):
+      raw = mean + std * noise
+      slope = 2 * (np.log(2.0) - raw - tf.nn.softplus(-2 * raw))
+      each = tfd.Normal(mean, std).log_prob(raw) - slope
+      return -tf.reduce_mean(tf.reduce_sum(each, -1), 0)
+    ours = lambda mean, std: dists.TanhNormal(mean, std).entropy(noise)
+    assert self.bits(ours, mean, std) == self.bits(theirs, mean, std)

@@ -54,8 +54,10 @@ for update in range(3):
   assert two.updates == update + 1
   states = [agent.state() for agent in agents]
   for key, x in states[0].items():
+    # LaProp divides gradients by their size: rounding, where they are no more.
+    loose = 1e-3 if key.startswith('opt/all/momentum') else limit
     np.testing.assert_allclose(
-        states[1][key], x, rtol=limit, atol=limit, err_msg=key)
+        states[1][key], x, rtol=loose, atol=loose, err_msg=key)
 other = two._others[0].state()
 for key, x in states[1].items():
   np.testing.assert_array_equal(other[key], x, err_msg=key)
@@ -77,7 +79,7 @@ def run(code, *argv):
     ('dreamerv2', 'discrete', {'reward_norm.momentum': 0.9}),
     ('dreamerv3', 'discrete', {'return_norm.limit': 1e-8}),
     pytest.param('dreamerv3', 'continuous', {
-        'replay.consec': 2, 'advantage_norm.kind': 'mean_std',
+        'advantage_norm.kind': 'mean_std',
         'value_norm.kind': 'percentiles'}, marks=pytest.mark.slow),
     pytest.param('dreamerv1', 'discrete', {
         'rssm.shared_latent_noise': True, 'precision': 'float16'},

@@ -267,7 +267,7 @@ def tell(steps: list[Step], first: str, tried: int) -> list[str]:
     lines.append(text)
   if not steps or steps[-1].rest is not None:
     rest = steps[-1].rest if steps else first
-    lines.append(f'{rest}: by none of the {tried} changes that are known')
+    lines.append(f'{rest}: by none of the {tried} changes that were tried')
   return lines
 
 

@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
+from dreamer.errors import UserError
 from dreamer.nn import dists
 from tests.parity import faults
 from tests.parity import faults_updates as updates
@@ -156,7 +157,9 @@ def adam(*betas):
   """
   def fault(agent):
     optimizer, = agent.optimizers.values()
-    config = optimizer.config
+    config = agent.config.opt
+    if config.kind == 'adam':
+      raise UserError('opt.kind: adam is what the fault would make of laprop')
 
     def wrap(right):
       del right

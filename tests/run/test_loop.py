@@ -680,7 +680,9 @@ class TestPipe:
     with open(writer, 'w') as closed, monkeypatch.context() as patch:
       patch.setattr(sys, 'stderr', closed)
       # Whoever reads goes away when the first lines have come.
-      patch.setattr(Logger, 'text', lambda self, *_: os.close(reader))
+      open_ends, right = [reader], Logger.progress
+      patch.setattr(Logger, 'progress', lambda *args: [
+          *map(os.close, open_ends), open_ends.clear(), right(*args)])
       with pytest.raises((Stopped, BrokenPipeError)):
         run(config)
       patch.undo()

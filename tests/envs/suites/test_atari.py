@@ -152,7 +152,7 @@ class TwoBuffers:
 
   def picture(self):
     self.buffers[0] = np.maximum(*self.buffers)
-    return self.env._resize(self.buffers[0]).reshape(64, 64, -1)
+    return self.env._resize(self.buffers[0], 64, 64).reshape(64, 64, -1)
 
 
 @pytest.mark.parametrize('game, options, seeds', [
@@ -350,7 +350,8 @@ def test_time_limit_is_no_termination(limit, steps):
   assert [x['is_last'] for x in obs] == [False] * steps + [True]
   assert not obs[-1]['is_terminal'] and obs[-1]['discount'] == 1
   game = innermost(env)
-  alone = (game._resize(game._screen()) == obs[-1]['image'][..., 0]).all()
+  now = game._resize(game._screen(), 64, 64)
+  alone = (now == obs[-1]['image'][..., 0]).all()
   assert alone == (limit % 4 > 0), 'cut within a repeat: one screen'
 
 
@@ -464,7 +465,8 @@ def test_replay_in_another_process_is_exact(workers):
     actions.append(inline.act_space.sample(rng))
     obs.append(inline.step(actions[-1]))
   game = innermost(inline)
-  assert (game._resize(game._screen()) != obs[-1]['image'][..., 0]).any(), (
+  now = game._resize(game._screen(), 64, 64)
+  assert (now != obs[-1]['image'][..., 0]).any(), (
       'the last picture is not the present screen')
   assert worker.obs_space == inline.obs_space
   half = len(actions) // 2
