@@ -124,11 +124,10 @@ class RSSM(layers.Module):
     first['action'] = tf.zeros(
         [start['deter'].shape[0], noise['policy'].shape[-1]])
 
-    stopped = lambda: self.map(tf.stop_gradient)
-    once = stopped() if unroll else None  # A loop's gradient stops inside it.
+    frozen = layers.frozen(self, unroll)
 
     def step(prev, noise):
-      model = once or stopped()
+      model = frozen()
       action = policy(tf.stop_gradient(self.get_feat(prev)), noise['policy'])
       state = model.img_step(prev, action, noise['prior'])
       return {'deter': state['deter'], 'stoch': state['stoch'],

@@ -18,7 +18,8 @@ from dreamer import cli, launch
 from dreamer.bench.timing import Times, cpu_seconds, repeat, summary
 from dreamer.config import agents
 from dreamer.config.schema import Config
-from dreamer.envs.spaces import ActionSpace, Space
+from dreamer.envs.base import image_size
+from dreamer.envs.spaces import ActionSpace, Space, image_space
 from dreamer.npz import Arrays
 from dreamer.replay.stored import Stored
 
@@ -88,8 +89,7 @@ def _make(size, settings):
   entry, wanted = sizes()[size]
   config = entry.schema().config(
       wanted.presets, {**wanted.settings, **settings})
-  side = config.flat.get('image_size', 64)
-  image = Space((side, side, wanted.channels), 'uint8')
+  image = image_space(image_size(config), wanted.channels)
   act_space = ActionSpace(wanted.kind, wanted.actions)
   return config, image, act_space, entry.make_agent(
       config, {'image': image}, act_space)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dreamer.config import inputs
+
 
 @dataclasses.dataclass(frozen=True)
 class Space:
@@ -87,7 +89,7 @@ class ActionSpaces:
     return np.concatenate(parts)
 
 
-SIZE = 64  # pixels of an image's side, where nobody asks for others
+SIZE = inputs.PIXELS  # of an image's side, where nobody asks for others
 
 
 def image_space(size: int = SIZE, channels: int = 3) -> Space:

@@ -100,7 +100,9 @@ def train(folder: pathlib.Path, logdir: pathlib.Path,
   os.environ.setdefault(COMPILED, str(logdir / 'compiled'))
   with resume.locked(str(logdir), 'another command trains'), Stop() as stop:
     print(f'{len(tasks)} seeds at once in {logdir}' + (
-        f', for {minutes:g} minutes' if minutes < math.inf else ''), flush=True)
+        f', for {minutes:g} minutes' if minutes < math.inf else ''))
+    print(f'JAX: {MEMORY}={os.environ[MEMORY]}, compiled programs in '
+          f'{os.environ[COMPILED]}', flush=True)
     before = _updates(tasks)
     start = time.monotonic()
     states = _run(tasks, stop, start + 60 * minutes)

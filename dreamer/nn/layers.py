@@ -16,8 +16,8 @@ from dreamer.nn.norms import NORMS, LayerNorm, RMSNorm
 
 __all__ = [
     'ACTS', 'ByFan', 'Conv', 'ConvTranspose', 'Dense', 'Init', 'Layer',
-    'LayerNorm', 'M', 'Module', 'NORMS', 'RMSNorm', 'SplitDense', 'matmul',
-    'scan', 'style', 'two_gradients']
+    'LayerNorm', 'M', 'Module', 'NORMS', 'RMSNorm', 'SplitDense', 'frozen',
+    'matmul', 'scan', 'style', 'two_gradients']
 
 Norm: TypeAlias = str | tuple[str, float]  # see norms.make
 ACTS = Choices('act', {
@@ -213,6 +213,16 @@ class ConvTranspose(Layer):
     flat = tf.reshape(kernel, [size * size * size_out, size_in])
     x = tf.matmul(tf.reshape(x, [-1, size_in]), flat, transpose_b=True)
     return tf.reshape(x, [-1, size, size, size_out])
+
+
+def frozen(module: M, unroll: bool) -> Callable[[], M]:
+  """For steps of `scan`: gives a module whose weights get no gradient.
+
+  Unrolled steps share one. In a loop the gradient has to stop inside.
+  """
+  stopped = lambda: module.map(tf.stop_gradient)
+  once = stopped() if unroll else None
+  return lambda: once or stopped()
 
 
 def scan(step: Callable, inputs: Any, initial: Any,

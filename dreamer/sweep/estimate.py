@@ -11,6 +11,7 @@ import math
 import typing
 
 from dreamer.config import agents
+from dreamer.envs.base import image_size
 from dreamer.envs.spaces import ActionSpace
 from dreamer.run import pace, units
 from dreamer.sweep.jobs import Job, config_of
@@ -44,7 +45,8 @@ def estimate(job: Job, rates: dict) -> Estimate:
   speed = rates['updates_per_second'] or _speed(job, config, rates['tflops'])
   seconds = speed and updates / speed + agent_steps / rates['steps_per_second']
   kept = [config.flat.get(f'replay.{key}') or math.inf for key in CAPACITIES]
-  rows = min(agent_steps, *kept) * (_channels(job, config) * 4096 + ROW_EXTRA)
+  image = image_size(config) ** 2 * _channels(job, config)
+  rows = min(agent_steps, *kept) * (image + ROW_EXTRA)
   return Estimate(seconds and seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
 
 

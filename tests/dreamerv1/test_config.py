@@ -8,7 +8,11 @@ import pytest
 import dreamerv1
 from tests.support import agent_running, agent_tools
 from tests.support.agent_running import eagerly
-from tests.support.config_tools import names_in_sources, recorded_reads, same
+from tests.support.config_tools import (
+  check_effect,
+  names_in_sources,
+  recorded_reads,
+)
 
 MODEL = {'discount_head.gradient': True}
 NO_VALUE = {'behaviour': 'no_value'}
@@ -185,12 +189,7 @@ def test_effect(key, value, base, differs, equal):
   differs, equal = differs.split(), equal.split()
   one = run({k: v for k, v in base.items() if k != key}, differs + equal)
   two = run({**base, key: value}, differs + equal)
-  for name in differs:
-    assert name in one or name in two, f'{name} does not exist'
-    assert not same(one, two, name), f'{name} is the same'
-  for name in equal:
-    assert name in one, f'{name} does not exist'
-    assert same(one, two, name), f'{name} differs'
+  check_effect(one, two, differs, equal)
 
 
 def test_unrolled_loops_compute_the_same():

@@ -9,7 +9,12 @@ import dreamerv2
 from tests.support import agent_running
 from tests.support import agent_tools_v2 as tools
 from tests.support.agent_running import eagerly
-from tests.support.config_tools import names_in_sources, recorded_reads, same
+from tests.support.config_tools import (
+  check_effect,
+  names_in_sources,
+  parts,
+  recorded_reads,
+)
 
 # Beside settings, a row's base may have these: kind of actions, environment
 # steps and updates so far.
@@ -260,17 +265,8 @@ for group, name in OPT.items():
 
 def run(settings, names):
   """What an agent with these settings computes; only what `names` need."""
-  kinds = {name.split('/')[0] for name in names}
-  parts = {'act'} if 'act' in kinds else set()
-  parts |= {'optimise'} if 'opt' in kinds else set()
-  if 'grad' in kinds:
-    parts.add('learn')
-  elif kinds - {'act', 'init', 'opt'}:
-    parts.add('look')
-  elif 'init' in kinds:
-    parts.add('initial')
   found = {}
-  for part in parts:
+  for part in parts(names):
     found.update(_run(tuple(sorted(settings.items())), part))
   return found
 
@@ -301,12 +297,7 @@ def test_effect(key, value, base, differs, equal):
   one = run({k: v for k, v in base.items() if (k, v) != (key, value)},
             differs + equal)
   two = run({**base, key: value}, differs + equal)
-  for name in differs:
-    assert name in one or name in two, f'{name} does not exist'
-    assert not same(one, two, name), f'{name} is the same'
-  for name in equal:
-    assert name in one, f'{name} does not exist'
-    assert same(one, two, name), f'{name} differs'
+  check_effect(one, two, differs, equal)
 
 
 @pytest.mark.parametrize('base', [{}, {**CONTINUOUS, **PLAN}])

@@ -164,19 +164,26 @@ def copied_before(agent):
   pairs = list(zip(behaviour.critic.variables.values(),
                    behaviour.slow_critic.variables.values()))
 
+  def follow(updates):
+    count = int(updates)
+    if count % every == 0:
+      share = 1.0 if count == 0 else fraction
+      for fast, slow in pairs:
+        slow.assign(share * fast + (1 - share) * slow)
+  return follow_before(agent, follow)
+
+
+def follow_before(agent, follow):
+  """The slow critic follows before an update, by follow(updates so far)."""
   def learn(right):
     def change(self, *args):
-      count = int(self.counters['updates'])
-      if count % every == 0:
-        share = 1.0 if count == 0 else fraction
-        for fast, slow in pairs:
-          slow.assign(share * fast + (1 - share) * slow)
+      follow(self.counters['updates'])
       return right(self, *args)
     return change
   stack = contextlib.ExitStack()
   stack.enter_context(patch(type(agent), '_learn', learn))
   stack.enter_context(mock.patch.object(
-      type(behaviour), 'update_slow', lambda self, updates: None))
+      type(agent.behaviour), 'update_slow', lambda self, updates: None))
   return stack
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from unittest import mock
 
 import numpy as np
@@ -193,19 +192,7 @@ def clipped_together(limit):
 
 def slow_before(agent):
   """The slow critic follows before the update, not after it."""
-  behaviour = agent.behaviour
-  update = behaviour.update_slow
-
-  def learn(right):
-    def change(self, *args):
-      update(self.counters['updates'])
-      return right(self, *args)
-    return change
-  stack = contextlib.ExitStack()
-  stack.enter_context(patch(type(agent), '_learn', learn))
-  stack.enter_context(mock.patch.object(
-      type(behaviour), 'update_slow', lambda self, updates: None))
-  return stack
+  return updates.follow_before(agent, agent.behaviour.update_slow)
 
 
 # Settings that ports leave out, though no source names another value.

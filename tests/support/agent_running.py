@@ -3,6 +3,7 @@
 import contextlib
 from unittest import mock
 
+import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import optim
@@ -30,6 +31,17 @@ def update(agent, batch, env_steps=0):
       agent.learn, autograph=False, jit_compile=agent.compiled)
   return tf.nest.map_structure(
       lambda x: x.numpy(), learn(batch, tf.constant(env_steps, tf.int64)))
+
+
+def check_trains(agent, batch):
+  """An update has finite losses and moves a third of the weights."""
+  before = agent.state()
+  losses = update(agent, batch).losses
+  after = agent.state()
+  moved = [key for key in agent.parameters
+           if not np.array_equal(before[key], after[key])]
+  assert losses and all(np.isfinite(x).all() for x in losses.values())
+  assert len(moved) > len(agent.parameters) / 3
 
 
 def initial(agent):

@@ -5,8 +5,10 @@ import contextlib
 import inspect
 
 import numpy as np
+import pytest
 
 from dreamer.config.schema import Section
+from dreamer.errors import UserError
 from dreamer.replay.replay import Replay
 from dreamer.replay.stream import StreamReplay
 from tests.support import ROOT
@@ -48,6 +50,41 @@ def names_in_sources(agent):
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
           names.add(node.value)
   return names
+
+
+def refusal(call):
+  """What a call is refused with: a UserError, of one line."""
+  with pytest.raises(UserError) as info:
+    call()
+  assert '\n' not in str(info.value)
+  return str(info.value)
+
+
+def parts(names, graded=('grad',)):
+  """What has to run for names: of act, optimise, learn, look, initial.
+
+  graded: kinds of names that a whole update gives.
+  """
+  kinds = {name.split('/')[0] for name in names}
+  found = {what for kind, what in (('act', 'act'), ('opt', 'optimise'))
+           if kind in kinds}
+  if kinds & set(graded):
+    found.add('learn')
+  elif kinds - {'act', 'init', 'opt'}:
+    found.add('look')
+  elif 'init' in kinds:
+    found.add('initial')
+  return found
+
+
+def check_effect(one, two, differs, equal):
+  """Whether names of what two agents computed differ, and others don't."""
+  for name in differs:
+    assert name in one or name in two, f'{name} does not exist'
+    assert not same(one, two, name), f'{name} is the same'
+  for name in equal:
+    assert name in one, f'{name} does not exist'
+    assert same(one, two, name), f'{name} differs'
 
 
 def same(one, two, name):
