@@ -23,6 +23,7 @@ from dreamer.run import replays
 from dreamer.run.interface import Interface
 from dreamerv3.checks import validate
 from dreamerv3.flops import update_gflop
+from dreamerv3.stored import stored
 
 __all__ = ['configure', 'entry', 'evaluate', 'main', 'make_agent', 'schema',
            'train', 'validate']
@@ -48,8 +49,9 @@ entry = Interface(
         Published('dmc_', 'dreamerv3/dmc_vision'),
         Published('atari_', 'dreamerv3/atari100k', preset='atari100k'),
         Published('atari_', 'dreamerv3/atari'),
-        Published('dmlab_', 'dreamerv3/dmlab')),
-    replay=replays.streams)
+        Published('dmlab_', 'dreamerv3/dmlab'),
+        Published('procgen_', 'dreamerv3/procgen')),
+    replay=replays.streams, stored=stored)
 configure = entry.configure
 schema = entry.schema
 make_agent = entry.make_agent

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import agent, layers
-from dreamer.replay.stored import Stored
 from dreamerv3.actor_critic import ActorCritic
 from dreamerv3.explore import Exploration
+from dreamerv3.stored import stored
 from dreamerv3.world_model import WorldModel
 
 if TYPE_CHECKING:
@@ -41,17 +41,9 @@ class Agent(agent.Agent):
     self.behaviour = self.behaviour_class(config, feat, act_space, init)
     self.explore = self.explore_class(config, act_space)
     self.modules = [self.model, self.behaviour]
-    self.stored = self._make_stored()
+    self.stored = stored(config)
     self.optimizers = self._make_optimizers({'all': {
         **self.model.groups['all'], **self.behaviour.groups['all']}})
-
-  def _make_stored(self):
-    """Latents that the replay keeps with each row, and gets back anew."""
-    if not self.config.replay.context:
-      return {}
-    return {
-        'deter': Stored((self.config.rssm.deter,), self.config.precision),
-        'stoch': Stored(tuple(self.model.rssm.stoch_shape), onehot=True)}
 
   @property
   def opts(self) -> dict[str, Any]:

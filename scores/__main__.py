@@ -135,6 +135,7 @@ def _report(parser):
 
 NAMES = ('table_g, k1, table_1, table_2, section_3_2, fig4, fig9, fig10, '
          'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma, '
+         'atari_v3, atari100k, dmc_vision_v3, dmc_proprio, dmlab, procgen, '
          'laptop_ablations_v1, laptop_ablations_v2')
 
 
@@ -161,9 +162,10 @@ def _part(parser):
   add('--seeds', type=int, help="0, 1, ... so many; default: the paper's")
   add('--tasks', nargs='+', metavar='TASK')
   add('--methods', nargs='+', metavar='METHOD')
-  add('--profile', choices=['paper', 'paper_code', 'released', 'laptop'],
-      help='default: paper_code for DreamerV1, the code behind its tables; '
-      'paper for DreamerV2')
+  add('--profile',
+      help='paper, paper_code, paper_2024, curves_2024 (paper_2024 with what '
+      'its code did), released or laptop; default: paper_code for DreamerV1, '
+      'the code behind its tables; paper for DreamerV2 and DreamerV3')
 
 
 def _sweep(parser):

@@ -9,7 +9,7 @@ from dreamer.config import agents
 from dreamer.config.agents import Published
 from dreamer.errors import UserError
 
-from . import binning
+from . import binning, csv_rows
 
 FULL = {'buffer': 'full', 'shadows': 'full', 'multisampling': True}
 VISION = {
@@ -146,7 +146,7 @@ def published(agent: str, task: str,
     found = agents.find(agent).published
   except UserError:
     return None
-  task = task.replace('dmc_ball_in_cup_', 'dmc_cup_')
+  task = csv_rows.task_name(task)
   return next((x for x in found if task.startswith(x.tasks) and (
       x.preset is None or presets is not None and x.preset in presets)), None)
 

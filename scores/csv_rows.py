@@ -1,7 +1,8 @@
 """The flat form of scores: one number per row, in CSV files.
 
 Columns:
-  task: as in training, `dmc_walker_walk`; or what an aggregate is taken of.
+  task: as in training, `dmc_walker_walk`, where that has several names by
+    `task_name`; or what an aggregate is taken of.
   method: the agent or baseline, with its variant: `dreamer_horizon_15`.
   seed: a number; or `mean`, `min`, `max` over seeds.
   env_steps: environment steps (frames), action repeat included; empty where
@@ -21,6 +22,7 @@ import io
 import math
 import os
 import pathlib
+import re
 import typing
 from collections.abc import Iterable
 
@@ -28,6 +30,8 @@ from dreamer.errors import UserError
 from dreamer.files import DATA, atomic_write
 
 PUBLISHED = DATA / 'scores' / 'published'
+NAMES = (('dmc_ball_in_cup_', 'dmc_cup_'),
+         (r'gym_procgen:procgen-(\w+)-v0', r'procgen_\1'))
 
 
 class Row(typing.NamedTuple):
@@ -62,6 +66,13 @@ def published(name: str) -> list[Row]:
       raise UserError(f'{name}.csv: note {row.note!r} isn\'t in notes.csv; '
                       'add it there')
   return rows
+
+
+def task_name(task: str) -> str:
+  """Returns the one name that scores have for a task of several names."""
+  for pattern, name in NAMES:
+    task = re.sub(rf'^{pattern}', name, task)
+  return task
 
 
 def sources() -> dict[str, str]:
@@ -126,7 +137,7 @@ def _parse(line, where):
     row[key] = _number(row[key], kind, f'{where}: {key}')
   if not row['task'] or not row['method']:
     raise UserError(f'{where}: task and method must not be empty')
-  return Row(**row)
+  return Row(**{**row, 'task': task_name(row['task'])})
 
 
 def _number(value, kind, where):

@@ -80,12 +80,35 @@ def _games():
   return dict.fromkeys(atari.games(), 200_000_000)
 
 
+def _third(suite, name='{}'):
+  """Tasks of DreamerV3's released runs of a suite, with their budget.
+
+  name: that of a task in training.
+  """
+  def tasks():
+    rows = [row for row in csv_rows.published('dreamerv3_released_seeds')
+            if row.source == f'v3_{suite}']
+    known = {name.format(row.task.partition('_')[2]): row.env_steps
+             for row in rows}
+    return {task: steps for task, steps in known.items()
+            if not task.startswith(WORDS)}
+  return tasks
+
+
 ASSUMED_SEEDS = 'The paper does not say how many seeds: {} are assumed.'
 PLANNING = 'The hours of planet lack its planning, at every agent step.'
 MIXED_NOTE = ('Its "earlier version" and the comparisons "vs mixed" are taken '
               'to be preset mixed_gradients.')
+CURVES = ("The paper's own runs are not public; what these are compared with "
+          'is made by the code of 2024: --profile curves_2024.')
 SMALL_NOTE = ('At a small size; `scores ablations` puts what comes out '
               'beside the paper.')
+DREAMERV3 = (Variant('dreamerv3'),)
+WORDS = 'dmlab_language_'  # levels whose task is said in words
+PROFILES = {
+    **{x: (x,) for x in (
+        'paper', 'paper_code', 'paper_2024', 'released', 'laptop')},
+    'curves_2024': ('paper_2024', 'curves_2024')}
 EXPERIMENTS = {
     'table_g': Experiment(
         'dreamerv1', 'dmc', 'paper_code',
@@ -152,6 +175,31 @@ EXPERIMENTS = {
             Variant('montezuma', ('montezuma',)),),
         lambda: {'atari_montezuma_revenge': 200_000_000}, 6,
         reference='dreamerv2/montezuma'),
+    'atari_v3': Experiment(
+        'dreamerv3', 'atari', 'paper', DREAMERV3,
+        _third('atari', 'atari_{}'), 5, (CURVES,),
+        reference='dreamerv3/atari'),
+    'atari100k': Experiment(
+        'dreamerv3', 'atari100k', 'paper', DREAMERV3,
+        _third('atari100k', 'atari_{}'), 5, (CURVES,),
+        reference='dreamerv3/atari100k'),
+    'dmc_vision_v3': Experiment(
+        'dreamerv3', 'dmc_vision', 'paper', DREAMERV3,
+        _third('dmc_vision', 'dmc_{}'), 5, (CURVES,),
+        reference='dreamerv3/dmc_vision'),
+    'dmc_proprio': Experiment(
+        'dreamerv3', 'dmc_proprio', 'paper', DREAMERV3,
+        _third('dmc_proprio', 'dmc_{}'), 5, (CURVES,),
+        reference='dreamerv3/dmc_proprio'),
+    'dmlab': Experiment(
+        'dreamerv3', 'dmlab', 'paper', DREAMERV3,
+        _third('dmlab', 'dmlab_{}'), 5, (
+            CURVES, 'Levels whose task is said in words are left out.'),
+        reference='dreamerv3/dmlab'),
+    'procgen': Experiment(
+        'dreamerv3', 'procgen', 'paper', DREAMERV3,
+        _third('procgen', 'gym_procgen:procgen-{}-v0'), 5, (CURVES,),
+        reference='dreamerv3/procgen'),
     'laptop_ablations_v1': Experiment(
         'dreamerv1', 'dmc', 'laptop', (
             *REPRESENTATIONS, *CONTROL_V1[1:],
@@ -193,11 +241,13 @@ def jobs(
   steps = experiment.tasks()
   _check('--methods', methods, known)
   _check('--tasks', tasks, steps)
+  if profile:
+    _check('--profile', [profile], PROFILES)
   if seeds is not None and seeds < 1:
     raise UserError(f'--seeds: {seeds} is not allowed; allowed: 1..')
   return [
       Job(experiment.agent, (_suite(experiment, task), *variant.presets,
-                             profile or experiment.profile),
+                             *PROFILES[profile or experiment.profile]),
           task, seed, steps[task], variant.method, dict(variant.keys))
       for variant in experiment.variants for task in steps
       for seed in range(seeds or variant.seeds or experiment.seeds)

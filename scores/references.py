@@ -86,7 +86,7 @@ def paper(run: runs.Run) -> Paper | None:
 def paper_of(agent: str, task: str, presets: Iterable[str]) -> Paper | None:
   """Returns the last score that the paper of an agent has of a task."""
   reference = of_paper(agent, task, presets)
-  points = reference.scores.get(_theirs(task)) if reference else None
+  points = reference.scores.get(csv_rows.task_name(task)) if reference else None
   return Paper(points[max(points)].mean, max(points)) if points else None
 
 
@@ -97,10 +97,6 @@ def of_paper(
   if not found or not found.reference:
     return None
   return _loaded(found.reference, found.method)
-
-
-def _theirs(task):
-  return task.replace('dmc_ball_in_cup_', 'dmc_cup_')
 
 
 @functools.cache

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dreamer.errors import UserError
 from dreamer.run.run_folder import RunFolder, final_entry, finite, modern
 
+from . import csv_rows
+
 FORMAT = 'dreamer scores 1'
 POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
             'random': 'random policy'}
@@ -99,7 +101,8 @@ def of_folder(folder: RunFolder, returns: str = 'evaluation') -> Run:
         'no episode has ended' if returns == 'training' else
         'evaluate the run by ./run.sh eval, or train with eval_every'))
   return Run(
-      '/'.join(folder.path.parts[-2:]), folder.task or '', folder.agent or '',
+      '/'.join(folder.path.parts[-2:]), csv_rows.task_name(folder.task or ''),
+      folder.agent or '',
       folder.seed, folder.reached, protocol, folder.presets, folder.hash,
       folder.commits, evaluations, folder.final, folder.notes,
       folder.path.parts, folder, tuple(faults))

@@ -215,7 +215,8 @@ def test_arrows_within_an_agent(agent):
   allowed = {
       'rssm': [], 'actor_critic': [], 'explore': [], 'reward_norm': [],
       'world_model': ['rssm'],
-      'agent': ['world_model', 'actor_critic', 'explore'],
+      'stored': [], 'agent': [
+          'world_model', 'actor_critic', 'explore', 'stored'],
       'contrastive': ['world_model'], 'no_value': ['actor_critic'],
       'planner': ['agent'],
       'plan2explore': ['agent', 'actor_critic', 'explore', 'reward_norm']}

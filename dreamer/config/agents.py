@@ -72,6 +72,7 @@ class Entry(Protocol):
   settings: pathlib.Path
   sources: pathlib.Path | None
   flops: Callable[..., float] | None
+  stored: Callable[..., Mapping[str, Any]]
   losses: Sequence[str]
   sizes: Mapping[str, Size]
   published: Sequence[Published]

@@ -16,6 +16,7 @@ from dreamer.envs import make_envs
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
 from dreamer.files import DATA
+from dreamer.replay.stored import Stored
 from dreamer.run import (
   actor,
   arguments,
@@ -46,6 +47,8 @@ class Interface:
     `audit`; by default configs/paper_NAME.yaml, where that is.
   flops: (config, channels of the image, act_space) to the GFLOP of an update,
     for estimates and benchmarks.
+  stored: (config) to what the replay keeps of the agent beside each row, for
+    estimates.
   losses: names of its losses, which no observation may have.
   sizes: what `bench` measures, by name.
   published: the scores that runs are shown beside; the first that fits.
@@ -58,6 +61,7 @@ class Interface:
       settings: str | os.PathLike | None = None,
       sources: str | os.PathLike | None = None,
       flops: Callable[..., float] | None = None,
+      stored: Callable[..., Mapping[str, Stored]] = lambda config: {},
       losses: Sequence[str] = (),
       sizes: Mapping[str, agents.Size] | None = None,
       published: Sequence[agents.Published] = (),
@@ -69,7 +73,7 @@ class Interface:
     self.settings = DATA / (settings or f'configs/{name}.yaml')
     found = DATA / (sources or f'configs/paper_{name}.yaml')
     self.sources = found if sources or found.exists() else None
-    self.flops, self.losses = flops, losses
+    self.flops, self.stored, self.losses = flops, stored, losses
     self.sizes, self.published = sizes or {}, published
     self._load, self._parent = load, parent
 
@@ -83,7 +87,8 @@ class Interface:
     of this one is shown beside runs of that one too.
     """
     same = {key: getattr(self, key) for key in (
-        'validate', 'replay', 'sources', 'flops', 'losses', 'published')}
+        'validate', 'replay', 'sources', 'flops', 'stored', 'losses',
+        'published')}
     return Interface(
         name, load, settings=settings, parent=self, **{**same, **other})
 

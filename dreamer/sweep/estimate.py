@@ -13,6 +13,7 @@ import typing
 from dreamer.config import agents
 from dreamer.envs.base import image_size
 from dreamer.envs.spaces import ActionSpace
+from dreamer.replay.stored import Packed
 from dreamer.run import pace, units
 from dreamer.sweep.jobs import Job, config_of
 
@@ -45,9 +46,16 @@ def estimate(job: Job, rates: dict) -> Estimate:
   speed = rates['updates_per_second'] or _speed(job, config, rates['tflops'])
   seconds = speed and updates / speed + agent_steps / rates['steps_per_second']
   kept = [config.flat.get(f'replay.{key}') or math.inf for key in CAPACITIES]
-  image = image_size(config) ** 2 * _channels(job, config)
-  rows = min(agent_steps, *kept) * (image + ROW_EXTRA)
+  rows = min(agent_steps, *kept) * _row(job, config)
   return Estimate(seconds and seconds / 3600, rows / 1e9 + CHECKPOINTS, updates)
+
+
+def _row(job, config):
+  """Bytes of an agent step on disk."""
+  sees = config.flat.get('images', 'all') == 'all'
+  image = image_size(config) ** 2 * _channels(job, config) if sees else 0
+  stored = Packed(agents.find(job.agent).stored(config))
+  return image + ROW_EXTRA + stored.size
 
 
 def _speed(job, config, tflops):

@@ -9,6 +9,7 @@ import pytest
 
 import dreamerv1
 import dreamerv2
+import dreamerv3
 from dreamer.config import agents
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
@@ -17,7 +18,8 @@ from dreamer.sweep import estimate, jobs
 from scores import __main__, atari, csv_rows, matrix
 from tests.support.scores_tools import write_run
 
-AGENTS = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2}
+AGENTS = {'dreamerv1': dreamerv1, 'dreamerv2': dreamerv2,
+          'dreamerv3': dreamerv3}
 SCHEMAS = {name: agent.schema() for name, agent in AGENTS.items()}
 RATES = {'tflops': 10.0, 'updates_per_second': None, 'steps_per_second': 200.0}
 
@@ -65,7 +67,9 @@ class TestCommands:
       ('table_2', 55 * 3 * 7), ('section_3_2', 55 * 3 * 7),
       ('fig4', 4 * 5 * 30), ('fig9', 16 * 5), ('fig10', 20 * 5 * 3),
       ('fig11', 20 * 5 * 3), ('fig12', 20 * 5 * 3), ('released_v1', 100),
-      ('dmc_vision', 100), ('humanoid', 10), ('montezuma', 6)])
+      ('dmc_vision', 100), ('humanoid', 10), ('montezuma', 6),
+      ('atari_v3', 57 * 5), ('atari100k', 26 * 5), ('dmc_vision_v3', 20 * 5),
+      ('dmc_proprio', 18 * 5), ('dmlab', 26 * 5), ('procgen', 16 * 5)])
   def test_amounts(self, name, amount):
     assert len(matrix.jobs(name)) == amount
 
@@ -146,6 +150,8 @@ class TestSettings:
     assert jobs.config_of(job).kl.free_by == 'mean'
     job = matrix.jobs('k1', profile='released')[0]
     assert jobs.config_of(job).batch_size == 16
+    job = matrix.jobs('atari100k', profile='curves_2024')[0]
+    assert job.presets == ('atari100k', 'paper_2024', 'curves_2024')
 
 
 class TestEstimates:
@@ -163,6 +169,16 @@ class TestEstimates:
     cost = estimate.estimate(job, RATES)
     assert cost.updates == 1 + (200_000_000 - 200_000) // 16
     assert 8.2 < cost.disk < 9.5
+
+  def test_streams_keep_latents_and_no_image_that_is_not_seen(self):
+    """12 288 bytes an image, 4 * 8192 + 32 the latents of DreamerV3."""
+    disk = lambda name, **keys: estimate.estimate(
+        matrix.jobs(name)[0]._replace(**keys), RATES).disk - 0.6
+    seen = disk('dmc_vision_v3')
+    assert seen == pytest.approx((12_288 + 200 + 4 * 8192 + 32) / 1e3)
+    bare = disk('dmc_vision_v3', keys={'replay.context': 0})
+    assert bare == pytest.approx(12.488)
+    assert disk('dmc_proprio') == pytest.approx((200 + 4 * 512 + 32) / 2e3)
 
   def test_arithmetic(self):
     """Of a full-size update about 800 GFLOP, half the rate twice the time."""

@@ -27,6 +27,17 @@ def test_of_dreamerv2(task, presets, wanted):
   assert found == (wanted and pytest.approx(wanted, abs=0.5))
 
 
+@pytest.mark.parametrize('task, preset', [
+    ('dmc_cup_catch', 'dmc_vision'), ('dmc_ball_in_cup_catch', 'dmc_proprio'),
+    ('gym_procgen:procgen-coinrun-v0', 'procgen'),
+    ('dmlab_rooms_watermaze', 'dmlab'), ('atari_pong', 'atari100k')])
+def test_of_dreamerv3(task, preset):
+  """By whichever of its names a task is trained."""
+  run = make_run()._replace(
+      task=task, method='dreamerv3', presets=[preset])
+  assert references.paper(run).score > 0 or task == 'atari_pong'
+
+
 def test_planet_has_scores_of_its_own():
   run = make_run()._replace(presets=['planet', 'laptop'])
   assert references.paper(run) == (944.7, 5e6)
