@@ -62,3 +62,41 @@ def test_pooling_comes_before_the_norm():
 def test_sizes(down, size):
   layer = same.Conv('x', 3, 4, 5, INIT, down=down)
   assert layer(image(6, 6)).shape == (2, size, size, 4)
+
+
+@pytest.mark.parametrize('kernel', [5, 6, 7])
+@pytest.mark.parametrize('channels', [1, 3, 13])
+def test_pooling_with_its_gradients(kernel, channels):
+  """With few inputs and with many: by blocks, or as it is defined."""
+  layer = same.Conv('x', channels, 4, kernel, INIT, down='pool')
+  layer.w['bias'].assign([1., 2., 3., 4.])
+  weights, x = tf.Variable(layer.w['kernel']), tf.Variable(
+      image(8, 6, channels))
+  with tf.GradientTape(persistent=True) as tape:
+    ours = layer(x)
+    theirs = tf.nn.conv2d(x, weights, 1, 'SAME') + layer.w['bias']
+    theirs = tf.nn.max_pool2d(theirs, 2, 2, 'VALID')
+    losses = [tf.reduce_sum(tf.sin(y)) for y in (ours, theirs)]
+  np.testing.assert_allclose(ours, theirs, atol=1e-5)
+  for grads in (
+      [tape.gradient(y, w) for y, w in zip(
+          losses, (layer.w['kernel'], weights), strict=True)],
+      [tape.gradient(y, x) for y in losses]):
+    np.testing.assert_allclose(*grads, rtol=1e-3, atol=1e-4)
+
+
+def test_the_first_of_equal_ones_gets_the_gradient():
+  layer = same.Conv('x', 1, 1, 5, INIT, down='pool')
+  layer.w['kernel'].assign(np.float32(np.arange(25) == 12).reshape(5, 5, 1, 1))
+  x = tf.Variable(tf.ones([1, 4, 4, 1]))
+  with tf.GradientTape() as tape:
+    y = tf.reduce_sum(layer(x))
+  wanted = [[1, 0, 1, 0], [0] * 4] * 2
+  np.testing.assert_array_equal(tape.gradient(y, x)[0, ..., 0], wanted)
+
+
+def test_images_of_odd_size_are_pooled():
+  layer, x = same.Conv('x', 3, 4, 5, INIT, down='pool'), image(7, 5)
+  plain = tf.nn.conv2d(x, layer.w['kernel'], 1, 'SAME')
+  np.testing.assert_allclose(
+      layer(x), tf.nn.max_pool2d(plain, 2, 2, 'VALID'), atol=1e-5)
