@@ -76,7 +76,7 @@ def from_blocks(x: tf.Tensor) -> tf.Tensor:
 
 
 def blocked(x: tf.Tensor) -> tf.Tensor:
-  """Pixels [N, 2 h, 2 w, C] to channels [N, h, w, 4 C]: before `from_blocks`."""
+  """Pixels [N, 2 h, 2 w, C] to channels [N, h, w, 4 C]; see `from_blocks`."""
   _, height, width, size = x.shape
   x = tf.reshape(x, [-1, height // 2, 2, width // 2, 2 * size])
   x = tf.transpose(x, [0, 1, 3, 2, 4])

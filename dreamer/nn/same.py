@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from dreamer.nn import convolutions, layers
 
-
 FEW = 12  # channels; timed on CPUs with AVX2
 
 

@@ -11,9 +11,9 @@ import pytest
 
 import dreamerv3
 from dreamer.envs import make_envs
-from dreamer.replay.stored import Stored
 from dreamer.run import training
 from dreamer.run.stop import Stop
+from dreamerv3.stored import stored
 from tests.support import ROOT, stream_tools
 from tests.support import agent_tools_v3 as tools
 from tests.support.agent_running import eagerly
@@ -32,13 +32,6 @@ SETTINGS = {
 def configure(logdir, **overrides):
   return dreamerv3.configure(['debug'], **{
       **SETTINGS, 'logdir': str(logdir), **overrides})
-
-
-def stored(config):
-  """What the agent of a config stores."""
-  shape = config.rssm.stoch, config.rssm.classes
-  return {'deter': Stored((config.rssm.deter,), config.precision),
-          'stoch': Stored(shape, onehot=True)}
 
 
 def assert_same(one, two):
