@@ -64,8 +64,9 @@ def train(config, crash=None):
 class TestResume:
 
   @pytest.mark.parametrize('extra', [
-      {}, {**VECTORS, 'task': 'dummy_continuous', 'precision': 'bfloat16',
-           'replay.consec': 2, 'replay.online': False}],
+      pytest.param({}, marks=pytest.mark.slow),
+      {**VECTORS, 'task': 'dummy_continuous', 'precision': 'bfloat16',
+       'replay.consec': 2, 'replay.online': False}],
       ids=['images', 'vectors'])
   def test_continued_run_has_the_same_bits(self, extra, tmp_path):
     """Stopped at a checkpoint, and crashed after what no checkpoint knows."""
@@ -146,7 +147,8 @@ def test_what_a_run_leaves(tmp_path, capsys):
   assert 'train_ratio 1: ' in err and 'replay: at most ' in err
 
 
-@pytest.mark.parametrize('size', [96, 32])
+@pytest.mark.parametrize('size', [
+    96, pytest.param(32, marks=pytest.mark.slow)])
 def test_images_of_another_size(size, tmp_path):
   config = configure(
       tmp_path / 'run', image_size=size, steps=40, video_every=0)

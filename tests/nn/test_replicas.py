@@ -76,7 +76,8 @@ def run(code, *argv):
 
 @pytest.mark.parametrize('name, kind, settings', [
     ('dreamerv1', 'continuous', {'kl.free_by': 'mean', 'kl.free': 0.5}),
-    ('dreamerv2', 'discrete', {'reward_norm.momentum': 0.9}),
+    pytest.param('dreamerv2', 'discrete', {'reward_norm.momentum': 0.9},
+                 marks=pytest.mark.slow),
     pytest.param('dreamerv3', 'discrete', {'return_norm.limit': 1e-8},
                  marks=pytest.mark.slow),
     pytest.param('dreamerv3', 'continuous', {

@@ -27,7 +27,8 @@ VECTORS = {'images': 'none', **{
 
 
 @pytest.mark.parametrize('task, extra', [
-    ('dummy_discrete', {'envs.amount': 2}),
+    pytest.param('dummy_discrete', {'envs.amount': 2},
+                 marks=pytest.mark.slow),
     ('dmc_cartpole_swingup', {})])
 def test_continued_run_has_the_same_bits(task, extra, tmp_path):
   whole = run(tmp_path / 'whole', task, **extra)
@@ -40,7 +41,8 @@ def test_continued_run_has_the_same_bits(task, extra, tmp_path):
 
 
 @pytest.mark.parametrize('task, extra', [
-    ('dummy_discrete', EXPLORES), ('dummy_continuous', VECTORS)])
+    ('dummy_discrete', EXPLORES),
+    pytest.param('dummy_continuous', VECTORS, marks=pytest.mark.slow)])
 def test_continued_run_of_dreamerv2_has_the_same_bits(task, extra, tmp_path):
   settings = {'agent': dreamerv2, **FEW, **extra}
   with eagerly():  # starts faster
