@@ -20,6 +20,8 @@ HELP = {
     'matrix': 'prints the commands of all runs behind a table or a figure',
     'sweep': 'runs all of a table, a figure or a file of own runs: here, or '
              'on a Ray cluster',
+    'agents': 'several agents side by side: on the same tasks, at the same '
+              'environment steps and CPU time of learning',
     'ablations': 'what the laptop_ablations_* runs give, beside what the '
              'papers say',
     'keep': 'copies finished runs into scores/ours, small',
@@ -196,6 +198,15 @@ def _ablations(parser):
   add('--out', help='also a picture: .png, .svg or .pdf')
 
 
+def _agents(parser):
+  add = parser.add_argument
+  add('runs', nargs='+', metavar='RUN', help='logdir')
+  add('--steps', nargs='+', type=steps, help='environment steps; default: '
+      'what all runs of a task have reached')
+  add('--cpu', nargs='+', type=float, help='minutes; default: as above')
+  add('--markdown', action='store_true')
+
+
 def _keep(parser):
   parser.add_argument('runs', nargs='+', metavar='RUN', help='logdir')
   parser.add_argument(
@@ -231,7 +242,7 @@ ARGUMENTS: dict[str, Callable] = {
     'demo': _demo,
     'tables': _tables, 'collect': _collect, 'compare': _compare,
     'plot': _plot, 'report': _report, 'matrix': _matrix,
-    'sweep': _sweep, 'ablations': _ablations,
+    'sweep': _sweep, 'agents': _agents, 'ablations': _ablations,
     'keep': _keep, 'pictures': _pictures, 'readme': _readme}
 
 if __name__ == '__main__':

@@ -28,6 +28,7 @@ from dreamer.log.terminal import Terminal
 
 METRICS = 'metrics'
 SCORES = 'scores'
+SECONDS = 'time', 'cpu'  # that a run has taken
 EVENTS = 'events.out.tfevents'  # TensorBoard finds files by this
 
 
@@ -57,7 +58,8 @@ class Logger:
                   'left out')
     self._board = _TensorBoard(
         self._logdir, initial, self._jsonl.row(initial))
-    self._start = time.monotonic() - self._jsonl.seconds
+    self._start = time.monotonic() - self._jsonl.seconds['time']
+    self._cpu = time.process_time() - self._jsonl.seconds['cpu']
     self._last = (time.monotonic(), initial)
 
   def video(self, name: str, frames: np.ndarray, fps: float = 20,
@@ -69,11 +71,16 @@ class Logger:
     self._videos[name] = (frames, fps, tuple(labels))
 
   def write(self, step: int, agent_steps: int, updates: int) -> None:
-    """Writes the collected metrics and videos, at `step` env steps."""
+    """Writes the collected metrics and videos, at `step` env steps.
+
+    With them seconds: `time` by the clock, `cpu` of all threads of this
+    process, without what stopped runs did after their checkpoint.
+    """
     now = time.monotonic()
     row = {
         'step': int(step), 'agent_steps': int(agent_steps),
-        'updates': int(updates), 'time': round(now - self._start, 3)}
+        'updates': int(updates), 'time': round(now - self._start, 3),
+        'cpu': round(time.process_time() - self._cpu, 3)}
     scalars = {'fps': self._fps(now, step)}
     scalars.update(self.means.pop())
     scalars = {name: self._finite(name, value, step, scalars)
@@ -183,7 +190,9 @@ class _JsonLines:
     good = [row for row in rows if isinstance(row.get('step'), (int, float))]
     kept = [row for row in good if row['step'] <= initial]
     self.repaired = damaged + len(rows) - len(good)
-    self.seconds = max([row.get('time') or 0 for row in kept], default=0)
+    self.seconds = {
+        name: max([row.get(name) or 0 for row in kept], default=0)
+        for name in SECONDS}
     return kept, [row for row in good if row['step'] > initial]
 
   def write(self, row):
@@ -261,7 +270,7 @@ class _TensorBoard:
     self._write(step=row['step'], summary=self._summary(value=[
         self._summary.Value(tag=name, simple_value=value)
         for name, value in row.items()
-        if value is not None and name not in ('step', 'time')]))
+        if value is not None and name not in ('step', *SECONDS)]))
 
   def images(self, step):
     """Writes the videos again that were logged at a step."""

@@ -25,6 +25,7 @@ class RunFolder:
   config: the Section of config.yaml, or None where there is none.
   evaluations, training: [(env steps, [returns])], in the order of steps; of
     training one mean per line of metrics.jsonl.
+  cpu: [(env steps, CPU seconds of learning by then)]; empty: not known.
   final: {policy: evaluation after training}, see eval.jsonl.
   reached: environment steps of its last line.
   notes: what was left out, and why.
@@ -51,6 +52,7 @@ class RunFolder:
     self._check_task()
     self._check_unit()
     self.training = self._means('training', 'train/return')
+    self.cpu = self._cpu()
     self.evaluations = self._evaluations() if self._scores else (
         self._means('evaluation', 'eval/return'))
     self.final = self._final()
@@ -211,6 +213,12 @@ class RunFolder:
             what, 'metrics.jsonl', [line[key]], f'line {number}: {key}')
         found.update({line['step']: values} if values else {})
     return sorted(found.items())
+
+  def _cpu(self) -> list[tuple[int, float]]:
+    """(env steps, CPU seconds) of each line, if all say it."""
+    found = [(line['step'], line['cpu']) for _, line in self._metrics
+             if is_number(line.get('step')) and is_number(line.get('cpu'))]
+    return sorted(found) if len(found) == len(self._metrics) else []
 
   def _final(self) -> dict[str, dict]:
     """The last evaluation of each policy after training."""

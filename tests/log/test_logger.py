@@ -63,7 +63,8 @@ class TestJsonLines:
     logger.means.add({'replay/steps': np.array(7)})
     logger.write(np.int64(100), 50, 10)
     row, = lines(tmp_path / 'new' / 'run')
-    assert list(row)[:5] == ['step', 'agent_steps', 'updates', 'time', 'fps']
+    assert list(row)[:6] == [
+        'step', 'agent_steps', 'updates', 'time', 'cpu', 'fps']
     assert (row['step'], row['agent_steps'], row['updates']) == (100, 50, 10)
     assert row['loss/image'] == 2.5 and row['loss/kl'] == 2
     assert row['replay/steps'] == 7 and row['time'] >= 0
@@ -131,10 +132,11 @@ class TestJsonLines:
     assert [x['step'] for x in lines(tmp_path)] == list(range(10, 71, 10))
 
   def test_time_goes_on_after_a_resume(self, tmp_path):
-    row = {'step': 10, 'time': 500.0, 'train/return': 1.0}
+    row = {'step': 10, 'time': 500.0, 'cpu': 400.0, 'train/return': 1.0}
     (tmp_path / 'metrics.jsonl').write_text(json.dumps(row) + '\n')
     run(tmp_path, 20, 20, initial=10)
     assert 500 <= lines(tmp_path)[1]['time'] < 1e6
+    assert 400 <= lines(tmp_path)[1]['cpu'] < 1e6
 
   def test_cut_anywhere_is_repaired(self, tmp_path, capsys):
     run(tmp_path, 10, 30)

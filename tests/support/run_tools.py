@@ -50,7 +50,7 @@ def saved(config):
 
 
 # What depends on the clock, on what was read from disk, and on checkpoints.
-VARYING = ('time', 'fps', 'replay/disk_reads', 'replay/memory_gb',
+VARYING = ('time', 'cpu', 'fps', 'replay/disk_reads', 'replay/memory_gb',
            'replay/stored_gb')
 
 
