@@ -350,7 +350,7 @@ def report_openl(data):
     batch[f'stored/{key}'] = batch[f'dyn/{key}'][:, :1]
   length = batch['action'].shape[1] - 1
   with eagerly():
-    video = agent._report_step(agent.put(batch), length // 2)['image'].numpy()
+    video = agent.report_step(agent.put(batch), length // 2)['image'].numpy()
   expected = data['out/openloop/image'].astype(np.int64)
   ours = _as_released(video, length).astype(np.int64)
   # Predictions are cut, not rounded, to whole levels: one may be off by one.
