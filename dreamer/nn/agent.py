@@ -75,7 +75,7 @@ class Agent(acting.Acting):
         step, autograph=False, jit_compile=self.compiled)
     self._train = compiled(self.train_step)
     self._fresh: Tensors = {}  # of the last update
-    self._others: Sequence[Agent] = ()  # that learn with it, elsewhere
+    self.others: Sequence[Agent] = ()  # that learn with it, elsewhere
     self._report = tf.function(self.report_step, autograph=False)
 
   @property
@@ -124,7 +124,7 @@ class Agent(acting.Acting):
 
   def learn_with(self, others: Sequence[Agent], step: Callable) -> None:
     """From now on `train` calls `step`, which updates others as well."""
-    self._others = others
+    self.others = others
     self._train = tf.function(step, autograph=False)
 
   def learn(self, batch: Tensors, env_steps: tf.Tensor) -> Update:
@@ -236,7 +236,7 @@ class Agent(acting.Acting):
     self._updates = None
     for key, variable in variables.items():
       variable.assign(arrays[key])
-    for other in self._others:
+    for other in self.others:
       other.restore(arrays)
 
   def only_act(self) -> None:
@@ -247,7 +247,7 @@ class Agent(acting.Acting):
   def take(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Takes over a part of a state, such as `acting_state` gives."""
     super().take(arrays)
-    for other in self._others:
+    for other in self.others:
       other.take(arrays)
 
   @property

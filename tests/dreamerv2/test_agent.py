@@ -200,9 +200,10 @@ class TestSequences:
     for t in range(4):
       begins = first[:, t].numpy().astype(bool)
       known = {key: np.array(x) for key, x in state.items()}
-      known['action'] = action[:, t].numpy()
-      for x in known.values():
+      known['action'] = np.array(action[:, t])
+      for key, x in known.items():
         x[begins] = 0
+        known[key] = tf.constant(x)
       guess = rssm.img_step(known, known['action'], noise['prior'][t])
       state = rssm.obs_step(
           state, action[:, t], embed[:, t], first[:, t], noise['post'][t])

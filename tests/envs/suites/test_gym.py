@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dreamer import envs
+from dreamer.envs import objects
 from dreamer.envs.suites import atari
 from dreamer.envs.suites import gym as suite
 from dreamer.errors import UserError
@@ -90,7 +91,7 @@ def test_frames_that_the_environment_repeats_itself():
   env = envs.make_env(make_config(
       task='gym_ale_py:ALE/Pong-v5', action_repeat=1))
   env.reset(0)
-  emulator = env.env.env.env.env._env.unwrapped.ale
+  emulator = objects.chain(env)[-1].ale
   before = emulator.getFrameNumber()
   env.step(np.eye(6, dtype=np.float32)[0])
   assert emulator.getFrameNumber() - before == 4
