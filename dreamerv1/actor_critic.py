@@ -82,7 +82,7 @@ class ActorCritic(layers.Module):
     Returns losses and tensors [H or less, N, ...] by name.
     """
     action, feat = self.rollout(model, start, noise, unroll)
-    rewards = self._rewards(model, feat, action)
+    rewards = self.rewards(model, feat, action)
     discount = model.imagined_discount(feat)
     value, pred = layers.two_gradients(self.critic, feat)
     target = self._returns(rewards['imag_reward'], value, discount)
@@ -105,7 +105,8 @@ class ActorCritic(layers.Module):
     states, actions = model.rssm.imagine(policy, start, draws, unroll)
     return actions, model.rssm.get_feat(states)
 
-  def _rewards(self, model, feat, action):
+  def rewards(self, model: Any, feat: tf.Tensor,
+              action: tf.Tensor) -> Tensors:
     """Tensors by name: rewards of imagined states [H, N]."""
     del action
     return {'imag_reward': model.reward.mean(feat)}

@@ -52,7 +52,7 @@ class Agent(agent.Agent):
   def _learn(self, data, noise, env_steps):
     del env_steps  # no schedule in learning
     update = self._learn_model(data, noise)
-    start = self._start_states(update.tensors['post'], update.gradients)
+    start = self.start_states(update.tensors['post'], update.gradients)
     model = self._bind(self.model).map(tf.stop_gradient)
     update = update.merge(self._learn_behaviour(model, start, noise))
     update = self._apply(update)

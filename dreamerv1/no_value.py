@@ -29,7 +29,7 @@ class NoValue(ActorCritic):
   def loss(self, model: Any, start: Tensors, noise: Any,
            unroll: bool = False) -> tuple[Tensors, Tensors]:
     action, feat = self.rollout(model, start, noise, unroll)
-    rewards = self._rewards(model, feat, action)
+    rewards = self.rewards(model, feat, action)
     discount = model.imagined_discount(feat)
     target = self._sum(rewards['imag_reward'], discount)
     return {'actor': self._actor_loss(target, 1.0)}, {

@@ -151,10 +151,10 @@ class DiagnosticAgent(Agent):
 class SkipLast(Agent):
   """No imagination from the last step where ends are learned (both)."""
 
-  def _start_states(self, post, after):
+  def start_states(self, post: Tensors, after: Any) -> Tensors:
     drop = self.model.learns_ends
     post = {key: x[:, :-1] if drop else x for key, x in post.items()}
-    return super()._start_states(post, after)
+    return super().start_states(post, after)
 
 
 # Behaviour

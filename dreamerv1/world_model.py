@@ -112,11 +112,12 @@ class WorldModel(layers.Module):
     feat = self.rssm.get_feat(post)  # [B, T, F]
     tensors = {'embed': embed, 'post': post, 'prior': prior, 'feat': feat}
     losses, found = self._head_losses(tensors, data)
-    losses['kl'], kl = self._kl_loss(post, prior)
+    losses['kl'], kl = self.kl_loss(post, prior)
     losses['model'] = self._total(losses)
     return losses, {**tensors, **found, 'kl': kl}
 
-  def _kl_loss(self, post, prior):
+  def kl_loss(self, post: State,
+              prior: State) -> tuple[tf.Tensor, tf.Tensor]:
     """KL(post || prior) with free nats; also the KL of each step [B, T]."""
     get = self.rssm.get_dist
     value = get(post).kl_divergence(get(prior))

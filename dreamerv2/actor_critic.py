@@ -93,7 +93,7 @@ class ActorCritic(layers.Module):
     Returns losses and tensors [H + 1 or less, N, ...] by name.
     """
     action, feat = self.rollout(model, start, noise, unroll)
-    rewards = self._rewards(model, feat, action)
+    rewards = self.rewards(model, feat, action)
     discount = model.imagined_discount(feat, is_terminal)
     value = self._target_critic()(feat)
     target = self._returns(rewards['imag_reward'], value, discount)
@@ -122,7 +122,8 @@ class ActorCritic(layers.Module):
     actions = before(tf.zeros_like(actions[0]), actions)
     return actions, model.rssm.get_feat(states)
 
-  def _rewards(self, model, feat, action):
+  def rewards(self, model: Any, feat: tf.Tensor,
+              action: tf.Tensor) -> Tensors:
     """Tensors by name: rewards of imagined states [H + 1, N]."""
     del action
     return {'imag_reward': model.reward.mean(feat)}

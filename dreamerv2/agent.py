@@ -51,7 +51,7 @@ class Agent(agent.Agent):
 
   def _learn(self, data, noise, env_steps):
     update = self._learn_model(data, noise)
-    start = self._start_states(update.tensors['post'], update.gradients)
+    start = self.start_states(update.tensors['post'], update.gradients)
     model = self._bind(self.model).map(tf.stop_gradient)
     is_terminal = tf.reshape(data['is_terminal'], [-1])
     return update.merge(self._learn_behaviour(

@@ -74,13 +74,14 @@ class Explorer(ActorCritic):
     """Intrinsic rewards [...] before scaling, differentiable."""
     raise NotImplementedError
 
-  def _rewards(self, model, feat, action):
+  def rewards(self, model: Any, feat: tf.Tensor,
+              action: tf.Tensor) -> Tensors:
     """Intrinsic rewards beside those of the task; the heads stand still."""
     config, heads = self.config.expl, self.map(tf.stop_gradient)
     inner = self._normed('intrinsic', heads.intrinsic(feat, action))
     reward = config.intrinsic_scale * inner
     if config.extrinsic_scale:
-      task = super()._rewards(model, feat, action)['imag_reward']
+      task = super().rewards(model, feat, action)['imag_reward']
       reward += config.extrinsic_scale * self._normed('extrinsic', task)
     return {'imag_reward': reward}
 
@@ -193,7 +194,7 @@ class ExploringAgent(Agent):
     """As always; then the heads, on posteriors of the old model."""
     update = super()._learn(data, noise, env_steps)
     update = update.merge(self._learn_heads(update.tensors, data))
-    start = self._start_states(update.tensors['post'], update.gradients)
+    start = self.start_states(update.tensors['post'], update.gradients)
     model = self._bind(self.model).map(tf.stop_gradient)
     is_terminal = tf.reshape(data['is_terminal'], [-1])
     return update.merge(self._learn_explorer(

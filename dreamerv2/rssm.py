@@ -110,12 +110,12 @@ class RSSM(layers.Module):
     def step(prev, inputs):
       action, embed, keep, noise = inputs
       deter = self._deter(self._masked(prev, keep), action)
-      return self._post(deter, embed, noise)
+      return self.posterior(deter, embed, noise)
 
     post = layers.scan(
         step, (action, embed, keep, noise['post']),
         self.initial(action.shape[1]), unroll)  # [T, B, ...]
-    prior = self._prior(post['deter'], noise['prior'])
+    prior = self.prior(post['deter'], noise['prior'])
     return ({key: swap(value) for key, value in post.items()},
             {key: swap(value) for key, value in prior.items()})
 
@@ -155,7 +155,7 @@ class RSSM(layers.Module):
     Without noise the latent is the mode.
     """
     deter = self._deter(prev, self.img_in.ahead(action))
-    return self._prior(deter, noise)
+    return self.prior(deter, noise)
 
   def obs_step(self, prev: State, action: tf.Tensor, embed: tf.Tensor,
                is_first: tf.Tensor, noise: tf.Tensor | None = None) -> State:
@@ -163,7 +163,7 @@ class RSSM(layers.Module):
     keep = 1.0 - tf.cast(is_first, tf.float32)[:, None]
     action = self.img_in.ahead(action * keep)
     deter = self._deter(self._masked(prev, keep), action)
-    return self._post(deter, self.obs_out.ahead(embed), noise)
+    return self.posterior(deter, self.obs_out.ahead(embed), noise)
 
   def open_loop(self, start: State, action: tf.Tensor,
                 noise: tf.Tensor) -> State:
@@ -180,11 +180,14 @@ class RSSM(layers.Module):
     stoch = self.flat(prev['stoch'])
     return self.gru(self.img_in(stoch, action), prev['deter'])
 
-  def _post(self, deter, embed, noise):
+  def posterior(self, deter: tf.Tensor, embed: tf.Tensor,
+                noise: tf.Tensor | None) -> State:
+    """State of deter [..., D] and the embed, ahead of `obs_out`."""
     stats = self._stats(self.obs_dist, self.obs_out(deter, embed))
     return {'deter': deter, 'stoch': self._sample(stats, noise), **stats}
 
-  def _prior(self, deter, noise):
+  def prior(self, deter: tf.Tensor, noise: tf.Tensor | None) -> State:
+    """State of deter [..., D] alone; without noise the mode."""
     stats = self.stats(deter)
     return {'deter': deter, 'stoch': self._sample(stats, noise), **stats}
 

@@ -83,7 +83,8 @@ class FreeElement(WorldModel):
 class ForwardKL(WorldModel):
   """KL(prior || posterior), and the shares exchanged."""
 
-  def _kl_loss(self, post, prior):
+  def kl_loss(self, post: State,
+              prior: State) -> tuple[tf.Tensor, tf.Tensor]:
     return self._balanced(prior, post, self.config.kl.balance)
 
 
@@ -175,8 +176,9 @@ class NormedRewards(ActorCritic):
     self.reward_norm = RewardNorm(
         f'{self.prefix}reward_norm', config.reward_norm)
 
-  def _rewards(self, model, feat, action):
-    raw = super()._rewards(model, feat, action)['imag_reward']
+  def rewards(self, model: Any, feat: tf.Tensor,
+              action: tf.Tensor) -> Tensors:
+    raw = super().rewards(model, feat, action)['imag_reward']
     return {'imag_reward_raw': raw, 'imag_reward': self.reward_norm(raw)}
 
   def summaries(self, tensors: dict[str, Any],

@@ -113,11 +113,12 @@ class WorldModel(layers.Module):
     feat = self.rssm.get_feat(post)  # [B, T, F]
     tensors = {'embed': embed, 'post': post, 'prior': prior, 'feat': feat}
     losses, found = self._head_losses(tensors, data)
-    losses['kl'], kl = self._kl_loss(post, prior)
+    losses['kl'], kl = self.kl_loss(post, prior)
     losses['model'] = self._total(losses)
     return losses, {**tensors, **found, 'kl': kl}
 
-  def _kl_loss(self, post, prior):
+  def kl_loss(self, post: State,
+              prior: State) -> tuple[tf.Tensor, tf.Tensor]:
     """Balanced KL (Algorithm 2); also the KL of each step [B, T].
 
       balance * KL(sg(post) || prior) + (1 - balance) * KL(post || sg(prior))

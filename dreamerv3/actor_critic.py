@@ -190,9 +190,9 @@ class ActorCritic(layers.Module):
     """
     config = self.config.replay_critic
     lambda_ = self.config['replay_critic']['lambda']
-    feat = self._replayed(tensors['feat'])
+    feat = self.replayed(tensors['feat'])
     feat = feat if config.gradient else tf.stop_gradient(feat)
-    swap = lambda x: tf.transpose(self._replayed(tf.cast(x, tf.float32)))
+    swap = lambda x: tf.transpose(self.replayed(tf.cast(x, tf.float32)))
     reward, is_last, is_terminal = (
         swap(data[key]) for key in ('reward', 'is_last', 'is_terminal'))
     boot = tf.transpose(tf.reshape(tensors['returns'][0], feat.shape[:2]))
@@ -208,7 +208,7 @@ class ActorCritic(layers.Module):
     return {'replay_critic': loss}, {
         'replay_returns': target, 'replay_boot': tf.transpose(boot)}
 
-  def _replayed(self, x):
+  def replayed(self, x: tf.Tensor) -> tf.Tensor:
     """The states [B, T, ...] that rollouts began at: all."""
     return x
 

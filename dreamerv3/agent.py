@@ -60,7 +60,7 @@ class Agent(agent.Agent):
     self.behaviour.update_slow(self.counters['updates'])
     return update
 
-  def _refresh(self, tensors):
+  def fresh(self, tensors: dict[str, Any]) -> dict[str, tf.Tensor]:
     """The new posteriors of the trained rows; latents as class indices."""
     found = {key: tensors['post'][key] for key in self.stored}
     if found:

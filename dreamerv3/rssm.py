@@ -119,7 +119,7 @@ class RSSM(layers.Module):
     def step(prev, inputs):
       action, embed, keep, noise = inputs
       deter = self._deter(self._masked(prev, keep), action)
-      return self._post(deter, embed, noise)
+      return self.posterior(deter, embed, noise)
 
     first = {**self.initial(action.shape[1]), **start}
     post = layers.scan(
@@ -162,7 +162,7 @@ class RSSM(layers.Module):
     Without noise the latent is the mode.
     """
     deter = self._deter(prev, self._ahead(action))
-    return self._prior(deter, noise)
+    return self.prior(deter, noise)
 
   def obs_step(self, prev: State, action: tf.Tensor, embed: tf.Tensor,
                is_first: tf.Tensor, noise: tf.Tensor | None = None) -> State:
@@ -170,7 +170,7 @@ class RSSM(layers.Module):
     keep = 1.0 - tf.cast(is_first, tf.float32)[:, None]
     action = self._ahead(action * keep)
     deter = self._deter(self._masked(prev, keep), action)
-    return self._post(deter, self.obs.ahead(embed), noise)
+    return self.posterior(deter, self.obs.ahead(embed), noise)
 
   def open_loop(self, start: State, action: tf.Tensor,
                 noise: tf.Tensor) -> State:
@@ -193,11 +193,14 @@ class RSSM(layers.Module):
     inputs = [self.deter_in(prev['deter']), self.stoch_in(stoch), None]
     return self.gru(prev['deter'], inputs, action)
 
-  def _post(self, deter, embed, noise):
+  def posterior(self, deter: tf.Tensor, embed: tf.Tensor,
+                noise: tf.Tensor | None) -> State:
+    """State of deter [..., D] and the embed, ahead of `obs`."""
     stats = self._stats(self.obs(deter[..., :self.obs_deter], embed))
     return {'deter': deter, 'stoch': self._sample(stats, noise), **stats}
 
-  def _prior(self, deter, noise):
+  def prior(self, deter: tf.Tensor, noise: tf.Tensor | None) -> State:
+    """State of deter [..., D] alone; without noise the mode."""
     stats = self.stats(deter)
     return {'deter': deter, 'stoch': self._sample(stats, noise), **stats}
 

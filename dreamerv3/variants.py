@@ -119,10 +119,10 @@ class LastStarts(ActorCritic):
   """Rollouts begin at the last states of each sequence (`last_starts`)."""
 
   def _starts(self, tensors):
-    post = {key: self._replayed(x) for key, x in tensors['post'].items()}
+    post = {key: self.replayed(x) for key, x in tensors['post'].items()}
     return super()._starts({**tensors, 'post': post})
 
-  def _replayed(self, x):
+  def replayed(self, x: tf.Tensor) -> tf.Tensor:
     return x[:, -self.config.last_starts:]
 
 
@@ -131,7 +131,7 @@ class KnownStart(ActorCritic):
 
   def _discounts(self, model, feat, data):
     found = super()._discounts(model, feat, data)
-    ends = tf.cast(self._replayed(data['is_terminal']), tf.float32)
+    ends = tf.cast(self.replayed(data['is_terminal']), tf.float32)
     known = model.gamma * (1 - tf.reshape(ends, [1, -1]))
     return tf.concat([known, found[1:]], 0)
 

@@ -140,12 +140,13 @@ class WorldModel(layers.Module):
     feat = self.rssm.get_feat(post)  # [B, T, F]
     tensors = {'embed': embed, 'post': post, 'prior': prior, 'feat': feat}
     losses, found = self._head_losses(tensors, data)
-    parts, kl = self._kl_loss(post, prior)
+    parts, kl = self.kl_loss(post, prior)
     losses.update({key: tf.reduce_mean(x) for key, x in parts.items()})
     losses['model'] = self._total(losses)
     return losses, {**tensors, **found, **parts, 'kl': kl}
 
-  def _kl_loss(self, post, prior):
+  def kl_loss(self, post: State,
+              prior: State) -> tuple[Tensors, tf.Tensor]:
     """Both sides of the KL, each at least the free nats; and the KL. [B, T]
 
       dynamics        KL(sg(post) || prior)

@@ -61,7 +61,7 @@ def compare(
     learned: float | None = None) -> dict:
   """Returns the comparison as a dict, for JSON.
 
-  found: Runs of one agent. margin: see `_margin`. budgets: environment
+  found: Runs of one agent. margin: see `margin_of`. budgets: environment
   steps, or None: all that both have. allow: keys of the protocol that may
   differ although comparable.REFUSED. learned: the score from which on a run
   counts as having learned. Margin and this are by default the reference's.
@@ -158,7 +158,7 @@ def _budget(budget, samples, reference, options):
 def _task(task, ours, theirs, options):
   level = options['level']
   difference, assumed = intervals.of_difference(ours, theirs, level)
-  margin = _margin(options['margin'], task, theirs.mean)
+  margin = margin_of(options['margin'], task, theirs.mean)
   found, needed = intervals.verdict(difference, margin), None
   if found == 'too few seeds':
     needed = _needed(intervals.seeds_needed(ours, theirs, margin, level))
@@ -220,11 +220,12 @@ def _needed(seeds):
   return 'unknown' if math.isnan(seeds) else seeds
 
 
-def _margin(text, task, reference):
+def margin_of(text: str | None, task: str, reference: float) -> float:
   """Returns the margin in units of the score.
 
   text: a return, or `10%` of the reference's score above random play (of
-    Atari; elsewhere above 0); None: by suite.
+    Atari; elsewhere above 0); None: by suite. reference: its score.
+  Raises UserError where the text is neither.
   """
   text = text or MARGINS.get(task.split('_')[0], MARGINS['other'])
   try:
@@ -305,9 +306,9 @@ def _aggregate_row(metric, ours, reference, difference, options):
 
 def _aggregate_margin(text, name, reference):
   if name in aggregates.CONTROL:
-    return _margin(text, 'dmc', reference)
+    return margin_of(text, 'dmc', reference)
   share = text if text and text.endswith('%') else MARGINS['other']
-  return _margin(share, '', reference)
+  return margin_of(share, '', reference)
 
 
 def _matrix(samples):

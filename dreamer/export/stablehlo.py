@@ -169,12 +169,8 @@ def _recorded(recorded):
   return obs, ActionSpace(*recorded['act']), recorded[env_identity.MAPPING]
 
 
-def _spaces(config):
-  return _made(config)[:2]
-
-
 def _made(config):
-  """The same of the task's environment, which is closed again."""
+  """Spaces and mapping of the task's environment, which is closed again."""
   from dreamer.envs import make_envs  # Not before the arguments are right.
   env, = make_envs(config, 'train', 1)
   try:
@@ -186,7 +182,7 @@ def _made(config):
 def _calls(agent, obs_space, rows):
   """Dict of program name to (tf.function, its arguments), by calling each."""
   config, calls, kept = agent.config, {}, agent.state()
-  batch = _batch(config, obs_space, agent)
+  batch = zero_batch(config, obs_space, agent)
   obs = {key: np.zeros((rows, *x.shape), x.dtype)
          for key, x in obs_space.items()}
   obs['is_first'] = np.ones(rows, bool)
@@ -209,7 +205,8 @@ def _calls(agent, obs_space, rows):
   return calls
 
 
-def _batch(config, obs_space, agent):
+def zero_batch(config: Any, obs_space: Mapping[str, Space],
+               agent: Any) -> npz.Arrays:
   """Sequences [B, K + T, ...] of noughts that `train` and `report` take.
 
   Where the replay gives K rows of context, it gives what is stored of them.
@@ -247,15 +244,15 @@ def _compile(function, args, variables):
             for output, param in aliases.items()}
   assert sorted(writes) == list(range(len(writes))), aliases
   given = {name: x for name, x in inputs if '/' not in name}
-  return _portable(generate(stage='stablehlo')), {
+  return portable(generate(stage='stablehlo')), {
       'defaults': {name: x.numpy().item() for name, x in given.items()},
       'inputs': [[name, list(x.shape), x.dtype.name] for name, x in inputs],
       'reads': state, 'writes': [writes[i] for i in range(len(writes))],
       'outputs': [[name, list(x.shape), x.dtype.name] for name, x in outputs]}
 
 
-def _portable(text):
-  """In words of StableHLO and CHLO, and without places in files.
+def portable(text: str) -> str:
+  """A program in words of StableHLO and CHLO, without places in files.
 
   Raises UserError for what only TensorFlow's XLA reads.
   """
@@ -316,11 +313,14 @@ def _trained(logdir, agent, rest):
   found = checkpoints(logdir).load()
   if found is None:
     raise UserError(f'logdir={logdir}: no checkpoint; train first')
-  return config, below(found[0], 'agent/'), _environment(logdir, config)
+  return config, below(found[0], 'agent/'), recorded_environment(logdir, config)
 
 
-def _environment(logdir, config):
-  """What the run recorded; of a user's environment nothing else tells."""
+def recorded_environment(logdir: pathlib.Path, config: Any) -> dict | None:
+  """What the run recorded, None: nothing; see env_identity.read.
+
+  Raises UserError for a user's environment, of which nothing else tells.
+  """
   recorded = env_identity.read(logdir)
   own = env_identity.is_own(config.task)
   remedy = (f'continue the run once, by {config.agent}.train(env, config) '

@@ -46,7 +46,7 @@ class Acting:
         'updates', 'acts_train', 'acts_eval', 'reports')}
     self.compiled = device.compiles(config)
     self._policy: Callable = tf.function(
-        self._policy_step, autograph=False, jit_compile=self.compiled)
+        self.policy_step, autograph=False, jit_compile=self.compiled)
 
   @property
   def computes(self) -> str:
@@ -93,7 +93,12 @@ class Acting:
     return {'deter': state['deter'].numpy(), 'stoch': state['stoch'].numpy(),
             'action': action}
 
-  def _policy_step(self, state, obs, mode, amount):
+  def policy_step(self, state: Tensors, obs: Tensors, mode: str,
+                  amount: tf.Tensor) -> Tensors:
+    """The state after acting, to be traced: deter, stoch, action [n, ...].
+
+    amount: of action noise, a float32 scalar; the others are as in `policy`.
+    """
     kind = 'eval' if mode == 'eval' else 'train'
     counter = self.counters[f'acts_{kind}']
     noise = self._noise(f'policy/{kind}', counter)
@@ -172,7 +177,7 @@ class Acting:
     learner has meanwhile filled the caches. So does a call by position: most
     of what a tf.function runs to find its trace is Python.
     """
-    self._policy = Direct(self._policy_step)
+    self._policy = Direct(self.policy_step)
 
   def _bind(self, module: M) -> M:
     """The module with its weights in the precision of the matmuls.

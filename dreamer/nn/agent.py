@@ -75,8 +75,8 @@ class Agent(acting.Acting):
         step, autograph=False, jit_compile=self.compiled)
     self._train = compiled(self.train_step)
     self._fresh: Tensors = {}  # of the last update
-    self._others: Sequence[Agent] = ()  # that learn with it, elsewhere
-    self._report = tf.function(self._report_step, autograph=False)
+    self.others: Sequence[Agent] = ()  # that learn with it, elsewhere
+    self._report = tf.function(self.report_step, autograph=False)
 
   @property
   def batch_keys(self) -> tuple[str, ...]:
@@ -115,16 +115,16 @@ class Agent(acting.Acting):
     scalars = update.scalars
     self.metrics = tuple(scalars)
     values = [tf.cast(x, tf.float32) for x in scalars.values()]
-    return tf.stack(values), self._refresh(update.tensors)
+    return tf.stack(values), self.fresh(update.tensors)
 
-  def _refresh(self, tensors: dict[str, Any]) -> Tensors:
+  def fresh(self, tensors: dict[str, Any]) -> Tensors:
     """Stored arrays anew, [B, T, ...], from an update's tensors."""
     del tensors
     return {}
 
   def learn_with(self, others: Sequence[Agent], step: Callable) -> None:
     """From now on `train` calls `step`, which updates others as well."""
-    self._others = others
+    self.others = others
     self._train = tf.function(step, autograph=False)
 
   def learn(self, batch: Tensors, env_steps: tf.Tensor) -> Update:
@@ -159,7 +159,7 @@ class Agent(acting.Acting):
       update.metrics.update(self.optimizers[group].apply(gradients))
     return update
 
-  def _start_states(self, post: Tensors, after: Any) -> Tensors:
+  def start_states(self, post: Tensors, after: Any) -> Tensors:
     """Posteriors [B, T, ...] as rows b * T + t, gradient stopped: [N, ...].
 
     Waiting for what is in `after`, the model's gradients, frees their memory
@@ -188,7 +188,8 @@ class Agent(acting.Acting):
     return {'openloop' if key == 'image' else f'openloop_{key}':
             openloop.to_uint8(video).numpy() for key, video in videos.items()}
 
-  def _report_step(self, batch, context):
+  def report_step(self, batch: Tensors, context: int) -> Tensors:
+    """Videos, to be traced: [T, 3 H, B W, C] float32 by image."""
     noise = self._noise('learn/report', self.counters['reports'])
     self.counters['reports'].assign_add(1)
     model = self._bind(self.model)
@@ -235,7 +236,7 @@ class Agent(acting.Acting):
     self._updates = None
     for key, variable in variables.items():
       variable.assign(arrays[key])
-    for other in self._others:
+    for other in self.others:
       other.restore(arrays)
 
   def only_act(self) -> None:
@@ -246,7 +247,7 @@ class Agent(acting.Acting):
   def take(self, arrays: Mapping[str, np.ndarray]) -> None:
     """Takes over a part of a state, such as `acting_state` gives."""
     super().take(arrays)
-    for other in self._others:
+    for other in self.others:
       other.take(arrays)
 
   @property

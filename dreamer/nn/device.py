@@ -19,7 +19,7 @@ from dreamer import cli, cpus
 from dreamer.errors import UserError
 
 # Functions that agents trace, as TensorFlow calls them.
-OURS = (r'\.(train_step|_policy_step|_report_step) of |Replicas\.step of |'
+OURS = (r'\.(train_step|policy_step|report_step) of |Replicas\.step of |'
         r'Direct\._trace')
 # Lines about what a CPU does not have, printed before any log level counts.
 NOISE = (

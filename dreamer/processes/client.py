@@ -55,6 +55,11 @@ class Client:
     assert self._process, f'{self._name} is closed'
     return self._process.pid
 
+  @property
+  def closed(self) -> bool:
+    """Whether it has no process: it was closed, or could not start."""
+    return self._process is None
+
   def restart(self) -> None:
     """Replaces the process by a fresh one."""
     self._kill()
@@ -62,7 +67,7 @@ class Client:
 
   def close(self) -> None:
     """Lets the process end itself; kills it if that takes long."""
-    if self._process is None:
+    if self.closed:
       return
     self._ask_to_close()
     self._finish()

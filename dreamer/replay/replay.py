@@ -52,6 +52,9 @@ class Replay(Base):
   owner: whether this process alone uses the folder, as training does. Others
     leave all files that are there where they are: see Folder.
 
+  sampler: the Sampler, an attribute; it numbers the episodes from its `first`
+    on, in the order of the names in `state`.
+
   Damaged files, found at the start or on first use, are moved to `damaged/`
   by an owner, warned about and counted; they never stop training. One warning
   tells when episodes are too short for a sequence, and another one when that
@@ -66,7 +69,7 @@ class Replay(Base):
     self.directory = pathlib.Path(directory)
     self._capacity = capacity_agent_steps
     self._offers_pieces = min_length is not None
-    self._sampler = Sampler(
+    self.sampler = Sampler(
         seed, episodes, starts, min_length or 0, max_length, batch_length)
     self._shelf = Shelf(self.directory, owner, seed, memory_gb)
     self._rest: _Piece | None = None  # of the last piece drawn
@@ -96,7 +99,7 @@ class Replay(Base):
     """
     arrays = eps.complete(episode)
     length = len(arrays['action'])
-    if length <= self._sampler.min_length:
+    if length <= self.sampler.min_length:
       self._refused += 1
       self._tell_short(_FEW)
       return None
@@ -111,8 +114,8 @@ class Replay(Base):
     path, episode = self._shelf.write(arrays, self._counter)
     self._counter += 1
     if episode:  # as it always should be, right after it was written
-      self._index[self._sampler.first + len(self._index)] = episode
-      self._sampler.append(length)
+      self._index[self.sampler.first + len(self._index)] = episode
+      self.sampler.append(length)
       self._steps += length - 1
     return path
 
@@ -164,9 +167,9 @@ class Replay(Base):
     """All that sampling and naming depend on, but for the files."""
     rest: list[int] = []
     if self._rest:
-      rest = [self._rest.number - self._sampler.first, *self._rest[1:]]
+      rest = [self._rest.number - self.sampler.first, *self._rest[1:]]
     return {
-        **self._sampler.state(),
+        **self.sampler.state(),
         'names': np.array([x.name for x in self._index.values()], np.bytes_),
         'counter': np.array(self._counter),
         'refused': np.array(self._refused),
@@ -185,19 +188,19 @@ class Replay(Base):
       self._saved = self._counter
     names = [x.decode() for x in state['names']]
     self._restore_index(names)
-    self._sampler.restore(state)
+    self.sampler.restore(state)
     self._rest = None
     if len(self._index) < len(names):
       missing = len(names) - len(self._index)
       files.warn(f'{missing} of {len(names)} episodes that the checkpoint '
                    f'knows are missing in {self.directory}')
-      self._sampler.set_lengths([x.length for x in self._index.values()])
+      self.sampler.set_lengths([x.length for x in self._index.values()])
     elif len(state['rest']):
       self._rest = _Piece(*(int(x) for x in state['rest']))
 
   def mark(self) -> tuple:
     """Where drawing is, in O(1); for `rewind`."""
-    return self._sampler.mark(), self._rest, self._numbering
+    return self.sampler.mark(), self._rest, self._numbering
 
   def rewind(self, mark: tuple) -> None:
     """Draws again what has been drawn since the mark, if nothing was added.
@@ -206,7 +209,7 @@ class Replay(Base):
     """
     drawing, rest, numbering = mark
     if numbering == self._numbering:
-      self._sampler.rewind(drawing)
+      self.sampler.rewind(drawing)
       self._rest = rest
 
   def saved(self, again: bool = False) -> None:
@@ -219,7 +222,7 @@ class Replay(Base):
 
   @property
   def _short(self):
-    return self._sampler.short + self._refused
+    return self.sampler.short + self._refused
 
   def _tell_short(self, enough=0):
     """Warns where episodes are too short, again where most have become so.
@@ -234,19 +237,19 @@ class Replay(Base):
       self._told_short = share
       files.warn(
           f'{self._short} of {total} episodes are too short for '
-          f'{self._demand(self._sampler.length)}, with fewer than '
-          f'{self._sampler.least - 1} agent steps, and are not learned from; '
+          f'{self._demand(self.sampler.length)}, with fewer than '
+          f'{self.sampler.least - 1} agent steps, and are not learned from; '
           f'{self._remedy}')
 
   def _demand(self, length):
     """The key that says how long episodes have to be."""
-    least = self._sampler.min_length
+    least = self.sampler.min_length
     return f'replay.min_length {least}' if least else f'batch_length {length}'
 
   @property
   def _remedy(self):
     several = 'sequences are then made of several episodes'
-    if self._sampler.min_length:
+    if self.sampler.min_length:
       return f'lower it, 1 lets all in: {several}'
     if self._offers_pieces:
       return f'lower it, or set replay.min_length to 1: {several}'
@@ -256,10 +259,10 @@ class Replay(Base):
 
   @property
   def _oldest(self):
-    return self._index[self._sampler.first]
+    return self._index[self.sampler.first]
 
   def _check_eligible(self, length):
-    if not len(self._sampler.find(length)):
+    if not len(self.sampler.find(length)):
       longest = max((x.length for x in self._index.values()), default=0)
       raise UserError(
           f'{self._demand(length)}: none of '
@@ -269,7 +272,7 @@ class Replay(Base):
 
   def _draw(self, length):
     self._check_eligible(length)
-    return _Piece(*self._sampler.draw(length))
+    return _Piece(*self.sampler.draw(length))
 
   def _fill(self, out, piece, is_new):
     """Fills rows from a piece; False if its episode had to be dropped."""
@@ -292,13 +295,13 @@ class Replay(Base):
     """Lets the oldest episodes go, down to the capacity."""
     while self._capacity and self._steps > self._capacity and (
         len(self._index) > 1):
-      number = self._sampler.first
+      number = self.sampler.first
       episode = self._index.pop(number)
       self._shelf.evict(episode)
       if self._rest and self._rest.number == number:
         self._rest = None
       self._steps -= episode.length - 1
-      self._sampler.leave()
+      self.sampler.leave()
 
   def _restore_index(self, names):
     """Brings back the episodes of these names, in this order."""
@@ -312,7 +315,7 @@ class Replay(Base):
     self._numbering += 1
     lengths = [x.length for x in self._index.values()]
     self._steps = sum(lengths) - len(lengths)
-    self._sampler.set_lengths(lengths)
+    self.sampler.set_lengths(lengths)
 
 
 class _Piece(typing.NamedTuple):

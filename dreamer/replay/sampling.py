@@ -37,6 +37,8 @@ class Sampler:
     max(low, min(rows of the episode, high) - u) with u uniform below low, as
     danijar/dreamerv2 has it, so that pieces do not all end together. 0 stands
     for the length of the sequences; where both are equal all pieces are.
+
+  rng: an attribute, the numpy Generator of all draws.
   """
 
   def __init__(self, seed: int, episodes: str = 'uniform',
@@ -48,7 +50,7 @@ class Sampler:
     self._max_length = max_length
     self.length = length
     self._draw = episodes
-    self._rng = np.random.default_rng([seed, zlib.crc32(b'replay')])
+    self.rng = np.random.default_rng([seed, zlib.crc32(b'replay')])
     self._drawn = 0  # from the current list of `permutation`
     self.set_lengths([])
 
@@ -98,7 +100,7 @@ class Sampler:
     total -= self.starts == 'exclusive'
     rows = low
     if low < high:
-      rows = max(low, min(total, high) - int(self._rng.integers(low)))
+      rows = max(low, min(total, high) - int(self.rng.integers(low)))
     return number, self._draw_start(total, rows, low), rows
 
   def _find(self):
@@ -112,7 +114,7 @@ class Sampler:
   def _draw_episode(self, length):
     eligible = self.find(length)
     if self._draw == 'uniform':
-      return int(eligible[self._rng.integers(len(eligible))])
+      return int(eligible[self.rng.integers(len(eligible))])
     if (self._list is None or self._list_length != length or
         self._drawn >= REREAD):
       eligible = eligible.copy()
@@ -121,7 +123,7 @@ class Sampler:
       self._drawn = 0
     list_, order = self._list
     if not len(order):
-      order = self._rng.permutation(list_)
+      order = self.rng.permutation(list_)
     self._list = (list_, order[1:])
     self._drawn += 1
     return int(order[0])
@@ -133,16 +135,16 @@ class Sampler:
       options = total
     elif self.starts == 'prioritize_ends':
       options = last + 1 + low
-    return min(int(self._rng.integers(options)), last)
+    return min(int(self.rng.integers(options)), last)
 
   def mark(self) -> tuple:
     """Where drawing is, while the episodes stay the same; for `rewind`."""
-    return (self._rng.bit_generator.state, self._list, self._list_length,
+    return (self.rng.bit_generator.state, self._list, self._list_length,
             self._drawn)
 
   def rewind(self, mark: tuple) -> None:
     """Draws again what has been drawn since the mark."""
-    (self._rng.bit_generator.state, self._list, self._list_length,
+    (self.rng.bit_generator.state, self._list, self._list_length,
      self._drawn) = mark
 
   def state(self) -> Arrays:
@@ -150,13 +152,13 @@ class Sampler:
     empty = np.zeros(0, np.int64)
     list_, order = (empty, empty) if self._list is None else self._list
     return {
-        'rng': pack_rng(self._rng), 'list': list_ - self.first,
+        'rng': pack_rng(self.rng), 'list': list_ - self.first,
         'order': order - self.first,
         'drawn': np.array([self._drawn, self._list_length])}
 
   def restore(self, state: Mapping[str, np.ndarray]) -> None:
     """Continues as from `state()`, if the episodes are the same."""
-    unpack_rng(self._rng, state['rng'])
+    unpack_rng(self.rng, state['rng'])
     if len(state['list']):
       self._list = (state['list'] + self.first, state['order'] + self.first)
       self._drawn, self._list_length = (int(x) for x in state['drawn'])

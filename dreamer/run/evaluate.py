@@ -8,11 +8,12 @@ import os
 import pathlib
 import typing
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from dreamer import cli, files
+from dreamer.config.schema import Config
 from dreamer.envs.base import has_images
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
@@ -110,7 +111,7 @@ def evaluate_run(
       stack.callback(env.close)
     config = config.update({'task': env_identity.evaluated(
         wish.logdir, envs[0], config.task, task or config.task)})
-    act, counters = _make_policy(
+    act, counters = make_policy(
         wish.policy, config, agent.make_agent, envs[0], arrays, meta,
         wish.seed)
     result = evaluate(
@@ -192,8 +193,16 @@ def _option(name):
   return '--envs.amount' if name == 'amount' else f'--{name}'
 
 
-def _make_policy(policy, config, make_agent, env, arrays, meta, seed):
-  """Returns (function for Driver.send, counters of what it learned from)."""
+def make_policy(
+    policy: str, config: Config, make_agent: Callable, env: Env,
+    arrays: Mapping[str, np.ndarray], meta: Mapping[str, typing.Any], seed: int
+) -> tuple[EvalPolicy, dict[str, int]]:
+  """A policy for `evaluate`, and counters of what it learned from.
+
+  policy: one of POLICIES; `trained` is the agent of a checkpoint, arrays and
+    meta.
+  seed: of random actions.
+  """
   counters = dict.fromkeys(('env_steps', 'agent_steps', 'updates'), 0)
   if policy == 'random':
     return RandomEpisodes(env.act_space, seed), counters

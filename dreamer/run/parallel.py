@@ -215,7 +215,7 @@ class ParallelLoop(Loop):
 
   def __init__(self, *args: Any, actor: Actor, **kwargs: Any) -> None:
     super().__init__(*args, **kwargs)
-    self._actor = actor
+    self.actor = actor
     self._ratio = Ratio(self.config)
     self._acting: Acting | None = None
     self._seen = 0  # agent steps of the messages read, while acting
@@ -254,11 +254,11 @@ class ParallelLoop(Loop):
   @contextlib.contextmanager
   def beside(self) -> Iterator[Acting]:
     """Acting goes on while this lasts."""
-    self._actor.wait()
+    self.actor.wait()
     self._seen = self.driver.steps
     self._began, self._made = self.env_steps, 0
-    self._actor.offer(self.agent.acting_state())
-    self._acting = acting = Acting(self.driver, self._actor, self.config)
+    self.actor.offer(self.agent.acting_state())
+    self._acting = acting = Acting(self.driver, self.actor, self.config)
     try:
       with acting:
         yield acting
@@ -294,7 +294,7 @@ class ParallelLoop(Loop):
 
   def _sync(self):
     state = self.agent.acting_state()
-    self._actor.offer({
+    self.actor.offer({
         key: x for key, x in state.items() if key not in self.agent.acted})
 
   def _take(self, message):

@@ -1,8 +1,8 @@
 """Benchmarks: what they measure, and how they are chosen."""
 
 import json
+import subprocess
 
-import numpy as np
 import pytest
 
 import dreamerv1
@@ -10,6 +10,7 @@ from dreamer.bench import __main__ as bench
 from dreamer.bench import agents as bench_agents
 from dreamer.bench import replay as bench_replay
 from dreamer.config.agents import Size
+from tests.support import agent_tools
 
 
 def test_benchmark_of_a_store():
@@ -60,30 +61,37 @@ class TestAgents:
     monkeypatch.setitem(dreamerv1.entry.sizes, 'tiny', Size(
         ['dmc', 'debug'], {}, 3, 'continuous', 6))
 
-  def test_updates(self):
-    found = bench_agents._updates('dreamerv1/tiny', True, {'jit': 'off'}, 0.0)
+  def run(self, capsys, what, settings):
+    """What a process of its own prints, here."""
+    bench_agents.main(json.dumps([what, 'dreamerv1/tiny', True, settings, 0.0]))
+    return json.loads(capsys.readouterr().out)
+
+  def test_updates(self, capsys):
+    found = self.run(capsys, 'update', {'jit': 'off'})
     assert found['device'] == 'CPU' and not found['compiled']
     assert 'device_peak_gib' not in found
     assert 0 < found['update_wall_s_min'] <= found['update_wall_s_median']
     assert 0 < found['share_wall'] < 1.5 and 0 < found['share_cpu'] < 1.5
 
-  def test_actions(self):
-    found = bench_agents._actions('dreamerv1/tiny', True, {}, 0.0)
+  def test_actions(self, capsys):
+    found = self.run(capsys, 'act', {})
     assert found['act_1_ms'] > 0 and found['act_16_ms'] > 0
 
   def test_with_and_without_xla(self, monkeypatch):
     asked = []
 
-    def process(what, size, quick, settings):
-      asked.append((what, size, settings['jit']))
-      return {'update_wall_s_min': 0.5, 'first_update_s': 3, 'device': 'CPU'}
+    def run(command, **kwargs):
+      asked.append(json.loads(command[-1])[:4])
+      return subprocess.CompletedProcess(command, 0, json.dumps({
+          'update_wall_s_min': 0.5, 'first_update_s': 3, 'device': 'CPU'}))
 
-    monkeypatch.setattr(bench_agents, '_process', process)
+    monkeypatch.setattr(subprocess, 'run', run)
     assert bench_agents.measure_jit('jit/dreamerv1/tiny', True) == {
         'update_wall_s_min_on': 0.5, 'update_wall_s_min_off': 0.5,
         'first_update_s_on': 3, 'first_update_s_off': 3,
         'updates_per_s_on': 2.0, 'updates_per_s_off': 2.0, 'device': 'CPU'}
-    assert [x[2] for x in asked] == ['on', 'off']
+    assert asked == [['update', 'dreamerv1/tiny', True, {'jit': jit}]
+                     for jit in ('on', 'off')]
 
   def test_a_process_that_fails_is_a_line(self):
     found = bench_agents.measure_act('act/dreamerv1/none', True)
@@ -92,12 +100,8 @@ class TestAgents:
 
 def test_one_call_acts_for_all_environments():
   """However many rows, the compiled policy is called once."""
-  _, image, _, agent = bench_agents._make('dreamerv1/laptop', {})
-  calls, policy = [], agent._policy
-  agent._policy = lambda *args: calls.append(args) or policy(*args)
+  agent = agent_tools.make_agent()
   for rows in bench_agents.ROWS:
-    obs = {'image': np.zeros((rows, *image.shape), np.uint8),
-           'is_first': np.ones(rows, bool)}
-    action, _ = agent.policy(obs)
+    action, _ = agent.policy(agent_tools.make_obs(rows))
     assert action.shape[0] == rows
-  assert len(calls) == 2
+  assert int(agent.counters['acts_train']) == 2

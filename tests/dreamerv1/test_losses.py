@@ -35,7 +35,7 @@ class TestWorldModel:
     mean = tf.Variable([[[2 ** .5], [10 ** .5]]])
     ones = tf.ones([1, 2, 1])
     with tf.GradientTape() as tape:
-      result, kl = agent.model._kl_loss(
+      result, kl = agent.model.kl_loss(
           {'mean': mean, 'std': ones}, {'mean': 0 * ones, 'std': ones})
     np.testing.assert_allclose(kl, [[1, 5]], rtol=1e-5)
     np.testing.assert_allclose(result, loss, rtol=1e-5)
@@ -48,7 +48,7 @@ class TestWorldModel:
     agent = agent_tools.make_agent(**{'kl.free_by': 'mean'})
     mean, ones = tf.Variable([[[1.], [2.]]]), tf.ones([1, 2, 1])
     with tf.GradientTape() as tape:
-      result, _ = agent.model._kl_loss(
+      result, _ = agent.model.kl_loss(
           {'mean': mean, 'std': ones}, {'mean': 0 * ones, 'std': ones})
     assert float(result) == 3.0
     assert not np.any(tape.gradient(result, mean))
@@ -139,7 +139,7 @@ class TestBehaviour:
     for loss in ('actor', 'critic'):
       with tf.GradientTape() as tape:
         _, found = world_losses(agent, agent_tools.make_batch(kind), noise)
-        start = agent._start_states(found['post'], {})
+        start = agent.start_states(found['post'], {})
         losses, _ = agent.behaviour.loss(
             agent.model.map(tf.stop_gradient), start, noise)
       grads = tape.gradient(losses[loss], agent.parameters)

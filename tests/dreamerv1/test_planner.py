@@ -209,16 +209,20 @@ class TestInTheAgent:
         rng.uniform(-1, 1, (500, *means.shape[2:])))], 0)
     start = {key: tf.repeat(x, 501, 0) for key, x in state.items()}
     noise = tf.zeros([plans.shape[1], 501, agent.config.rssm.stoch])
-    returns = planner._returns(model, start, plans[None], noise).numpy()[0]
+    states = model.rssm.open_loop(start, tf.transpose(plans, [1, 0, 2]), noise)
+    rewards = model.reward.mean(model.rssm.get_feat(states))
+    returns = rewards.numpy().sum(0)
     assert returns.std() > 1e-3
     assert returns[0] > returns[1:].max()
 
   def test_one_compiled_call_per_step(self, compiled):
-    agent = self.make()
-    state, calls, policy = None, [], agent._policy
-    agent._policy = lambda *args: (calls.append(args), policy(*args))[1]
+    """All candidates and iterations are in it, traced once."""
+    agent, traced = self.make(), []
+    plan = agent.behaviour.plan
+    agent.behaviour.plan = lambda *args: traced.append(1) or plan(*args)
+    state = None
     for step in range(3):
       action, state = agent.policy(agent_tools.make_obs(seed=step), state)
       assert action.shape == (3, agent_tools.ACTIONS)
-    assert len(calls) == 3
-    assert policy.experimental_get_tracing_count() == 1
+    assert int(agent.counters['acts_train']) == 3
+    assert len(traced) == 1

@@ -3,7 +3,6 @@
 import copy
 import functools
 import types
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -49,12 +48,15 @@ class TestSizes:
   def test_parameters_of_the_atari_agent(self):
     """22.25M with 18 actions, without the slow critic, counted by hand."""
     config, space = dreamerv2.configure(['atari']), ActionSpace('discrete', 18)
-    zeros = lambda self, name, shape: np.zeros(shape, np.float32)
-    with mock.patch.object(layers.Init, 'glorot', zeros):
-      init = layers.Init(0)
-      model = WorldModel(
-          config, {'image': Space((64, 64, 1), 'uint8')}, 18, init)
-      behaviour = ActorCritic(config, model.rssm.feat_size, space, init)
+
+    class Zeros(layers.Init):  # drawn at once
+
+      def glorot(self, name, shape):
+        return np.zeros(shape, np.float32)
+
+    init = Zeros(0)
+    model = WorldModel(config, {'image': Space((64, 64, 1), 'uint8')}, 18, init)
+    behaviour = ActorCritic(config, model.rssm.feat_size, space, init)
     dense = lambda *sizes: sum(
         (x + 1) * y for x, y in zip(sizes[:-1], sizes[1:]))
     conv = lambda kernel, *sizes: sum(
@@ -114,7 +116,7 @@ class TestKL:
                    for mean in means)
     state = lambda mean, std: {'mean': mean, 'std': tf.fill(mean.shape, std)}
     with tf.GradientTape() as tape:
-      loss, kl = model._kl_loss(state(post, stds[0]), state(prior, stds[1]))
+      loss, kl = model.kl_loss(state(post, stds[0]), state(prior, stds[1]))
     grads = tape.gradient(loss, [post, prior], unconnected_gradients='zero')
     return float(loss), kl.numpy().ravel(), *(
         tf.convert_to_tensor(grad).numpy().ravel() for grad in grads)
@@ -196,9 +198,13 @@ class TestSequences:
     post, prior = rssm.observe(embed, action, first, noise)
     state = rssm.initial(2)
     for t in range(4):
-      keep = 1 - tf.cast(first[:, t, None], tf.float32)
-      guess = rssm.img_step(
-          rssm._masked(state, keep), action[:, t] * keep, noise['prior'][t])
+      begins = first[:, t].numpy().astype(bool)
+      known = {key: np.array(x) for key, x in state.items()}
+      known['action'] = np.array(action[:, t])
+      for key, x in known.items():
+        x[begins] = 0
+        known[key] = tf.constant(x)
+      guess = rssm.img_step(known, known['action'], noise['prior'][t])
       state = rssm.obs_step(
           state, action[:, t], embed[:, t], first[:, t], noise['post'][t])
       for key in state:
@@ -622,7 +628,7 @@ class TestSummaries:
   def test_moments_of_rewards(self):
     agent = tools.make_agent(**{'reward_norm.scale': 3.0})
     batch = agent_running.tensors(tools.make_batch())
-    with agent_running.no_updates():
+    with agent_running.no_updates(agent):
       update = agent.learn(batch, tf.constant(0, tf.int64))
     reward = update.tensors['imag_reward_raw'].numpy()
     for key, value in (('imag/reward', reward.mean()),
@@ -641,7 +647,7 @@ class TestTraining:
             'kind': 'linear', 'start': 1.0, 'end': 3.0, 'duration': 1000},
         'actor_mix': {'kind': 'exp', 'start': 1.0, 'duration': 500,
                       'end': 0.0}})
-    with agent_running.no_updates():
+    with agent_running.no_updates(agent):
       metrics = agent.train(tools.make_batch(), 500)
     assert float(metrics['actor/entropy_scale']) == 2.0
     assert float(metrics['actor/mix']) == 0.5
@@ -743,8 +749,9 @@ def test_no_boolean_is_transposed():
   """Of which oneDNN would warn at the first update, on CPUs without AVX-512."""
   agent = tools.make_agent()
   batch = agent.put(tools.make_batch())
-  graph = agent._train.get_concrete_function(
-      batch, tf.constant(0, tf.int64)).graph
+  graph = tf.function(
+      agent.train_step, autograph=False).get_concrete_function(
+          batch, tf.constant(0, tf.int64)).graph
   definition = graph.as_graph_def()
   nodes = [*definition.node, *(
       node for function in definition.library.function

@@ -25,7 +25,7 @@ def uniform(*shape, seed=0):
 
 def rewards_of(agent, feat, action):
   """Tensors that the explorer makes of imagined states and actions."""
-  return agent.explorer._rewards(agent.model, feat, action)
+  return agent.explorer.rewards(agent.model, feat, action)
 
 
 class TestNoise:

@@ -71,7 +71,7 @@ def test_evaluations_build_the_agent_that_was_trained(images, names):
 
   config = make_config('dummy_continuous', images)
   env = envs.make_env(config, 'eval')
-  evaluate._make_policy('untrained', config, make_agent, env, {}, {}, 0)
+  evaluate.make_policy('untrained', config, make_agent, env, {}, {}, 0)
   assert made == [names]
 
 

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from dreamer.envs.spaces import Space
-from dreamerv3.variants import ActorCritic
 from tests.support import agent_running
 from tests.support import agent_tools_v3 as tools
 from tests.support.agent_running import eagerly
@@ -200,8 +199,10 @@ def test_first_predictions_are_zero():
 
 def test_slow_critic_starts_as_a_copy_and_follows():
   agent = tools.make_agent(**VECTORS, **{'slow_critic.fraction': 0.25})
+  critic, slow = agent.behaviour.critic, agent.behaviour.slow_critic
   pairs = lambda: [(x.numpy(), y.numpy()) for x, y in
-                   ActorCritic._pairs(agent.behaviour)]
+                   zip(critic.variables.values(), slow.variables.values(),
+                       strict=True)]
   start = pairs()
   assert all((x == y).all() for x, y in start)
   agent.train(batch_of(agent))

@@ -225,11 +225,11 @@ def test_dummy_pays_for_the_right_actions():
 def test_pixelpoint_by_hand():
   """From the rim along a known angle; figures of an independent program."""
   env = dummy.PixelPoint()
-  env._point = np.float32([0.8, 0.0])
+  env.point = np.float32([0.8, 0.0])
   assert [env.step([-1.0, 0.0])['reward'] for _ in range(3)] == pytest.approx(
       [0.25, 0.3, 0.35])
   assert env.step([-9.0, 0.5])['reward'] == pytest.approx(1 - 0.6005, abs=1e-4)
-  env._point = np.float32([0.3, -0.45])
+  env.point = np.float32([0.3, -0.45])
   image = env.render()
   assert image.dtype == np.uint8 and not image[..., 2].any()
   for place, pixel in (
@@ -238,21 +238,21 @@ def test_pixelpoint_by_hand():
       ((0, 0), (0, 0, 0))):
     assert tuple(image[place]) == pixel, place
   env.step([1.0, 1.0])
-  env._point = np.float32([0.99, 0.99])
+  env.point = np.float32([0.99, 0.99])
   assert env.step([1.0, 1.0])['reward'] == 0
-  assert env._point.tolist() == [1, 1]
+  assert env.point.tolist() == [1, 1]
 
 
 def test_discrete_pixelpoint_by_hand():
   """Figures of an independent program: PixelPointDiscrete."""
   env = dummy.DiscretePoint()
-  env._point = np.float32([0.8, 0.0])
+  env.point = np.float32([0.8, 0.0])
   move = lambda k: env.step(np.eye(5)[k])['reward']
   assert [move(k) for k in (0, 3, 3)] == pytest.approx([0, 0.1875, 0.375])
   assert move(2) == pytest.approx(1 - np.hypot(0.5, 0.15) / 0.8, abs=1e-6)
   assert move(1) == move(0) == pytest.approx(0.375)
   assert move(4) == pytest.approx(0.1875)
-  env._point = np.float32([0.3, -0.45])
+  env.point = np.float32([0.3, -0.45])
   image = env.render()
   row, column = 31.5 + 26 * 0.3, 31.5 - 26 * 0.45
   assert image[39, 20, 0] == int(255 * np.exp(

@@ -154,7 +154,7 @@ def test_all_other_questions_survive(name):
   assert Repeats(odd).range() == (1, 1)
   assert isinstance(env_identity.task(odd), str)
   assert arguments.is_object(odd) or name == 'recursive'
-  assert inline._own_limit(odd) > 0
+  assert inline.own_limit(odd) > 0
   assert objects.amount(odd) is None
   assert len(objects.chain(odd)) <= objects.MANY
 

@@ -35,6 +35,10 @@ class ByProperty(Env):
 
   __slots__ = ('_hidden',)
 
+  def __init__(self, state):
+    super().__init__()
+    self._hidden = state
+
   @property
   def random_state(self):
     return self._hidden
@@ -44,12 +48,6 @@ class Shared(Env):
   generator = np.random.default_rng()
 
 
-def by_property(state):
-  env = ByProperty()
-  env._hidden = state
-  return env
-
-
 def state():
   return np.random.RandomState()
 
@@ -57,7 +55,7 @@ def state():
 FINDS = {
   'attribute': lambda s: Env(rng=s),
   'private attribute': lambda s: Env(_my_numbers=s),
-  'property': by_property,
+  'property': ByProperty,
   'task': lambda s: Env(_task=Part(_random=s)),
   'wrapped': lambda s: Env(env=Env(_env=Env(rng=s))),
   'part of a part': lambda s: Env(world=Part(maze=Part(rng=s))),

@@ -45,6 +45,7 @@ class Any(gymnasium.Env):
 
   def step(self, action):
     assert self.action_space.contains(action)
+    self.taken = action
     return self._sample(), 0.0, False, False, {}
 
   def render(self):
@@ -169,12 +170,14 @@ def test_actions_are_those_of_the_run(space):
   env = user.UserEnv(inner)
   mapping = mapped(env, inner)
   rng = np.random.default_rng(0)
+  env.reset(0)
   for _ in range(50):
     action = env.act_space.sample(rng) * rng.choice([1, 1.5])
-    sent, wanted = mapping.action(action), env._adapter.actions(action)
+    sent = mapping.action(action)
+    env.step(action)
     assert space.contains(sent), sent
-    assert np.asarray(sent).dtype == np.asarray(wanted).dtype
-    np.testing.assert_array_equal(sent, wanted)
+    assert np.asarray(sent).dtype == np.asarray(inner.taken).dtype
+    np.testing.assert_array_equal(sent, inner.taken)
 
 
 def test_actions_of_dm_env():
@@ -294,16 +297,18 @@ class TestRefusals:
   def test_a_run_of_another_agent(self, tmp_path):
     self.logdir(tmp_path)
     with pytest.raises(UserError, match='is of dreamerv1; write'):
-      stablehlo._trained(tmp_path, 'dreamerv2', [])
+      stablehlo.main(['dreamerv2', '--logdir', str(tmp_path), '--out',
+                      str(tmp_path / 'out')])
 
   def test_nothing_recorded(self, tmp_path):
     config = self.logdir(tmp_path)
     with pytest.raises(UserError, match='has no environment.json, and own_Any'):
-      stablehlo._environment(tmp_path, config)
+      stablehlo.recorded_environment(tmp_path, config)
 
   def test_nothing_about_the_mapping(self, tmp_path, capsys):
     config = self.logdir(tmp_path, obs={}, act=['discrete', 2], first=None)
-    assert stablehlo._environment(tmp_path, config)['act'] == ['discrete', 2]
+    found = stablehlo.recorded_environment(tmp_path, config)
+    assert found['act'] == ['discrete', 2]
     assert 'does not say how observations and actions are mapped' in (
         capsys.readouterr().err)
     with pytest.raises(ValueError, match='does not say how observations'):
@@ -311,7 +316,7 @@ class TestRefusals:
 
   def test_suites_need_no_record(self, tmp_path):
     config = self.logdir(tmp_path).update({'task': 'dummy_continuous'})
-    assert stablehlo._environment(tmp_path, config) is None
+    assert stablehlo.recorded_environment(tmp_path, config) is None
 
 
 @pytest.mark.slow

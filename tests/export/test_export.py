@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreamer import npz
+from dreamer import envs, npz
 from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.export import act, jax_agent, stablehlo
@@ -32,6 +32,12 @@ def folder(tmp_path_factory):
   assert set(sizes) == {'state.npz', *(
       f'{name}.stablehlo' for name in stablehlo.STEPS)}
   return out
+
+
+def make_agent(module, config):
+  """An agent of the task, with its environment's spaces."""
+  env = envs.make_env(config)
+  return module.make_agent(config, env.obs_space, env.act_space)
 
 
 def test_programs_say_what_goes_in_and_out(folder):
@@ -71,7 +77,7 @@ def test_truncated_normals_are_exported(tmp_path):
 
 def test_what_no_other_compiler_reads_is_named():
   with pytest.raises(UserError, match='mhlo.unknown: no other compiler'):
-    stablehlo._portable('    %1 = "mhlo.unknown"(%0) : (tensor<?xf32>)')
+    stablehlo.portable('    %1 = "mhlo.unknown"(%0) : (tensor<?xf32>)')
 
 
 def test_state_is_that_of_a_new_agent(folder):
@@ -79,7 +85,7 @@ def test_state_is_that_of_a_new_agent(folder):
   state = npz.read(folder / 'state.npz')
   content = jax_agent.read(folder)
   module = agents.find('dreamerv1')
-  agent = module.make_agent(config, *stablehlo._spaces(config))
+  agent = make_agent(module, config)
   for key, value in agent.state().items():
     shape, dtype = content['state'][key]
     assert list(value.shape) == shape and value.dtype.name == dtype
@@ -235,9 +241,8 @@ def test_jax_learns_as_tensorflow(agent, tmp_path):
   module, tools = agents.find(agent), TOOLS[agent]
   config = tools.make_config(task='dummy_continuous')
   stablehlo.export(module, config, tmp_path / 'out')
-  spaces = stablehlo._spaces(config)
-  learner = module.make_agent(config, *spaces)
-  batch = stablehlo._batch(config, spaces[0], learner)
+  learner = make_agent(module, config)
+  batch = stablehlo.zero_batch(config, envs.make_env(config).obs_space, learner)
   losses = [float(learner.train(batch)['loss/model']) for _ in range(20)]
   code = (
       'import sys, numpy as np\n'

@@ -74,7 +74,7 @@ class TestLearning:
 
   def test_steps_draw_different_noise(self, tools):
     agent, batch = tools.make_agent('discrete'), tools.make_batch('discrete')
-    with agent_running.no_updates():
+    with agent_running.no_updates(agent):
       losses = {float(agent.train(batch)['loss/reward']) for _ in range(3)}
     assert len(losses) == 3
 
@@ -324,7 +324,7 @@ class TestReport:
 def test_start_states_are_rows_of_sequences_without_gradient(tools):
   agent, x = tools.make_agent(), tf.Variable(np.arange(24.).reshape(2, 3, 4))
   with tf.GradientTape() as tape:
-    start = agent._start_states({'deter': x}, types.SimpleNamespace(a=x))
+    start = agent.start_states({'deter': x}, types.SimpleNamespace(a=x))
   for row in range(2):
     for t in range(3):
       np.testing.assert_array_equal(start['deter'][row * 3 + t], x[row, t])

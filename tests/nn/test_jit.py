@@ -27,8 +27,8 @@ def test_auto_follows_the_device(monkeypatch):
 
 
 @pytest.mark.parametrize('name, step, warns', [
-    ('Agent', 'train_step', False), ('MyPaper', '_policy_step', False),
-    ('Agent', '_report_step', False), ('Replicas', 'step', False),
+    ('Agent', 'train_step', False), ('MyPaper', 'policy_step', False),
+    ('Agent', 'report_step', False), ('Replicas', 'step', False),
     ('Study', 'step', True)])
 def test_several_runs_in_a_process_are_no_mistake(name, step, warns):
   """Each traces the same code; TensorFlow says so of others' functions."""
@@ -51,12 +51,18 @@ def test_several_runs_in_a_process_are_no_mistake(name, step, warns):
 
 
 @pytest.mark.parametrize('agent', TOOLS)
-def test_an_agent_is_compiled_as_its_key_says(agent):
+def test_an_agent_is_compiled_as_its_key_says(agent, monkeypatch):
+  asked, function = {}, tf.function
+
+  def spy(step, **settings):
+    asked[step.__name__] = settings.get('jit_compile')
+    return function(step, **settings)
+
+  monkeypatch.setattr(tf, 'function', spy)
   for jit in ('on', 'off'):
     learner = TOOLS[agent].make_agent(jit=jit)
     assert learner.compiled == (jit == 'on')
-    for step in (learner._train, learner._policy):
-      assert step._jit_compile == (jit == 'on')
+    assert asked['train_step'] == asked['policy_step'] == (jit == 'on')
 
 
 @slow

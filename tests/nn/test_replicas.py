@@ -20,6 +20,7 @@ cpu, = tf.config.list_physical_devices('CPU')
 tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import importlib
+from dreamer import envs
 from dreamer.export import stablehlo
 name, kind, settings = json.loads(sys.argv[1])
 limit = 1e-3 if settings.get('precision') == 'float16' else 1e-5
@@ -31,12 +32,13 @@ agents = []
 for amount in 1, 2:
   config = tools.make_config(
       devices=amount, batch_size=4, task=f'dummy_{kind}', **settings)
-  agents.append(module.make_agent(config, *stablehlo._spaces(config)))
+  env = envs.make_env(config)
+  agents.append(module.make_agent(config, env.obs_space, env.act_space))
 one, two = agents
 assert two.computes.startswith('computes on 2 devices: CPU'), two.computes
 rng = np.random.default_rng(0)
 for update in range(3):
-  batch = stablehlo._batch(config, stablehlo._spaces(config)[0], one)
+  batch = stablehlo.zero_batch(config, env.obs_space, one)
   for key, x in batch.items():
     if x.dtype == np.uint8:
       batch[key] = rng.integers(0, 255, x.shape, np.uint8)
@@ -58,12 +60,12 @@ for update in range(3):
     loose = 1e-3 if key.startswith('opt/all/momentum') else limit
     np.testing.assert_allclose(
         states[1][key], x, rtol=loose, atol=loose, err_msg=key)
-other = two._others[0].state()
+other = two.others[0].state()
 for key, x in states[1].items():
   np.testing.assert_array_equal(other[key], x, err_msg=key)
 two.restore(states[0])
 assert all(np.array_equal(x, states[0][key])
-           for key, x in two._others[0].state().items())
+           for key, x in two.others[0].state().items())
 print('same', len(states[0]), len(found[0]))
 '''
 

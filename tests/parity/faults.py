@@ -89,7 +89,7 @@ def half_sums(agent):
 
 def exchanged_kl(agent):
   """KL(prior || posterior)."""
-  return patch(type(agent.model), '_kl_loss', lambda right: (
+  return patch(type(agent.model), 'kl_loss', lambda right: (
       lambda self, post, prior: right(self, prior, post)))
 
 
@@ -103,7 +103,7 @@ def exchanged_shares(agent):
     other = get(stop(post)).kl_divergence(get(prior))
     return config.balance * self._free(value) + (
         1 - config.balance) * self._free(other), value
-  return patch(type(agent.model), '_kl_loss', lambda right: change)
+  return patch(type(agent.model), 'kl_loss', lambda right: change)
 
 
 def no_constants(agent):

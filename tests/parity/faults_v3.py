@@ -58,7 +58,7 @@ def exchanged_shares(agent):
       names = 'dynamics', 'representation'
       return dict(zip(names, (parts[x] for x in names[::-1]))), value
     return kl_loss
-  return patch(type(agent.model), '_kl_loss', change)
+  return patch(type(agent.model), 'kl_loss', change)
 
 
 def free_of_each(agent):
@@ -80,7 +80,7 @@ def unmixed_kl(agent):
       with mock.patch.object(type(self.rssm), 'get_dist', raw):
         return right(self, *args)
     return change
-  return patch(type(agent.model), '_kl_loss', kl_loss)
+  return patch(type(agent.model), 'kl_loss', kl_loss)
 
 
 # Returns

@@ -253,7 +253,7 @@ def report_openl(data):
                        data['action'].shape[2])
   batch = {key: tf.constant(data[key]) for key in agent.batch_keys}
   with eagerly():
-    video = agent._report_step(batch, 5)['image'].numpy()
+    video = agent.report_step(batch, 5)['image'].numpy()
   wide = video.astype(np.float64)
   arrays = {'video_head': video.ravel()[:64],
             'stats': parity_cases.stats(wide),

@@ -83,18 +83,24 @@ def _latents(data):
           'grad_entropy': tape.gradient(found['entropy'], logits)}
 
 
+class Raw(heads.Actor):
+  """Its features are what its layers would give."""
+
+  def __call__(self, feat):
+    return feat
+
+
 def _policies(data):
   space = ActionSpaces((('cont', ActionSpace('continuous', 3)),
                         ('disc', ActionSpace('discrete', 6))))
   config = Section({**SMALL, 'layers': 0, 'units': 1, 'unimix': 0.0,
                     'dist': 'bounded_normal', 'min_std': 0.1, 'max_std': 1.0})
-  actor = heads.Actor('actor', 1, config, space, INIT)
+  actor = Raw('actor', 1, config, space, INIT)
   raw = {'cont/mean': tf.Variable(data['raw_mean']),
          'cont/std': tf.Variable(data['raw_std']),
          'disc/logits': tf.Variable(data['policy_logits'])}
   with tf.GradientTape(persistent=True) as tape:
-    parts = {key: actor._part(key, key == 'disc', raw)
-             for key in ('cont', 'disc')}
+    parts = actor.dist(list(raw.values())).parts
     normal, discrete = parts['cont'], parts['disc']
     taken = tf.one_hot(data['policy_action'], 6)
     found = {'logp': normal.log_prob(data['action']),
@@ -189,7 +195,7 @@ def _gru(data):
     if name in data:
       variable.assign(data[name])
   prev = {key: tf.constant(data[f'gru/{key}']) for key in ('deter', 'stoch')}
-  return rssm._deter(prev, rssm._ahead(tf.constant(data['gru/action'])))
+  return rssm.img_step(prev, tf.constant(data['gru/action']))['deter']
 
 
 DEFAULTS = {'lr': 4e-5, 'agc': 0.3, 'beta2': 0.999, 'wd': 0.0,
@@ -305,29 +311,43 @@ def param_counts(data):
 
 def _amount(size, suite):
   """The parameters of an agent, of which no value is made."""
-  zeros = lambda self, kind, value: self.w.update(
-      {kind: np.broadcast_to(np.float32(0), np.shape(value))})
+  config, (obs_space, act_space) = _config(size), SPACES[suite]
+  kind = variants.choose(variants.Agent, config)
+  shape = lambda self, kind, value: self.w.update({kind: Shape(value)})
   init = lambda self, name, shape: np.broadcast_to(np.float32(0), shape)
   count = lambda modules: sum(
       int(np.prod(x.shape)) for module in modules
       for x in module.variables.values())
-  with mock.patch.object(layers.Module, 'add', zeros), \
-       mock.patch.object(layers.ByFan, 'kernel', init), \
-       mock.patch.object(variants.ActorCritic, '_pairs', lambda self: []), \
-       mock.patch.object(variants.Agent, '_make_optimizers', lambda *args: {}):
-    agent = _agent(size, *SPACES[suite])
-  behaviour = agent.behaviour
-  return count([agent.model, behaviour.actor, behaviour.critic])
+  with mock.patch.object(layers.Module, 'add', shape), \
+       mock.patch.object(layers.ByFan, 'kernel', init):
+    model = kind.model_class(config, obs_space, act_space.dim, INIT)
+    behaviour = kind.behaviour_class(
+        config, model.rssm.feat_size, act_space, INIT)
+  return count([model, behaviour.actor, behaviour.critic])
+
+
+class Shape:
+  """In place of a variable."""
+
+  def __init__(self, value):
+    self.shape = np.shape(value)
+
+  def assign(self, value):
+    pass
 
 
 def _agent(size, obs_space, act_space, **settings):
   """An agent of a size that reads and predicts all that there is."""
+  return variants.make_agent(
+      _config(size, **settings), obs_space, act_space, FixedNoise())
+
+
+def _config(size, **settings):
   everything = {f'{name}.{kind}': 'all' for name in ('encoder', 'decoder')
                 for kind in ('images', 'vectors')}
-  config = Schema.load('configs/dreamerv3.yaml').config(
+  return Schema.load('configs/dreamerv3.yaml').config(
       ['released', size], {
           'precision': 'float32', **everything, **settings})
-  return variants.make_agent(config, obs_space, act_space, FixedNoise())
 
 
 def report_openl(data):
@@ -350,7 +370,7 @@ def report_openl(data):
     batch[f'stored/{key}'] = batch[f'dyn/{key}'][:, :1]
   length = batch['action'].shape[1] - 1
   with eagerly():
-    video = agent._report_step(agent.put(batch), length // 2)['image'].numpy()
+    video = agent.report_step(agent.put(batch), length // 2)['image'].numpy()
   expected = data['out/openloop/image'].astype(np.int64)
   ours = _as_released(video, length).astype(np.int64)
   # Predictions are cut, not rounded, to whole levels: one may be off by one.

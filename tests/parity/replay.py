@@ -93,9 +93,11 @@ def _episode(number, rows):
 
 
 def _seed(replay, run, seed):
+  """From now on it draws as the reference does; no piece goes on."""
   kwargs = run['kwargs']
-  replay._rest = None
-  replay._sampler._rng = Streams(seed, kwargs['minlen'] != kwargs['maxlen'])
+  replay.sampler.rng = np.random.default_rng(0)
+  replay.restore({**replay.state(), 'rest': []})
+  replay.sampler.rng = Streams(seed, kwargs['minlen'] != kwargs['maxlen'])
 
 
 def _pieces(replay, run):
@@ -132,12 +134,15 @@ def _chunks(replay, run):
 def _frequencies(replay, run):
   """How often each start, or the last one of each episode, is drawn."""
   seed, draws = FREQUENCIES
+  replay.sampler.rng = np.random.default_rng(0)
+  stored = [x.decode() for x in replay.state()['names']]
   _seed(replay, run, seed)
   numbers = {
-      k: int(x.load()['obs'][0, 0]) for k, x in replay._index.items()}
+      k: int(npz.read(replay.directory / x)['obs'][0, 0])
+      for k, x in enumerate(stored, replay.sampler.first)}
   counts = collections.Counter()
   for _ in range(draws):
-    number, start, _ = replay._sampler.draw(run['chunk_length'])
+    number, start, _ = replay.sampler.draw(run['chunk_length'])
     counts[numbers[number], start] += 1
   last = {number: max(s for n, s in counts if n == number)
           for number in numbers.values()}

@@ -155,9 +155,9 @@ class TestNoticesDifferences:
 
   def test_broken_kl(self, monkeypatch):
     from dreamerv1.world_model import WorldModel  # TensorFlow with it.
-    right = WorldModel._kl_loss
+    right = WorldModel.kl_loss
     monkeypatch.setattr(
-        WorldModel, '_kl_loss', lambda self, post, prior: right(
+        WorldModel, 'kl_loss', lambda self, post, prior: right(
             self, prior, post))
     assert any('metric/kl_raw' in line for line in problems(SMALL))
 

@@ -142,7 +142,7 @@ class Trial:
       with self._captured() as captured:
         update = agent.learn(batch, tf.constant(0, tf.int64))
       extra = {**captured, **_tensors(agent, update)}
-      return update, agent._refresh(update.tensors), extra
+      return update, agent.fresh(update.tensors), extra
 
     update, fresh, extra = tf.nest.map_structure(
         lambda x: x.numpy(), learn(agent.put(batch)))
@@ -289,7 +289,7 @@ class Trial:
     obs = {key: tf.constant(x) for key, x in obs.items()}
     embed = model.encoder(model.preprocess_obs(obs))
     rssm, deter = model.rssm, tf.constant(state['deter'])
-    return rssm._post(deter, rssm.obs.ahead(embed), None)['logit'].numpy()
+    return rssm.posterior(deter, rssm.obs.ahead(embed), None)['logit'].numpy()
 
 
 def _outputs(trial, model, behaviour, tensors):
@@ -300,7 +300,7 @@ def _outputs(trial, model, behaviour, tensors):
         ('reward', 'reward', model.reward), ('cont', 'cont', model.discount),
         ('value', 'value', behaviour.critic),
         ('slow_value', 'slow_value', behaviour.slow_critic)):
-      x = behaviour._replayed(x) if where == 'replay' and 'value' in ours else x
+      x = behaviour.replayed(x) if where == 'replay' and 'value' in ours else x
       name, dist = f'{where}_{theirs}', head.dist(x)
       if ours == 'cont':
         found[f'{name}/logit'] = dist.logit
@@ -328,7 +328,7 @@ def _states(model, behaviour, tensors):
   rssm = model.rssm
   deter, stoch = tf.split(
       tensors['imag_feat'], [rssm.config.deter, rssm.stoch_size], -1)
-  start = behaviour._replayed(tensors['post']['logit'])
+  start = behaviour.replayed(tensors['post']['logit'])
   later = rssm.stats(deter[1:])['logit']
   start = tf.reshape(start, [1, *later.shape[1:]])
   shape = [*stoch.shape[:-1], *rssm.stoch_shape]

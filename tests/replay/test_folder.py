@@ -11,6 +11,7 @@ import pytest
 from dreamer import npz
 from dreamer.errors import UserError
 from dreamer.replay import sampling
+from dreamer.replay.folder import Folder
 from dreamer.replay.replay import Replay
 from tests.support.replay_tools import (
   check_rows,
@@ -128,7 +129,6 @@ def test_only_one_file_is_opened(tmp_path, opened):
   replay = Replay(tmp_path, 0)
   assert opened == names(tmp_path)[:1]
   assert (replay.episodes, replay.steps) == (4, sum(lengths) - 4)
-  assert [x.length for x in replay._index.values()] == lengths
   replay.add(episode(9, 4))
   check_rows(
       replay.sample(50, 2, KEYS),
@@ -198,7 +198,7 @@ def test_recordings_among_ours(tmp_path, compressed, named, opened):
   opened.clear()
   replay = Replay(tmp_path, 0)
   assert len(opened) == (4 if compressed else 2)  # one of each kind, or all
-  assert [x.length for x in replay._index.values()] == [20, 21, 22, 20, 20, 20]
+  assert (replay.episodes, replay.steps) == (6, 123 - 6)
   full = [episode(20 + x, x, terminal=True) for x in range(3)]
   full += [episode(20, x) for x in range(3, 6)]
   keys = (*KEYS, 'discount', 'is_last', 'is_terminal')
@@ -277,12 +277,12 @@ def test_an_episode_costs_the_store_the_same_in_any_store(
   monkeypatch.setattr(npz, 'write', lambda path, arrays: None)
   path = tmp_path / f'20200101T000000-{0:032x}-20.npz'
   np.savez(path, **episode(20))
-  example = Replay(tmp_path, 0)._index[0]
+  example, = Folder(tmp_path, False, 0).scan()
+  monkeypatch.setattr(Folder, 'open', lambda self, path: example)
 
   def cost(episodes):
+    monkeypatch.setattr(Folder, 'scan', lambda self: [example] * episodes)
     replay = Replay(tmp_path / 'none', 0, capacity_agent_steps=19 * episodes)
-    monkeypatch.setattr(replay._shelf.folder, 'open', lambda path: example)
-    replay._set_index([example] * episodes)
     arrays = episode(20)
     found = seconds(lambda: replay.add(arrays))
     assert replay.episodes == episodes

@@ -62,13 +62,13 @@ class Env:
   def _reset(self, seed):
     assert type(seed) is int and 0 <= seed < 2 ** 31
     self.log.append(seed)
-    self._time = 0
+    self.time = 0
     self._place = np.random.default_rng(seed).normal(size=2)
     return self._obs(0.0)
 
   def _step(self, action):
-    assert self._time < self.length
-    self._time += 1
+    assert self.time < self.length
+    self.time += 1
     self._place += action
     return self._obs(self._place.sum())
 
@@ -79,12 +79,12 @@ class Env:
     return {**obs, 'reward': obs['reward'] + np.float32(self.drift)}
 
   def _obs(self, reward):
-    last = self._time == self.length
+    last = self.time == self.length
     self._image[...] = int(self._place[0] * 100) % 256
     return {
         'image': self._image, 'place': self._place,
         'reward': np.float32(reward), 'discount': np.float32(1),
-        'is_first': self._time == 0, 'is_last': last, 'is_terminal': False}
+        'is_first': self.time == 0, 'is_last': last, 'is_terminal': False}
 
 
 class Policy:
@@ -407,7 +407,7 @@ class Mistaken(Env):
 
   def receive(self):
     obs = super().receive()
-    if self._time in self.at:
+    if self.time in self.at:
       raise WorkerError('no such joint', next(self.places))
     return obs
 
@@ -546,7 +546,7 @@ def test_resume_replays_instead_of_acting():
   env = Env(9)
   resumed, _ = make([env])
   resumed.restore(driver.state())
-  assert env.calls == 1 and env._time == 4
+  assert env.calls == 1 and env.time == 4
 
 
 def test_a_resume_that_arrives_elsewhere_drops_the_episode():
@@ -577,12 +577,13 @@ def test_a_resume_with_another_image_drops_the_episode():
 def test_a_resume_that_fails_drops_the_episode(error):
   driver, _ = make([Env(9)])
   run(driver, 4)
-  env = Env(9)
 
-  def fail(seed, actions):
-    raise error('beyond the end')
-  env._replay = fail
-  resumed, episodes = make([env])
+  class Fails(Env):
+
+    def _replay(self, seed, actions):
+      raise error('beyond the end')
+
+  resumed, episodes = make([Fails(9)])
   with pytest.warns(UserWarning, match='beyond the end'):
     resumed.restore(driver.state())
   run(resumed, 9)

@@ -575,7 +575,7 @@ class TestErrors:
     assert saved(config)[1]['env_steps'] == 200
     assert len(opened) == 2
     assert all(isinstance(x, RemoteEnv) for x in opened)
-    assert all(x._process is None for x in opened)
+    assert all(x.closed for x in opened)
     monkeypatch.undo()
     run(config)
     assert saved(config)[1]['env_steps'] == 600

@@ -54,11 +54,16 @@ def loops(monkeypatch):
 def nothing_is_left():
   """No thread acts, and no process does, whatever ended a run."""
   yield
-  assert not [x for x in threading.enumerate() if x.name == 'acting']
+  assert not acting()
+
+
+def acting():
+  """Whether environments are stepped beside what else is done."""
+  return any(x.name == 'acting' for x in threading.enumerate())
 
 
 def is_closed(loop):
-  return loop._actor._process is None
+  return loop.actor.closed
 
 
 class Slow(NewStyle):
@@ -165,7 +170,7 @@ class TestRun:
     class Agent(FakeAgent):
 
       def policy(self, obs, state=None, mode='train', env_steps=0):
-        if mode == 'eval' and obs['is_first'].any() and loops[0]._acting:
+        if mode == 'eval' and obs['is_first'].any() and acting():
           before = loops[0].driver.steps
           ends = time.monotonic() + 10
           while loops[0].driver.steps == before and time.monotonic() < ends:
@@ -315,7 +320,7 @@ class TestFailures:
 
       def train(self, batch, env_steps):
         if self.updates == 5:
-          os.kill(loops[0]._actor.pid, signal.SIGKILL)
+          os.kill(loops[0].actor.pid, signal.SIGKILL)
         return super().train(batch, env_steps)
 
     config = config(**SLOW, steps=10 ** 6)

@@ -254,7 +254,7 @@ class TestVerdicts:
       (None, 'dmc_walker_walk', 50), ('7', 'dmc_walker_walk', 7),
       ('10%', 'dmc_walker_walk', 30), (None, 'atari_pong', 0.2 * 320.7)])
   def test_margins(self, margin, task, wanted):
-    assert compare._margin(margin, task, 300.0) == pytest.approx(wanted)
+    assert compare.margin_of(margin, task, 300.0) == pytest.approx(wanted)
 
   @pytest.mark.parametrize('text', ['x', '0', '-3', '0%', 'nan', 'inf', '%'])
   def test_bad_margins(self, text):

@@ -113,7 +113,7 @@ class TestPage:
 
   def test_tasks_share_an_audit(self):
     found = [make_run(TASK, config='a'), make_run('dmc_cup_catch', config='b')]
-    assert page._settings(found).count('config.yaml is in') == 2
+    assert page.page(found).count('config.yaml is in') == 2
 
   def test_texts_are_escaped(self):
     made = make_run(TASK)._replace(where='<b>&', notes=['<i>'])
@@ -150,8 +150,8 @@ class TestPage:
       (logdir / 'videos' / f'000000000010_{name}.gif').write_bytes(b'GIF')
     (logdir / 'videos' / 'other_x.gif').write_bytes(b'GIF')
     monkeypatch.setattr(page, 'MOST_VIDEOS', 2)
-    text = page._videos(runs.load([logdir]))
-    assert text.count('<img') == 2 and '1 more in the folders' in text
+    text = page.page(runs.load([logdir]))
+    assert text.count('data:image/gif') == 2 and '1 more in the folders' in text
 
   def test_two_machines_have_a_folder_of_one_name(self, tmp_path):
     """Each run is shown with its own video, under a label of its own."""

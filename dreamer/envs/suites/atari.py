@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 
 from dreamer.config.schema import Section
@@ -74,6 +76,8 @@ class Atari(base.Env):
       next one is a new game, as in both releases of DreamerV1.
     size: Pixels of the image's side.
 
+  Attribute ale: The emulator, an ale_py.ALEInterface.
+
   Raises:
     UserError: unknown game, no ale-py, or area84 for a larger image.
   """
@@ -86,14 +90,13 @@ class Atari(base.Env):
       raise UserError(
           f'atari.resize: area84 would enlarge {MIDDLE} x {MIDDLE} pixels to '
           f'image_size {size}; use bilinear or area')
-    self._path, self._ale = _open(name)
-    self._ale.setFloat('repeat_action_probability', sticky)
+    self._path, self.ale = rom(name), _emulator()
+    self.ale.setFloat('repeat_action_probability', sticky)
     self._actions = range(ACTIONS) if actions == 'full' else self._minimal()
     channels = 1 if color == 'gray' else 3
     self.act_space = spaces.ActionSpace('discrete', len(self._actions))
     self.obs_space = {'image': spaces.image_space(size, channels)}
-    self._screen = self._ale.getScreenGrayscale if color == 'gray' else (
-        self._ale.getScreenRGB)
+    self._gray = color == 'gray'
     self._resize = RESIZE[resize]
     self._noops, self._one_life = noops, one_life
     self._rng = np.random.default_rng(0)
@@ -104,27 +107,34 @@ class Atari(base.Env):
     self._load(int(self._rng.integers(1, 2 ** 31)))
     if self._noops:
       self._wait(self._rng.integers(1, self._noops + 1))
-    self._lives = self._ale.lives()
+    self._lives = self.ale.lives()
     self._ended = False
-    self._peeked = self._before = None  # screens a frame ago
-    self._shown = None  # the last picture, in the emulator's size
+    self._peeked: np.ndarray | None = None  # screens a frame ago
+    self._before: np.ndarray | None = None
+    self._shown: np.ndarray | None = None  # last, in the emulator's size
     return base.first({})
 
   def step(self, action: np.ndarray) -> dict:
     self._before, self._peeked = self._peeked, None
-    reward = self._ale.act(self._actions[np.argmax(action)])
-    lives, before = self._ale.lives(), self._lives
+    reward = self.ale.act(self._actions[np.argmax(action)])
+    lives, before = self.ale.lives(), self._lives
     self._lives = lives
-    self._ended = self._ale.game_over() or self._one_life and lives < before
+    self._ended = self.ale.game_over() or self._one_life and lives < before
     return base.following({}, reward, 1 - self._ended, self._ended)
 
+  def screen(self) -> np.ndarray:
+    """What the emulator shows now: uint8 [210, 160] or [210, 160, 3]."""
+    return self.ale.getScreenGrayscale() if self._gray else (
+        self.ale.getScreenRGB())
+
   def peek(self) -> None:
-    self._peeked = self._screen()
+    self._peeked = self.screen()
 
   def render(self) -> np.ndarray:
     """Returns uint8 [S, S, 1] or [S, S, 3]."""
-    stale = self._ended and self._shown is not None
-    screen = self._shown if stale else self._screen()
+    screen = self._shown if self._ended else None
+    if screen is None:
+      screen = self.screen()
     if self._before is not None:
       screen = np.maximum(screen, self._before)
     self._shown = screen
@@ -134,19 +144,19 @@ class Atari(base.Env):
 
   def _minimal(self):
     self._load(1)
-    return [action.value for action in self._ale.getMinimalActionSet()]
+    return [action.value for action in self.ale.getMinimalActionSet()]
 
   def _load(self, seed):
     """Only loading takes the seed, which is that of the sticky actions."""
-    self._ale.setInt('random_seed', seed)
-    self._ale.loadROM(self._path)
-    self._ale.reset_game()
+    self.ale.setInt('random_seed', seed)
+    self.ale.loadROM(self._path)
+    self.ale.reset_game()
 
   def _wait(self, frames):
     for _ in range(frames):
-      self._ale.act(NOOP)
-      if self._ale.game_over():
-        self._ale.reset_game()
+      self.ale.act(NOOP)
+      if self.ale.game_over():
+        self.ale.reset_game()
 
 
 def camel(game: str) -> str:
@@ -154,19 +164,27 @@ def camel(game: str) -> str:
   return ''.join(part.capitalize() for part in ROMS[game].split('_'))
 
 
-def _open(name):
-  """Returns the path of the game's ROM and a silent emulator without it."""
+def rom(name: str) -> pathlib.Path:
+  """Where a game's ROM is, for a name as `Atari` takes it.
+
+  Raises UserError: unknown game, or no ale-py.
+  """
   known = {**ROMS, **{
       game.replace('_', ''): rom for game, rom in ROMS.items()}}
   if name not in known:
     raise suggest.unknown(
         'task', f'atari_{name}', [f'atari_{game}' for game in GAMES])
   try:
-    import ale_py  # Only for Atari.
     from ale_py import roms  # Only for Atari.
   except ModuleNotFoundError as error:
     raise UserError(
         f'atari tasks need ale-py, but {error}; pip install -r '
         'requirements.txt') from error
+  return roms.get_rom_path(known[name])
+
+
+def _emulator():
+  """A silent one, without a game."""
+  import ale_py  # Only for Atari; `rom` has found it.
   ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-  return roms.get_rom_path(known[name]), ale_py.ALEInterface()
+  return ale_py.ALEInterface()

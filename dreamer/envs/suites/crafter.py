@@ -32,23 +32,25 @@ class Crafter(base.Env):
   the reward (1 each); they are no entries of the observation, as all those
   are stored.
 
+  game: the library's own object, made deterministic.
+
   Raises:
     UserError: the package isn't there.
   """
 
   def __init__(self, rewards: bool = True, size: int = spaces.SIZE) -> None:
-    self._env = _import_env()(size=(size, size), reward=rewards, seed=0)
-    self.act_space = spaces.ActionSpace('discrete', self._env.action_space.n)
+    self.game = _import_env()(size=(size, size), reward=rewards, seed=0)
+    self.act_space = spaces.ActionSpace('discrete', self.game.action_space.n)
     self.obs_space = {'image': spaces.image_space(size)}
     self._image: Any = None
 
   def reset(self, seed: int | None = None) -> dict:
-    self._image = self._env.begin(seed)
+    self._image = self.game.begin(seed)
     return base.first({})
 
   def step(self, action: np.ndarray) -> dict:
     choice = int(np.argmax(action))
-    self._image, reward, done, info = self._env.step(choice)
+    self._image, reward, done, info = self.game.step(choice)
     return base.following({}, reward, info['discount'], done)
 
   def render(self) -> np.ndarray:

@@ -79,6 +79,8 @@ class PixelPoint(base.Env):
   the picture point and middle are soft dots, red and green. Deterministic
   from the seed; never terminates. The released program of DreamerV1 was run
   on it: scores/published/dreamerv1_pixelpoint.csv.
+
+  point: where it is, float32 [2].
   """
 
   act_space = spaces.ActionSpace('continuous', 2)
@@ -90,25 +92,25 @@ class PixelPoint(base.Env):
     self._size = size
     self.obs_space = {'image': spaces.image_space(size)}
     self._rng = np.random.default_rng(0)
-    self._point = np.zeros(2, np.float32)
+    self.point = np.zeros(2, np.float32)
 
   def reset(self, seed: int | None = None) -> dict:
     if seed is not None:
       self._rng = np.random.default_rng(seed)
     angle = self._rng.uniform(0, 2 * np.pi)
-    self._point = np.float32(RIM) * np.array(
+    self.point = np.float32(RIM) * np.array(
         [np.cos(angle), np.sin(angle)], np.float32)
     return base.first({})
 
   def step(self, action: np.ndarray) -> dict:
-    self._point = np.clip(
-        self._point + np.float32(self.reach) * self._move(action), -1, 1)
-    distance = float(np.linalg.norm(self._point))
+    self.point = np.clip(
+        self.point + np.float32(self.reach) * self._move(action), -1, 1)
+    distance = float(np.linalg.norm(self.point))
     return base.following({}, max(0.0, 1 - distance / self.far))
 
   def render(self) -> np.ndarray:
     middle = np.full(2, 31.5, np.float32)
-    dots = [_dot(x, self.width) for x in (31.5 + 26 * self._point, middle)]
+    dots = [_dot(x, self.width) for x in (31.5 + 26 * self.point, middle)]
     image = np.stack([*dots, np.zeros((64, 64), np.float32)], -1)
     return pictures.fit((255 * image).astype(np.uint8), self._size)
 

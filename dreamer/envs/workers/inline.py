@@ -42,7 +42,7 @@ class InlineEnv(HalfCalls):
     self._env: Env | None = None
     env = self._open()
     if shared is not None:
-      self.shared_steps = _own_limit(shared)
+      self.shared_steps = own_limit(shared)
     self.obs_space = env.obs_space
     self.act_space = env.act_space
     self.opengl = env.opengl
@@ -113,7 +113,7 @@ class InlineEnv(HalfCalls):
           'object; pass a function that makes environments', 'evaluation')
 
 
-def _own_limit(env):
+def own_limit(env: Any) -> float:
   """Steps after which an object ends its episodes; infinity: not known."""
   limits = (
       objects.ask(objects.ask(env, 'spec'), 'max_episode_steps'),

@@ -50,7 +50,7 @@ def test_games_are_those_of_the_score_table():
     ('james_bond', 'jamesbond'), ('jamesbond', 'jamesbond'),
     ('upndown', 'up_n_down'), ('mspacman', 'ms_pacman')])
 def test_both_spellings(name, rom):
-  path, _ = atari._open(name)
+  path = atari.rom(name)
   assert path.stem == rom and path.exists()
 
 
@@ -103,16 +103,16 @@ def test_sticky_actions_by_frequency(sticky):
       atari.Atari('breakout', x, noops=0) for x in (sticky, 0.0))
   env.reset(3)
   plain.reset(3)
-  other = plain._ale
+  other = plain.ale
   repeats, last = [], None
   for index in range(700):
-    state, wanted = env._ale.cloneState(), (RIGHT, LEFT)[index % 2]
+    state, wanted = env.ale.cloneState(), (RIGHT, LEFT)[index % 2]
     env.step(action(env, wanted))
     taken = []
     for choice in (RIGHT, LEFT):
       other.restoreState(state)
       other.act(choice)
-      if (other.getRAM() == env._ale.getRAM()).all():
+      if (other.getRAM() == env.ale.getRAM()).all():
         taken.append(choice)
     assert taken
     if last not in (None, wanted) and len(taken) == 1:
@@ -128,12 +128,12 @@ def test_sticky_actions_by_frequency(sticky):
 class TwoBuffers:
   """The releases' way to a picture, on an environment of single frames."""
 
-  def __init__(self, env, repeat):
-    self.env, self.repeat = env, repeat
+  def __init__(self, env, repeat, resize):
+    self.env, self.repeat, self.resize = env, repeat, atari.RESIZE[resize]
 
   def reset(self, seed):
     self.env.reset(seed)
-    self.buffers = [self.env._screen(), 0 * self.env._screen()]
+    self.buffers = [self.env.screen(), 0 * self.env.screen()]
     return self.picture()
 
   def step(self, action):
@@ -145,14 +145,14 @@ class TwoBuffers:
         self.at = index
         break
       if index == self.repeat - 2:
-        self.buffers[1] = self.env._screen()
+        self.buffers[1] = self.env.screen()
       elif index == self.repeat - 1:
-        self.buffers[0] = self.env._screen()
+        self.buffers[0] = self.env.screen()
     return self.picture(), total, obs['is_last']
 
   def picture(self):
     self.buffers[0] = np.maximum(*self.buffers)
-    return self.env._resize(self.buffers[0], 64, 64).reshape(64, 64, -1)
+    return self.resize(self.buffers[0], 64, 64).reshape(64, 64, -1)
 
 
 @pytest.mark.parametrize('game, options, seeds', [
@@ -162,7 +162,9 @@ class TwoBuffers:
 def test_pictures_and_rewards_are_those_of_the_releases(game, options, seeds):
   env = make(game, **options)
   kind = options.get('atari__life_loss') == 'end'
-  plain = TwoBuffers(atari.make(game, make_config(game, **options), 'train'), 4)
+  config = make_config(game, **options)
+  plain = TwoBuffers(
+      atari.make(game, config, 'train'), 4, config.atari.resize)
   flickers, rewards, ends = 0, 0, set()
   for seed in range(seeds):
     np.testing.assert_array_equal(
@@ -173,7 +175,7 @@ def test_pictures_and_rewards_are_those_of_the_releases(game, options, seeds):
       np.testing.assert_array_equal(obs['image'], image)
       assert obs['reward'] == reward and obs['is_last'] == last
       flickers += not last and (
-          plain.env._screen() != plain.buffers[0]).any()
+          plain.env.screen() != plain.buffers[0]).any()
       rewards = max(rewards, reward)
       if last:
         ends.add(plain.at)
@@ -187,8 +189,8 @@ def test_flicker_is_gone():
   """What is on either of the last two screens is in the picture."""
   env = make('asteroids', action_repeat=4, atari__noops=0)
   inner = innermost(env)
-  seen, original = [], inner._screen
-  inner._screen = lambda: seen.append(original()) or seen[-1]
+  seen, original = [], inner.screen
+  inner.screen = lambda: seen.append(original()) or seen[-1]
   env.reset(1)
   assert len(seen) == 1
   brighter = 0
@@ -214,7 +216,7 @@ def test_without_repeat_there_is_no_maximum():
   env.reset(1)
   for _ in range(4):
     obs = env.step(action(env, 0))
-    screen = innermost(env)._ale.getScreenGrayscale()
+    screen = innermost(env).ale.getScreenGrayscale()
     np.testing.assert_array_equal(
         obs['image'][..., 0], atari.RESIZE['area84'](screen, 64, 64))
 
@@ -234,7 +236,7 @@ def test_colors(color, channels):
   assert env.obs_space == {
       'image': spaces.Space((64, 64, channels), 'uint8', 0, 255)}
   image = env.reset(0)['image'].astype(float)
-  ale = innermost(env)._ale
+  ale = innermost(env).ale
   screen = ale.getScreenGrayscale() if color == 'gray' else ale.getScreenRGB()
   # Blocks of 105 x 5 pixels cover 32 x 2 new ones.
   means = screen.reshape(2, 105, 32, 5, channels).mean((1, 3))
@@ -328,7 +330,7 @@ def test_noops_come_from_the_seed(noops, expected):
   env = atari.Atari('freeway', noops=noops)
   def frames(seed):
     env.reset(seed)
-    return env._ale.getEpisodeFrameNumber()
+    return env.ale.getEpisodeFrameNumber()
   found = [frames(seed) for seed in range(6)]
   assert set(found) == expected
   assert [frames(seed) for seed in (5, 2)] == [found[5], found[2]]
@@ -339,7 +341,7 @@ def test_thirty_noops_by_default():
   found = []
   for seed in range(10):
     env.reset(seed)
-    found.append(env._ale.getEpisodeFrameNumber())
+    found.append(env.ale.getEpisodeFrameNumber())
   assert 1 <= min(found) < 11 and 20 < max(found) <= 30
 
 
@@ -350,13 +352,13 @@ def test_time_limit_is_no_termination(limit, steps):
   assert [x['is_last'] for x in obs] == [False] * steps + [True]
   assert not obs[-1]['is_terminal'] and obs[-1]['discount'] == 1
   game = innermost(env)
-  now = game._resize(game._screen(), 64, 64)
+  now = atari.RESIZE['area84'](game.screen(), 64, 64)
   alone = (now == obs[-1]['image'][..., 0]).all()
   assert alone == (limit % 4 > 0), 'cut within a repeat: one screen'
 
 
 def lives(env):
-  return innermost(env)._ale.lives()
+  return innermost(env).ale.lives()
 
 
 def play_breakout(env, seed=0, limit=400):
@@ -400,7 +402,7 @@ def test_a_lost_life_may_end_episodes_of_evaluations():
 def test_the_end_of_a_game_is_a_termination():
   env = make('breakout')
   *before, (last, left) = play_breakout(env)
-  assert left == 0 and innermost(env)._ale.game_over()
+  assert left == 0 and innermost(env).ale.game_over()
   assert last['is_last'] and last['is_terminal'] and last['discount'] == 0
   assert {x for _, x in before} >= {5, 4, 3, 2, 1} or {
       x for _, x in before} >= {3, 2, 1}
@@ -436,7 +438,7 @@ def test_sticky_actions_come_from_the_seed():
 def test_a_reset_without_seed_is_another_episode():
   env = atari.Atari('pong')
   env.reset(0)
-  after = [(env.reset(), env._ale.getEpisodeFrameNumber()) for _ in range(4)]
+  after = [(env.reset(), env.ale.getEpisodeFrameNumber()) for _ in range(4)]
   assert len({frames for _, frames in after}) > 1
 
 
@@ -465,7 +467,7 @@ def test_replay_in_another_process_is_exact(workers):
     actions.append(inline.act_space.sample(rng))
     obs.append(inline.step(actions[-1]))
   game = innermost(inline)
-  now = game._resize(game._screen(), 64, 64)
+  now = atari.RESIZE['area84'](game.screen(), 64, 64)
   assert (now != obs[-1]['image'][..., 0]).any(), (
       'the last picture is not the present screen')
   assert worker.obs_space == inline.obs_space

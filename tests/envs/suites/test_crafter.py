@@ -30,7 +30,7 @@ def bare(env):
 
 def inside(env):
   """The library's own object."""
-  return bare(env)._env
+  return bare(env).game
 
 
 def until_the_end(env, seed):

@@ -87,10 +87,11 @@ def test_a_package_that_is_missing():
 
 
 def test_frames_that_the_environment_repeats_itself():
-  env = envs.make_env(make_config(
-      task='gym_ale_py:ALE/Pong-v5', action_repeat=1))
+  import gymnasium  # Slow to import, for few tests.
+  inner = gymnasium.make('ale_py:ALE/Pong-v5')
+  env = envs.make_env(make_config(action_repeat=1), factory=lambda: inner)
   env.reset(0)
-  emulator = env.env.env.env.env._env.unwrapped.ale
+  emulator = inner.unwrapped.ale
   before = emulator.getFrameNumber()
   env.step(np.eye(6, dtype=np.float32)[0])
   assert emulator.getFrameNumber() - before == 4
