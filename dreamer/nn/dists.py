@@ -251,15 +251,16 @@ class TruncNormal:
     of the bounds are left out, as in TensorFlow's own sampler. Clipping has
     the gradient of the identity.
     """
-    eps = tf.stop_gradient(self._eps(noise))
+    eps = tf.stop_gradient(self.eps(noise))
     raw = self.loc + self.scale * eps
     clipped = tf.clip_by_value(raw, -1 + self.CLIP, 1 - self.CLIP)
     return raw + tf.stop_gradient(clipped - raw)
 
-  def _eps(self, noise):
-    """Standardised samples by the inverse of the distribution function.
+  def eps(self, noise: tf.Tensor) -> tf.Tensor:
+    """Standardised samples [..., A] from uniform noise in [0, 1).
 
-    The mean lies in [-1, 1], so both tails keep enough digits in float32.
+    By the inverse of the distribution function. The mean lies in [-1, 1], so
+    both tails keep enough digits in float32.
     """
     low, high = (-1 - self.loc) / self.scale, (1 - self.loc) / self.scale
     below, above = self.normal.cdf(low), self.normal.cdf(high)

@@ -72,7 +72,7 @@ def make_agent(case, batch, noise=None):
 def half_std():
   """Truncated Normals give loc + scale / 2, as in the reference's cases."""
   eps = lambda self, noise: tf.fill(tf.shape(self.loc), 0.5)
-  with mock.patch.object(dists.TruncNormal, '_eps', eps):
+  with mock.patch.object(dists.TruncNormal, 'eps', eps):
     yield
 
 
