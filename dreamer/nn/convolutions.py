@@ -75,14 +75,6 @@ def from_blocks(x: tf.Tensor) -> tf.Tensor:
   return tf.reshape(x, [-1, 2 * height, 2 * width, size // 4])
 
 
-def blocked(x: tf.Tensor) -> tf.Tensor:
-  """Pixels [N, 2 h, 2 w, C] to channels [N, h, w, 4 C]; see `from_blocks`."""
-  _, height, width, size = x.shape
-  x = tf.reshape(x, [-1, height // 2, 2, width // 2, 2 * size])
-  x = tf.transpose(x, [0, 1, 3, 2, 4])
-  return tf.reshape(x, [-1, height // 2, width // 2, 4 * size])
-
-
 def _bias_gradient(upstream):
   """Sum of [N, h, w, C] over all but channels: first over the images' rows.
 

@@ -3,8 +3,6 @@
 All are for x [N, H, W, In] and have kernels [k, k, In, Out]. Doubling is
 computed as a small convolution at the low resolution that gives the 2 x 2
 pixels of each block as channels: nothing is multiplied by zeros or by copies.
-So is pooling where the inputs are few, from blocks to blocks: with as many
-zeros in the kernel as make it a half larger, and in half of the time.
 """
 
 from __future__ import annotations
@@ -13,8 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import convolutions, layers
-
-FEW = 12  # channels; timed on CPUs with AVX2
 
 
 class Conv(layers.Layer):
@@ -33,10 +29,7 @@ class Conv(layers.Layer):
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     kernel = tf.convert_to_tensor(self.w['kernel'])
     stride = 2 if self.down == 'stride' else 1
-    x = tf.cast(x, kernel.dtype)
-    if self.down == 'pool' and _is_quick(x, kernel):
-      return self._finish(tf.nn.bias_add(_pooled(x, kernel), self.w['bias']))
-    x = tf.nn.conv2d(x, kernel, stride, 'SAME')
+    x = tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, stride, 'SAME')
     x = tf.nn.bias_add(x, self.w['bias'])
     if self.down == 'pool':
       x = tf.nn.max_pool2d(x, 2, 2, 'VALID')
@@ -69,45 +62,6 @@ class UpConv(layers.Layer):
     x = tf.nn.conv2d(x, kernel, 1, pad)
     x = tf.nn.bias_add(x, tf.tile(self.w['bias'], [4]))
     return self._finish(convolutions.from_blocks(x))
-
-
-def _is_quick(x, kernel):
-  _, height, width, size = x.shape
-  return size <= FEW and kernel.shape[0] >= 5 and not (height % 2 or width % 2)
-
-
-def _pooled(x, kernel):
-  """Largest of each 2 x 2 pixels of conv2d(x, kernel, stride 1, SAME).
-
-  Of equal ones the first gets the gradient, as by max_pool2d.
-  """
-  size, _, size_in, size_out = kernel.shape
-  taps, reach = _block_taps(size)
-  taps = tf.constant(taps, kernel.dtype)
-  kernel = tf.einsum('rtpj,sumi,jiab->tupmarsb', taps, taps, kernel)
-  kernel = tf.reshape(
-      kernel, [*[sum(reach) + 1] * 2, 4 * size_in, 4 * size_out])
-  pad = [[0, 0], list(reach), list(reach), [0, 0]]
-  blocks = tf.nn.conv2d(convolutions.blocked(x), kernel, 1, pad)
-  first, second, third, fourth = tf.split(blocks, 4, -1)
-  return tf.maximum(tf.maximum(first, second), tf.maximum(third, fourth))
-
-
-def _block_taps(size: int) -> tuple[np.ndarray, tuple[int, int]]:
-  """Which pixel of which block each tap of a kernel of `size` reads.
-
-  Returns float32 [2, K, 2, size]: for each parity of the output pixel, each of
-  the K blocks around its own and each parity of the pixel that is read, 1
-  where tap j falls on it; and the blocks before and after its own.
-  """
-  before = (size - 1) // 2
-  places = {(parity, tap): divmod(parity + tap - before, 2)
-            for parity in (0, 1) for tap in range(size)}
-  blocks = [block for block, _ in places.values()]
-  taps = np.zeros((2, max(blocks) - min(blocks) + 1, 2, size), np.float32)
-  for (parity, tap), (block, pixel) in places.items():
-    taps[parity, block - min(blocks), pixel, tap] = 1
-  return taps, (-min(blocks), max(blocks))
 
 
 def _taps(size: int, up: str) -> tuple[np.ndarray, tuple[int, int]]:
