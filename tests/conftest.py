@@ -1,6 +1,7 @@
 """Fixtures that several tests use."""
 
 import os
+import signal
 
 import pytest
 
@@ -29,6 +30,14 @@ def eager(request):
   from tests.support.agent_running import eagerly  # Imports TensorFlow.
   with eagerly('compiled' not in request.fixturenames):
     yield
+
+
+@pytest.fixture
+def hangups():
+  """Hangups end processes, as where tests are not run under nohup."""
+  before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  yield
+  signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

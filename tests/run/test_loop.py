@@ -694,6 +694,7 @@ class TestPipe:
     assert_same(saved(config), saved(whole))
 
 
+@pytest.mark.usefixtures('hangups')
 class TestSignals:
 
   @pytest.mark.parametrize('signum, code', [

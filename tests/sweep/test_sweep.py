@@ -120,7 +120,7 @@ class TestFiles:
   def test_tables_name_what_they_are_compared_with(self):
     from scores import references  # Only here.
     named = {x.reference for x in matrix.EXPERIMENTS.values() if x.reference}
-    assert len(named) == 10
+    assert named
     for name in named:
       assert references.load(name, None, None).scores
 
@@ -213,14 +213,14 @@ class TestRay:
 
   def test_what_it_is_given(self, tmp_path, ray):
     """Its processes search no folder of the caller's, and need no HOME."""
-    before = os.getcwd()
+    before = os.getcwd(), signal.getsignal(signal.SIGHUP)
     with ray_cluster.cluster(tmp_path):
-      assert os.getcwd() == before
+      assert os.getcwd() == before[0]
     assert ray.given['folder'] == str(tmp_path)
     assert ray.given['num_cpus'] == cpus.allowed()
     assert len(ray.given['token']) >= 32
     assert ray.given['hangup'] == signal.SIG_IGN
-    assert signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) == before[1]
 
   @pytest.mark.parametrize('error', [SystemExit(15), RuntimeError('x')])
   def test_its_end_changes_no_result(self, tmp_path, ray, monkeypatch, error):
