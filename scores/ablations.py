@@ -23,11 +23,11 @@ from . import csv_rows, drawing, intervals, matrix
 from .curves import save
 from .plot import SUFFIXES
 from .references import Sample
+from .runs import LAST, last_mean
 
 if typing.TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-LAST = 0.25  # share of a run's steps whose episodes are its score
 LEVEL = 0.95
 SMALL = 0.1  # shares of the default below which a paper's effect is none
 SAME = 0.2  # within which a difference of ours is none
@@ -165,9 +165,7 @@ def _score(folder, steps):
   """Of a run; None where it is not finished."""
   if folder.reached < steps:
     return None
-  last = [value for step, values in folder.training for value in values
-          if step > (1 - LAST) * steps]
-  return float(np.mean(last)) if last else None
+  return last_mean(folder.training, steps)
 
 
 def effects(name: str, scores: Mapping[str, Sequence[float]]) -> list[Effect]:

@@ -19,9 +19,7 @@ from dreamer.tables import Table, amount, to_markdown, to_text
 from . import intervals, runs
 from .references import Sample
 
-LAST = 0.25  # share of a budget whose episodes are the score
 LEVEL = 0.95
-SHARES = (1.0,)  # of what all have reached, where no budget is given
 
 
 class Kind(typing.NamedTuple):
@@ -68,14 +66,12 @@ def tables(found: Sequence[runs.Run], kind: Kind,
 
 def score(run: runs.Run, kind: Kind, budget: float) -> float:
   """Mean return of the episodes of the last quarter of a budget."""
-  spent = _spent(run, kind)
-  values = [x for step, returns in run.evaluations for x in returns
-            if (1 - LAST) * budget < spent(step) <= budget]
-  if not values:
+  found = runs.last_mean(run.evaluations, budget, _spent(run, kind))
+  if found is None:
     raise UserError(
         f'{run.where}: no episode ended in the last quarter of '
         f'{budget / kind.unit:,.0f} {kind.title}; choose a larger budget')
-  return sum(values) / len(values)
+  return found
 
 
 def reached(run: runs.Run, kind: Kind) -> float | None:
@@ -93,8 +89,7 @@ def _table(task, groups, kind, budgets):
     return [Table(f'{task}, by {kind.title}', (), (), [
         f'Not known of {", ".join(silent)}.'])]
   most = min(x for x in spent.values() if x is not None)
-  wanted = [x * kind.unit for x in budgets] if budgets else [
-      most * x for x in SHARES]
+  wanted = [x * kind.unit for x in budgets or ()] or [most]
   for budget in wanted:
     if budget > most:
       raise UserError(

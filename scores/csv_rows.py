@@ -1,8 +1,8 @@
 """The flat form of scores: one number per row, in CSV files.
 
 Columns:
-  task: as in training, `dmc_walker_walk`, where that has several names by
-    `task_name`; or what an aggregate is taken of.
+  task: as in training, `dmc_walker_walk`; where training takes several names,
+    that of `task_name`. Or what an aggregate is taken of.
   method: the agent or baseline, with its variant: `dreamer_horizon_15`.
   seed: a number; or `mean`, `min`, `max` over seeds.
   env_steps: environment steps (frames), action repeat included; empty where
@@ -31,7 +31,7 @@ from dreamer.files import DATA, atomic_write
 
 PUBLISHED = DATA / 'scores' / 'published'
 NAMES = (('dmc_ball_in_cup_', 'dmc_cup_'),
-         (r'gym_procgen:procgen-(\w+)-v0', r'procgen_\1'))
+         (r'gym_procgen:procgen-(\w+)-v0$', r'procgen_\1'))
 
 
 class Row(typing.NamedTuple):

@@ -80,19 +80,18 @@ def _games():
   return dict.fromkeys(atari.games(), 200_000_000)
 
 
-def _third(suite, name='{}'):
-  """Tasks of DreamerV3's released runs of a suite, with their budget.
+def _third(suite, task, notes=()):
+  """The Experiment of a suite of DreamerV3, by its released runs.
 
-  name: that of a task in training.
+  task: the name in training of one of them, with {} for its own.
   """
   def tasks():
-    rows = [row for row in csv_rows.published('dreamerv3_released_seeds')
-            if row.source == f'v3_{suite}']
-    known = {name.format(row.task.partition('_')[2]): row.env_steps
-             for row in rows}
-    return {task: steps for task, steps in known.items()
-            if not task.startswith(WORDS)}
-  return tasks
+    return {task.format(row.task.partition('_')[2]): row.env_steps
+            for row in csv_rows.published('dreamerv3_released_seeds')
+            if row.source == f'v3_{suite}' and not row.task.startswith(WORDS)}
+  return Experiment(
+      'dreamerv3', suite, 'paper', (Variant('dreamerv3'),), tasks, 5,
+      (CURVES, *notes), reference=f'dreamerv3/{suite}')
 
 
 ASSUMED_SEEDS = 'The paper does not say how many seeds: {} are assumed.'
@@ -103,7 +102,6 @@ CURVES = ("The paper's own runs are not public; what these are compared with "
           'is made by the code of 2024: --profile curves_2024.')
 SMALL_NOTE = ('At a small size; `scores ablations` puts what comes out '
               'beside the paper.')
-DREAMERV3 = (Variant('dreamerv3'),)
 WORDS = 'dmlab_language_'  # levels whose task is said in words
 PROFILES = {
     **{x: (x,) for x in (
@@ -175,31 +173,13 @@ EXPERIMENTS = {
             Variant('montezuma', ('montezuma',)),),
         lambda: {'atari_montezuma_revenge': 200_000_000}, 6,
         reference='dreamerv2/montezuma'),
-    'atari_v3': Experiment(
-        'dreamerv3', 'atari', 'paper', DREAMERV3,
-        _third('atari', 'atari_{}'), 5, (CURVES,),
-        reference='dreamerv3/atari'),
-    'atari100k': Experiment(
-        'dreamerv3', 'atari100k', 'paper', DREAMERV3,
-        _third('atari100k', 'atari_{}'), 5, (CURVES,),
-        reference='dreamerv3/atari100k'),
-    'dmc_vision_v3': Experiment(
-        'dreamerv3', 'dmc_vision', 'paper', DREAMERV3,
-        _third('dmc_vision', 'dmc_{}'), 5, (CURVES,),
-        reference='dreamerv3/dmc_vision'),
-    'dmc_proprio': Experiment(
-        'dreamerv3', 'dmc_proprio', 'paper', DREAMERV3,
-        _third('dmc_proprio', 'dmc_{}'), 5, (CURVES,),
-        reference='dreamerv3/dmc_proprio'),
-    'dmlab': Experiment(
-        'dreamerv3', 'dmlab', 'paper', DREAMERV3,
-        _third('dmlab', 'dmlab_{}'), 5, (
-            CURVES, 'Levels whose task is said in words are left out.'),
-        reference='dreamerv3/dmlab'),
-    'procgen': Experiment(
-        'dreamerv3', 'procgen', 'paper', DREAMERV3,
-        _third('procgen', 'gym_procgen:procgen-{}-v0'), 5, (CURVES,),
-        reference='dreamerv3/procgen'),
+    'atari_v3': _third('atari', 'atari_{}'),
+    'atari100k': _third('atari100k', 'atari_{}'),
+    'dmc_vision_v3': _third('dmc_vision', 'dmc_{}'),
+    'dmc_proprio': _third('dmc_proprio', 'dmc_{}'),
+    'dmlab': _third('dmlab', 'dmlab_{}', (
+        'Levels whose task is said in words are left out.',)),
+    'procgen': _third('procgen', 'gym_procgen:procgen-{}-v0'),
     'laptop_ablations_v1': Experiment(
         'dreamerv1', 'dmc', 'laptop', (
             *REPRESENTATIONS, *CONTROL_V1[1:],

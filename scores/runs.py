@@ -7,7 +7,7 @@ import json
 import os
 import pathlib
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dreamer.errors import UserError
 from dreamer.run.run_folder import RunFolder, final_entry, finite, modern
@@ -17,6 +17,9 @@ from . import csv_rows
 FORMAT = 'dreamer scores 1'
 POLICIES = {'trained': 'trained agent', 'untrained': 'untrained agent',
             'random': 'random policy'}
+
+
+LAST = 0.25  # share of a budget whose episodes are a run's score at it
 
 
 class Run(typing.NamedTuple):
@@ -55,6 +58,18 @@ class Run(typing.NamedTuple):
   def key(self) -> tuple:
     """What no other run of an experiment may have."""
     return self.method, self.task, self.config, self.seed
+
+
+def last_mean(
+    points: Iterable[tuple[int, list[float]]], budget: float,
+    spent: Callable[[int], float] = lambda step: step) -> float | None:
+  """Mean of the returns in the last quarter of a budget; None: none ended.
+
+  points: [(env steps, [returns])]. spent: how much of the budget a step is.
+  """
+  values = [x for step, returns in points for x in returns
+            if (1 - LAST) * budget < spent(step) <= budget]
+  return sum(values) / len(values) if values else None
 
 
 KEPT = Run._fields[:-3]  # in files of `collect`
@@ -102,10 +117,9 @@ def of_folder(folder: RunFolder, returns: str = 'evaluation') -> Run:
         'evaluate the run by ./run.sh eval, or train with eval_every'))
   return Run(
       '/'.join(folder.path.parts[-2:]), csv_rows.task_name(folder.task or ''),
-      folder.agent or '',
-      folder.seed, folder.reached, protocol, folder.presets, folder.hash,
-      folder.commits, evaluations, folder.final, folder.notes,
-      folder.path.parts, folder, tuple(faults))
+      folder.agent or '', folder.seed, folder.reached, protocol,
+      folder.presets, folder.hash, folder.commits, evaluations, folder.final,
+      folder.notes, folder.path.parts, folder, tuple(faults))
 
 
 def read_file(path: pathlib.Path, returns: str = 'evaluation') -> list[Run]:

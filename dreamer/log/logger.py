@@ -73,8 +73,9 @@ class Logger:
   def write(self, step: int, agent_steps: int, updates: int) -> None:
     """Writes the collected metrics and videos, at `step` env steps.
 
-    With them seconds: `time` by the clock, `cpu` of all threads of this
-    process, without what stopped runs did after their checkpoint.
+    The line also has the seconds that the run has taken: `time` by the clock,
+    `cpu` of all threads of this process. What a stopped run did after its last
+    checkpoint does not count.
     """
     now = time.monotonic()
     row = {

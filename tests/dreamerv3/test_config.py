@@ -328,3 +328,12 @@ def test_every_key_is_read(monkeypatch):
   known = set(dreamerv3.schema().defaults.flat)
   elsewhere = {key.split('.')[-1] for key in known - keys}
   assert elsewhere <= names_in_sources('dreamerv3')
+
+
+@pytest.mark.parametrize('suite, wanted', [
+    ('dmc_vision', ('dmc_walker_stand', 56_000, 64.0)),
+    ('dmc_proprio', ('dmc_cartpole_balance', 40_000, 64.0)),
+    ('minatar', ('minatar_space_invaders', 24_000, 32.0))])
+def test_lengths_at_laptop_size(suite, wanted):
+  config = dreamerv3.configure([suite, 'laptop'])
+  assert (config.task, config.steps, config.train_ratio) == wanted
