@@ -1,10 +1,6 @@
 """Whole runs of DreamerV3: continued, killed, in parallel, shown, evaluated."""
 
-import random
-import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,8 +10,8 @@ from dreamer.envs import make_envs
 from dreamer.run import training
 from dreamer.run.stop import Stop
 from dreamerv3.stored import stored
-from tests.support import ROOT, stream_tools
 from tests.support import agent_tools_v3 as tools
+from tests.support import stream_tools
 from tests.support.agent_running import eagerly
 from tests.support.run_tools import metrics
 
@@ -94,22 +90,7 @@ class TestResume:
     given = {**SETTINGS, 'video_every': 0, 'logdir': parts.logdir}
     argv = [sys.executable, '-m', 'dreamerv3', 'train', '--configs', 'debug',
             *(f'--{key}={value}' for key, value in given.items())]
-    rng, kills, done = random.Random(0), 0, False
-    while not done:
-      process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
-      before = stream_tools.newest(parts)
-      ends = time.monotonic() + 300
-      while not (done := process.poll() is not None) and (
-          kills < 3 and stream_tools.newest(parts) == before):
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-      if kills < 3 and not done:
-        time.sleep(rng.random() * 0.5)
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
-      else:
-        done = process.wait() == 0
-    assert kills == 3
+    stream_tools.killed_on_its_way(argv, parts, most=3, wait=0.5)
     assert_same(whole, parts)
 
 

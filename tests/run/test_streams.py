@@ -2,11 +2,7 @@
 
 import functools
 import pathlib
-import random
-import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +11,7 @@ from dreamer.envs import make_envs
 from dreamer.errors import UserError
 from dreamer.run import checks, replays, resume, training
 from dreamer.run.stop import Stop, Stopped
-from tests.support import ROOT, stream_tools
+from tests.support import stream_tools
 from tests.support.fake_streams import MODULE, StreamAgent, configure
 from tests.support.run_tools import StopAt, metrics
 
@@ -161,7 +157,7 @@ class TestKills:
 
   def test_killed_at_any_moment(self, config):
     """Nothing that a checkpoint knows is lost, nor anything twice."""
-    settings = {'steps': 260, 'save_every': 30, 'eval_every': 0,
+    settings = {'steps': 500, 'save_every': 30, 'eval_every': 0,
                 'video_every': 0}
     whole, parts = config(**settings), config(
         logdir=config().logdir + '_killed', **settings)
@@ -170,23 +166,7 @@ class TestKills:
         f'--{key}={parts.flat[key]}' for key in (
             'logdir', 'task', 'envs.worker', 'time_limit', 'batch_size',
             'batch_length', 'envs.amount', *settings))]
-    rng, kills, done = random.Random(0), 0, False
-    while not done:
-      process = subprocess.Popen(
-          argv, cwd=ROOT, stderr=subprocess.DEVNULL)
-      before = newest(parts)
-      ends = time.monotonic() + 250
-      while not (done := process.poll() is not None) and (
-          kills < 4 and newest(parts) == before):
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-      if kills < 4 and not done:
-        time.sleep(rng.random() * 0.3)
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
-      else:
-        done = process.wait() == 0
-    assert kills == 4
+    stream_tools.killed_on_its_way(argv, parts)
     assert_same(parts, whole)
 
 

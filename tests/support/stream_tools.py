@@ -1,6 +1,10 @@
 """Rows whose elements tell where they are from, streams of them, and runs."""
 
 import pathlib
+import random
+import signal
+import subprocess
+import time
 import types
 
 import numpy as np
@@ -10,6 +14,7 @@ from dreamer.replay.stream import Drawn, StreamReplay
 from dreamer.run import replays, resume
 from dreamer.run.checkpoint import below
 from dreamer.run.driver import unfinished
+from tests.support import ROOT
 
 STORED = {'deter': Stored((2,)), 'stoch': Stored((3, 4), onehot=True)}
 
@@ -117,3 +122,29 @@ def newest(config):
   """The name of a run's last checkpoint."""
   folder = pathlib.Path(config.logdir, 'checkpoints')
   return max((x.name for x in folder.glob('*.npz')), default='')
+
+
+def killed_on_its_way(argv, config, most=4, wait=0.1, seconds=300):
+  """Kills a run after new checkpoints, at random moments, and lets it end.
+
+  A run that ends before the next kill is as good as any; how many kills
+  there were depends on the machine. Two, if it takes longer than 2 * wait.
+  """
+  rng, kills = random.Random(0), 0
+  while kills < most:
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
+    before, ends = newest(config), time.monotonic() + seconds
+    while process.poll() is None and newest(config) == before:
+      assert time.monotonic() < ends
+      time.sleep(0.01)
+    time.sleep(rng.random() * wait)
+    process.kill()
+    if process.wait() == 0:
+      break
+    assert process.returncode == -signal.SIGKILL
+    kills += 1
+  else:
+    subprocess.run(
+        argv, cwd=ROOT, stderr=subprocess.DEVNULL, check=True,
+        timeout=seconds)
+  assert kills >= 2
