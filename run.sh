@@ -13,8 +13,8 @@ usage() {
   cat <<'TXT'
 usage: ./run.sh [COMMAND ...]
 
-  (none)           set up, train the laptop preset, evaluate it beside a
-                   random policy, and write the report
+  (none)           set up, train the laptop preset for its first minutes,
+                   evaluate it beside a random policy, and write the report
   setup [--cpu|--gpu]  create .venv, install requirements.txt, check rendering;
                    NVIDIA's libraries with --gpu, or where a driver is found
   train [AGENT] [--configs PRESET ...] [--key value ...] --logdir DIR

@@ -52,6 +52,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _demo(parser):
   parser.add_argument('--logdir', default='runs/laptop')
+  parser.add_argument('--steps', type=int, help='of the environment; '
+                      'default: of a first run of minutes')
 
 
 def _tables(parser):

@@ -2,6 +2,7 @@
 
 import json
 
+import dreamerv1
 from scores import demo
 from scores.__main__ import main
 
@@ -9,8 +10,9 @@ from scores.__main__ import main
 def test_main_job(tmp_path, monkeypatch, capsys):
   """Each score stands beside random play, which `eval` then measures too."""
   monkeypatch.setattr(demo, 'OPTIONS', [
-      '--configs', 'debug', '--task', 'dummy_continuous', '--steps', '400',
+      '--configs', 'debug', '--task', 'dummy_continuous', '--steps', '600',
       '--envs.worker', 'inline'])
+  monkeypatch.setattr(demo, 'STEPS', 400)
   monkeypatch.setattr(demo, 'EPISODES', 3)
   main(['demo', '--logdir', str(tmp_path / 'run')])
   out = capsys.readouterr()
@@ -24,3 +26,16 @@ def test_main_job(tmp_path, monkeypatch, capsys):
   assert 'dummy_continuous, trained: score ' in out.out
   for end in ('report.html', 'report.png', '_openloop.gif', '_policy.gif'):
     assert f'{end}\n' in out.out
+  # All steps of the preset: by the command that the first run names.
+  command = out.out.splitlines()[-1].split('./run.sh scores ')[1].split()
+  main(command)
+  assert 'of the 600 steps' not in capsys.readouterr().out
+  assert last_step(tmp_path / 'run') == 600
+  # ./run.sh then goes on as the run was begun.
+  config = dreamerv1.configure(['debug'], logdir=str(tmp_path / 'run'))
+  assert demo.steps(config) == 600
+
+
+def last_step(logdir):
+  lines = (logdir / 'eval.jsonl').read_text().splitlines()
+  return json.loads(lines[-1])['step']
