@@ -5,10 +5,11 @@
 Prints one JSON object per line. A filter is a part of a line's name, which is
 what is measured: `update/dreamerv1/full/float32`, `jit/dreamerv1/full` (the
 same compiled by XLA and not), `act/dreamerv1/full` (actions for 1 and 16
-environments), `replay`, `env/dmc_full`, `parallel`; without one, everything
-is. A whole name selects that line only; `replay/atari` fills 9 GB of disk for
-a while and `replay/streams` 21 GB (`--quick`: 0.1 and 0.4). Each size of update
-runs in a process of its own, so that its peak memory and its start are its own.
+environments), `kernels/dreamerv1/full` (what XLA makes of an update), `replay`,
+`env/dmc_full`, `parallel`; without one, everything is. A whole name selects
+that line only; `replay/atari` fills 9 GB of disk for a while and
+`replay/streams` 21 GB (`--quick`: 0.1 and 0.4). Each size of update runs in a
+process of its own, so that its peak memory and its start are its own.
 
 CPU seconds are those of all threads; on a shared machine they, and the lowest
 of several, are what to compare. The rate of matrix products, of the same
@@ -78,6 +79,7 @@ def benchmarks() -> dict[str, Benchmark]:
   for size in sizes:
     found[f'jit/{size}'] = bench_agents.measure_jit
     found[f'act/{size}'] = bench_agents.measure_act
+    found[f'kernels/{size}'] = bench_agents.measure_kernels
   found['replay'] = bench_replay.measure_batches
   found['replay/atari'] = bench_replay.measure_atari
   found['replay/open'] = bench_replay.measure_open

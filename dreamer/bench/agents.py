@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, launch
+from dreamer.bench import kernels
 from dreamer.bench.timing import Times, cpu_seconds, repeat, summary
 from dreamer.config import agents
 from dreamer.config.schema import Config
@@ -55,6 +56,12 @@ def measure_jit(name: str, quick: bool) -> dict[str, Any]:
   return found
 
 
+def measure_kernels(name: str, quick: bool) -> dict[str, Any]:
+  """What XLA makes of an update of `kernels/SIZE`, its scans as loops."""
+  return _process('kernels', name.partition('/')[2], quick,
+                  {'jit': 'on', 'unroll': False})
+
+
 def measure_act(name: str, quick: bool) -> dict[str, Any]:
   """Milliseconds of an action of `act/SIZE`, for all environments at once."""
   return _process('act', name.partition('/')[2], quick, {})
@@ -80,7 +87,7 @@ def _process(what, size, quick, settings):
 def main(text: str) -> None:
   """Measures what `_process` asks for."""
   what, size, quick, settings, started = json.loads(text)
-  run = {'update': _updates, 'act': _actions}[what]
+  run = {'update': _updates, 'act': _actions, 'kernels': _kernels}[what]
   print(json.dumps(run(size, quick, settings, started)))
 
 
@@ -114,6 +121,14 @@ def _updates(size, quick, settings, started):
           'peak_gib': round(peak, 2),
           **(rates(gflop, times, config.precision) if flops else {
               'gflop': f'unknown: write flops of {config.agent}'})}
+
+
+def _kernels(size, quick, settings, started):
+  """Compiles an update, and does not run it."""
+  del quick, started
+  config, image, act_space, learner = _make(size, settings)
+  return kernels.count(learner.compiled_text(
+      random_batch(config, image, act_space, learner.stored)))
 
 
 def _actions(size, quick, settings, started):

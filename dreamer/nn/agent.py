@@ -99,6 +99,12 @@ class Agent(acting.Acting):
     self._updates = updates + 1
     return Scalars(self.metrics, values, tf.stack)
 
+  def compiled_text(self, batch: Mapping[str, Any]) -> str:
+    """XLA's program of `train` for this device, as text (HLO, optimised)."""
+    ir = self._train.experimental_get_compiler_ir(
+        self.put(batch), tf.constant(0, tf.int64))
+    return ir(stage='optimized_hlo')
+
   def refreshed(self) -> Tensors:
     """Of the last update: new `stored` arrays, [B, T, ...] by name."""
     return self._fresh

@@ -112,7 +112,8 @@ class Optimizer:
     norm = tf.linalg.global_norm(values)
     finite = tf.math.is_finite(norm)
     factors = self.clip.factors(list(self.params.values()), values, norm)
-    tf.cond(finite, lambda: self._step(values, factors), lambda: None)
+    with tf.name_scope('optimizer'):
+      tf.cond(finite, lambda: self._step(values, factors), lambda: None)
     metrics = {f'grad_norm/{self.name}': norm,
                f'skipped/{self.name}': 1.0 - tf.cast(finite, tf.float32)}
     if self.dynamic:

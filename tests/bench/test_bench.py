@@ -77,6 +77,14 @@ class TestAgents:
     found = self.run(capsys, 'act', {})
     assert found['act_1_ms'] > 0 and found['act_16_ms'] > 0
 
+  @pytest.mark.slow
+  def test_kernels(self, capsys):
+    found = self.run(capsys, 'kernels', {'jit': 'on', 'unroll': False})
+    loops = {key.split(' x')[0] for key in found if ' x' in key}
+    assert loops == {
+        'scan', "scan's gradient", 'scan_1', "scan_1's gradient"}
+    assert found.pop('kernels') == sum(found.values()) > 500
+
   def test_with_and_without_xla(self, monkeypatch):
     asked = []
 
