@@ -43,7 +43,7 @@ def transposed(
             tf.raw_ops.Conv2DBackpropFilter(
                 input=upstream, filter_sizes=kernel.shape, out_backprop=x,
                 strides=[1, 2, 2, 1], padding='VALID'),
-            _bias_gradient(upstream))
+            bias_gradient(upstream))
 
   return from_blocks(blocks), backward
 
@@ -75,7 +75,7 @@ def from_blocks(x: tf.Tensor) -> tf.Tensor:
   return tf.reshape(x, [-1, 2 * height, 2 * width, size // 4])
 
 
-def _bias_gradient(upstream):
+def bias_gradient(upstream: tf.Tensor) -> tf.Tensor:
   """Sum of [N, h, w, C] over all but channels: first over the images' rows.
 
   Several times faster than at once where the channels are few.

@@ -3,6 +3,8 @@
 All are for x [N, H, W, In] and have kernels [k, k, In, Out]. Doubling is
 computed as a small convolution at the low resolution that gives the 2 x 2
 pixels of each block as channels: nothing is multiplied by zeros or by copies.
+Halving by strides and doubling by them are each other's gradient to the image,
+and each is computed in the form that is fast on a CPU where channels are few.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import tensorflow as tf
 
 from dreamer.nn import convolutions, layers
 
+FEW = 16  # channels: TensorFlow's gradient to larger inputs is the faster one
 
 class Conv(layers.Layer):
   """A convolution; `down`: none, stride (of 2) or pool (the largest of 2 x 2).
@@ -28,8 +31,11 @@ class Conv(layers.Layer):
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
     kernel = tf.convert_to_tensor(self.w['kernel'])
-    stride = 2 if self.down == 'stride' else 1
-    x = tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, stride, 'SAME')
+    x = tf.cast(x, kernel.dtype)
+    if self.down == 'stride':
+      x = halve(x, kernel)
+    else:
+      x = tf.nn.conv2d(x, kernel, 1, 'SAME')
     x = tf.nn.bias_add(x, self.w['bias'])
     if self.down == 'pool':
       x = tf.nn.max_pool2d(x, 2, 2, 'VALID')
@@ -56,12 +62,60 @@ class UpConv(layers.Layer):
     if self.up == 'none':
       x = tf.nn.conv2d(x, kernel, 1, 'SAME')
       return self._finish(tf.nn.bias_add(x, self.w['bias']))
-    taps, reach = _taps(kernel.shape[0], self.up)
-    kernel = _low_kernel(kernel, taps)
-    pad = [[0, 0], list(reach), list(reach), [0, 0]]
-    x = tf.nn.conv2d(x, kernel, 1, pad)
-    x = tf.nn.bias_add(x, tf.tile(self.w['bias'], [4]))
-    return self._finish(convolutions.from_blocks(x))
+    if self.up == 'stride' and kernel.shape[0] > 1:
+      return self._finish(double(x, kernel, self.w['bias']))
+    return self._finish(_blockwise(x, kernel, self.w['bias'], self.up))
+
+
+def halve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+  """conv2d(x, kernel, stride 2, SAME): [N, H, W, In] to [N, H/2, W/2, Out]."""
+  size, _, channels, _ = kernel.shape
+  if size == 1 or channels >= FEW or x.shape[1] % 2 or x.shape[2] % 2:
+    return tf.nn.conv2d(x, kernel, 2, 'SAME')
+  return _halve(x, kernel)
+
+
+@tf.custom_gradient
+def _halve(x, kernel):
+
+  def backward(upstream):
+    return (_blockwise(upstream, _turned(kernel), None, 'stride'),
+            _kernel_gradient(x, kernel.shape, upstream))
+
+  return tf.nn.conv2d(x, kernel, 2, 'SAME'), backward
+
+
+@tf.custom_gradient
+def double(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
+  """The transposed convolution of `UpConv`, [N, 2 H, 2 W, Out], and bias."""
+  turned = _turned(kernel)
+
+  def backward(upstream):
+    grad = _kernel_gradient(upstream, turned.shape, x)
+    return (tf.nn.conv2d(upstream, turned, 2, 'SAME'), _turned(grad),
+            convolutions.bias_gradient(upstream))
+
+  return _blockwise(x, kernel, bias, 'stride'), backward
+
+
+def _turned(kernel):
+  """Of the other direction: [k, k, In, Out] to [k, k, Out, In], each half."""
+  return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+
+
+def _kernel_gradient(large, shape, small):
+  return tf.raw_ops.Conv2DBackpropFilter(
+      input=large, filter_sizes=shape, out_backprop=small,
+      strides=[1, 2, 2, 1], padding='SAME')
+
+
+def _blockwise(x, kernel, bias, up):
+  taps, reach = _taps(kernel.shape[0], up)
+  pad = [[0, 0], list(reach), list(reach), [0, 0]]
+  x = tf.nn.conv2d(x, _low_kernel(kernel, taps), 1, pad)
+  if bias is not None:
+    x = tf.nn.bias_add(x, tf.tile(bias, [4]))
+  return convolutions.from_blocks(x)
 
 
 def _taps(size: int, up: str) -> tuple[np.ndarray, tuple[int, int]]:

@@ -62,3 +62,40 @@ def test_pooling_comes_before_the_norm():
 def test_sizes(down, size):
   layer = same.Conv('x', 3, 4, 5, INIT, down=down)
   assert layer(image(6, 6)).shape == (2, size, size, 4)
+
+
+def gradients(function, *args):
+  """Its result, and the gradients of a function of it to all arguments."""
+  args = [tf.constant(x) for x in args]
+  with tf.GradientTape() as tape:
+    tape.watch(args)
+    y = function(*args)
+    loss = tf.reduce_sum(tf.sin(y))
+  return [y, *tape.gradient(loss, args)]
+
+
+def assert_close(ours, theirs):
+  for one, two in zip(ours, theirs, strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
+
+
+def normal(*shape):
+  return np.random.default_rng(1).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize('kernel', range(1, 7))
+@pytest.mark.parametrize('channels', [3, same.FEW])
+@pytest.mark.parametrize('height', [8, 7])
+def test_gradients_of_halving(kernel, channels, height):
+  args = image(height, 6, channels), normal(kernel, kernel, channels, 4)
+  assert_close(gradients(same.halve, *args), gradients(
+      lambda x, w: tf.nn.conv2d(x, w, 2, 'SAME'), *args))
+
+
+@pytest.mark.parametrize('kernel', range(2, 7))
+def test_gradients_of_doubling(kernel):
+  def plain(x, kernel, bias):
+    kernel = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
+    return tf.nn.conv2d_transpose(x, kernel, [2, 8, 12, 4], 2, 'SAME') + bias
+  args = image(), normal(kernel, kernel, 3, 4), normal(4)
+  assert_close(gradients(same.double, *args), gradients(plain, *args))
