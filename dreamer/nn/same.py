@@ -70,7 +70,9 @@ class UpConv(layers.Layer):
 def halve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   """conv2d(x, kernel, stride 2, SAME): [N, H, W, In] to [N, H/2, W/2, Out]."""
   size, _, channels, _ = kernel.shape
-  if size == 1 or channels >= FEW or x.shape[1] % 2 or x.shape[2] % 2:
+  if size == 1:  # Its gradient to the kernel is wrong in TensorFlow's oneDNN.
+    return tf.nn.conv2d(x[:, ::2, ::2], kernel, 1, 'VALID')
+  if channels >= FEW or x.shape[1] % 2 or x.shape[2] % 2:
     return tf.nn.conv2d(x, kernel, 2, 'SAME')
   return _halve(x, kernel)
 
