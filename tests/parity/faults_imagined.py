@@ -133,12 +133,15 @@ def learned_baseline(agent):
   return patch(type(agent.behaviour), '_actor_loss', actor_loss)
 
 
-def untruncated_entropy(agent):
-  """The entropy of a truncated Normal is that before it is truncated."""
-  def entropy(self, noise=None):
-    del noise
-    return tf.reduce_sum(ENTROPY + tf.math.log(self.scale), -1)
-  return mock.patch.object(dists.TruncNormal, 'entropy', entropy)
+def normal_entropy(agent):
+  """The entropy of a Normal, before it is truncated or goes through a tanh."""
+  def entropy(scale):
+    return lambda self, noise=None: tf.reduce_sum(
+        ENTROPY + tf.math.log(getattr(self, scale)), -1)
+  stack = contextlib.ExitStack()
+  for dist, scale in ((dists.TruncNormal, 'scale'), (dists.TanhNormal, 'std')):
+    stack.enter_context(mock.patch.object(dist, 'entropy', entropy(scale)))
+  return stack
 
 
 def of(case) -> list[Change]:
@@ -157,8 +160,8 @@ def of(case) -> list[Change]:
     found.append(make("the critic itself is the actor's baseline",
                       learned_baseline))
   else:
-    found.append(make('the entropy of a Normal that is not truncated',
-                      untruncated_entropy))
+    found.append(make("the policy's entropy that of its Normal, uncut",
+                      normal_entropy))
   if case.settings['discount_head']:
     found += [
         make('the discount of the start state predicted, not known',
