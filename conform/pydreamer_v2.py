@@ -129,7 +129,9 @@ class PyPort(Port):
     self.gru = cell.gru.layers[0]
     self.gru.weight_ih.bias = bias
     self.said = ['its recurrent cell has no bias before the norm; the adapter '
-                 'adds one, so that the rest can be compared']
+                 'adds one, so that the rest can be compared',
+                 'its optimiser is AdamW with a decay of 0.01 times the '
+                 'learning rate, which is too small to be seen here']
     self.optimizers = self.agent.init_optimizers(
         config.adam_lr, config.adam_lr_actor, config.adam_lr_critic,
         config.adam_eps)  # after the bias is there

@@ -43,7 +43,9 @@ def no_last_start(agent):
     return change
   stack = contextlib.ExitStack()
   stack.enter_context(patch(type(agent), 'start_states', start_states))
-  stack.enter_context(patch(type(agent), '_learn_behaviour', learn))
+  for name in ('_learn_behaviour', '_learn_explorer'):
+    if hasattr(agent, name):
+      stack.enter_context(patch(type(agent), name, learn))
   return stack
 
 
@@ -62,7 +64,11 @@ def ends_predicted(agent):
   Discounts are gamma times the probability that it is no end, those of the
   start states too.
   """
-  gamma, head = agent.config.discount, type(agent.model.discount)
+  gamma, head = agent.config.discount, agent.model.discount
+
+  def mean(right):
+    return lambda self, feat: gamma * (1 - right(self, feat)) if (
+        self.name == head.name) else right(self, feat)
 
   def preprocess(right):
     def change(self, batch, noise):
@@ -71,8 +77,7 @@ def ends_predicted(agent):
     return change
   stack = contextlib.ExitStack()
   stack.enter_context(patch(type(agent.model), 'preprocess', preprocess))
-  stack.enter_context(patch(head, 'mean', lambda right: (
-      lambda self, feat: gamma * (1 - right(self, feat)))))
+  stack.enter_context(patch(type(head), 'mean', mean))
   stack.enter_context(predicted_start(agent))
   return stack
 
@@ -154,17 +159,15 @@ def of(case) -> list[Change]:
            of_next_state),
       make('weights without gamma: of ends alone, the first one too',
            weights_of_ends),
-      make("actions learn from their own state's return, R(t) - v(t)",
-           own_returns)]
-  if case.data['action_space']['type'] == 'discrete':
-    found.append(make("the critic itself is the actor's baseline",
-                      learned_baseline))
-  else:
+      make("actions that learn from their own state's return, R(t) - v(t)",
+           own_returns),
+      make("the critic itself as the actor's baseline", learned_baseline)]
+  if case.data['action_space']['type'] != 'discrete':
     found.append(make("the policy's entropy that of its Normal, uncut",
                       normal_entropy))
   if case.settings['discount_head']:
     found += [
         make('the discount of the start state predicted, not known',
              predicted_start),
-        make('the head of discounts predicts ends', ends_predicted)]
+        make('a head of discounts that predicts ends', ends_predicted)]
   return found
