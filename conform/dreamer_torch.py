@@ -142,7 +142,8 @@ class TorchPort(Port):
     return {**self._states(get('model')), **self._losses(get('model')),
             **self._imagined(first),
             **pick(get('actor'), loss__actor=lambda f: f['actor_loss'],
-                   metric__actor_ent=lambda f: f['actor_ent'].mean()),
+                   # Of the states that its loss takes.
+                   metric__actor_ent=lambda f: f['actor_ent'][:-1].mean()),
             **pick(get('behaviour'), loss__critic=lambda f: f['value_loss'],
                    tensor__critic_pred=lambda f: f['value'].mean[..., 0])}
 
@@ -170,8 +171,9 @@ class TorchPort(Port):
         loss__reward=lambda f: f['losses']['reward'] / config.reward_scale,
         loss__discount=lambda f: f['losses'][
             'discount'] / config.discount_scale,
+        tensor__like__discount=lambda f: f['likes']['discount'][..., 0],
         **{f'tensor__like__{key}': lambda f, key=key: f['likes'][key]
-           for key in ('image', 'reward', 'discount')})
+           for key in ('image', 'reward')})
 
   def _imagined(self, frame):
     """Its action at i leads to state i + 1; the case's led to state i."""

@@ -1,12 +1,15 @@
 """Runs the adapters on cases and writes the table of ports.
 
-  python conform/ports.py run --ports FOLDER [--explain PYTHON] [NAME ...]
+  python conform/ports.py run --ports FOLDER [--explain PYTHON]
+      [--with WORDS ...] [--case CASE] [NAME ...]
   python conform/ports.py table
 
 `run` needs PyTorch and, in FOLDER, a checkout of each port under its name
 (sheeprl, dreamer-torch, pydreamer, dreamer-pytorch, rl). What it finds goes to
 ports.json, from which `table` writes ports.md. PYTHON is one with TensorFlow:
-it names causes (python -m dreamer.conform --explain).
+it names causes (python -m dreamer.conform --explain), by a search among all
+changes or by those that --with names, upon each other. NAME is that of an
+adapter.
 """
 
 import argparse
@@ -27,19 +30,28 @@ from dreamer.errors import UserError  # noqa: E402
 from dreamer.files import atomic_write  # noqa: E402
 from dreamer.locks import alone  # noqa: E402
 
+STOPS = ' stops: '  # what conform/porting.py says of one
 RESULTS, TABLE = HERE / 'ports.json', HERE / 'ports.md'
-Port = collections.namedtuple('Port', 'folder repository what adapter cases')
+# stops: why it stops on a case, as its code says.
+Port = collections.namedtuple(
+    'Port', 'folder repository what adapter cases stops', defaults=({},))
 PORTS = [
     Port('dreamer-pytorch', 'juliusfrost/dreamer-pytorch', 'V1',
          'dreamer_pytorch', ['v1_dmc_small', 'v1_atari_small']),
     Port('sheeprl', 'Eclectic-Sheep/sheeprl', 'V1', 'sheeprl_v1',
-         ['v1_dmc_small', 'v1_atari_small']),
+         ['v1_dmc_small', 'v1_atari_small'], {
+             'v1_atari_small': 'the loss of its head of ends is one number for '
+             'each step, not their mean, and no gradient can be taken of '
+             'several numbers; its sign is the other way round, too'}),
     Port('sheeprl', 'Eclectic-Sheep/sheeprl', 'V2', 'sheeprl_v2',
          ['v2_atari_small', 'v2_dmc_vision_small_kl_below']),
     Port('dreamer-torch', 'jsikyoon/dreamer-torch', 'V2', 'dreamer_torch',
          ['v2_atari_small', 'v2_dmc_vision_small_kl_below']),
     Port('pydreamer', 'jurgisp/pydreamer', 'V2', 'pydreamer_v2',
-         ['v2_atari_small', 'v2_dmc_vision_small_kl_below']),
+         ['v2_atari_small', 'v2_dmc_vision_small_kl_below'], {
+             'v2_dmc_vision_small_kl_below': 'actor and critic get imagined '
+             'states without gradient, so that an actor that learns through '
+             'them has none, which an assertion finds'}),
     Port('rl', 'pytorch/rl', 'V3', 'torchrl_v3', ['v3_dmc_proprio_small'])]
 
 HEAD = """# Ports beside the releases
@@ -58,7 +70,8 @@ tell us where we are wrong.
 *First difference* is the first array, in the order in which data flows through
 a train step, that is not the release's; what comes after it may differ only
 because of it. *Agrees* counts the arrays that are given. *Cause*: our own agent
-computes the same with this change (`--explain`), so far as the arrays go.
+computes the same with this change (`--explain`), so far as the arrays go; other
+changes may do the same on a case that can not tell them apart.
 """
 TAIL = """
 Of DreamerV3, NM512/dreamerv3-torch and sheeprl's dreamer_v3 follow the
@@ -76,10 +89,16 @@ def main():
   parser.add_argument('names', nargs='*', metavar='NAME')
   parser.add_argument('--ports', metavar='FOLDER')
   parser.add_argument('--explain', metavar='PYTHON')
+  parser.add_argument('--with', metavar='WORDS', action='append', dest='words',
+                      default=[])
+  parser.add_argument('--case', choices=sorted(
+      {case for port in PORTS for case in port.cases}))
   args = parser.parse_intermixed_args()
   if args.command == 'run':
     if not args.ports:
       raise UserError('--ports: give the folder of the checkouts')
+    if args.words and not args.explain:
+      raise UserError('--with: is of --explain, which is not given')
     run(args)
   with atomic_write(TABLE, 'w') as file:
     file.write(page(results()))
@@ -91,6 +110,8 @@ def run(args):
     if args.names and port.adapter not in args.names:
       continue
     for case in port.cases:
+      if args.case not in (None, case):
+        continue
       print(port.adapter, case, flush=True)
       found = compare(port, case, args)
       with alone(HERE), atomic_write(RESULTS, 'w') as file:
@@ -116,7 +137,7 @@ def compare(port, name, args):
       raise UserError(f'{port.adapter}: {done.stderr.strip()[-300:]}')
     said = [x for x in done.stdout.splitlines() if x.startswith('* ')]
     verdict = judge(conform.case(name), read(str(out)))
-    causes = explained(args.explain, name, out) if args.explain else []
+    causes = explained(args, name, out) if args.explain else []
   return {**record(verdict), 'commit': commit(folder),
           'said': [x[2:] for x in said], 'causes': causes}
 
@@ -134,11 +155,13 @@ def record(verdict):
           'note': first.note if first else ''}
 
 
-def explained(python, name, out):
+def explained(args, name, out):
+  python = args.explain
   if pathlib.Path(python).parent.name:  # Else it is found by PATH.
     python = pathlib.Path(python).absolute()
   done = subprocess.run(
-      [python, '-m', 'dreamer.conform', name, out, '--explain', '--json'],
+      [python, '-m', 'dreamer.conform', name, out, '--explain', '--json',
+       *(x for words in args.words for x in ('--with', words))],
       capture_output=True, text=True, cwd=HERE.parent)
   if done.returncode == 2:
     raise UserError(done.stderr.strip()[-300:])
@@ -174,9 +197,16 @@ def cells(port, case, row):
     first = f'`{row["first"]}` ({row["stage"]})'
     first += f': {row["note"]}' if row['note'] else f', {row["error"]:.0e}'
   none = 'not looked for' if row['first'] else '-'
-  cause = '<br>'.join(row['causes']) or none
+  cause = '<br>'.join([*row['causes'], *stopped(port, case, row)]) or none
   return [f'{port.repository}@{row["commit"]}, {port.what}', case,
           f'{row["agree"]} of {row["given"]}', first, cause]
+
+
+def stopped(port, case, row):
+  """A line on why a port stops, where it does."""
+  stops = any(STOPS in x for x in row['said'])
+  start = 'then it stops' if row['causes'] else 'it stops there'
+  return [f'{start}: {port.stops.get(case, "see below")}'] if stops else []
 
 
 def details(row):

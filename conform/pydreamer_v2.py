@@ -5,6 +5,7 @@ import types
 import numpy as np
 import torch
 from porting import (
+  Joined,
   Link,
   OnImages,
   Port,
@@ -59,7 +60,7 @@ def settings(case):
       'action_dim': case.data['action_space']['dim'],
       'kl_balance': s['kl_balance'], 'kl_weight': s['kl_scale'],
       'reward_weight': data['loss_scales.reward'],
-      'terminal_weight': s.get('discount_scale', 1.0),
+      'terminal_weight': s['discount_scale'] if s['discount_head'] else 0.0,
       'adam_lr': s['model_lr'], 'adam_lr_actor': s['actor_lr'],
       'adam_lr_critic': s['critic_lr'], 'adam_eps': s['adam_eps'],
       'grad_clip': s['model_clip'], 'grad_clip_ac': s['actor_clip'],
@@ -128,11 +129,15 @@ class PyPort(Port):
     self.gru = cell.gru.layers[0]
     self.gru.weight_ih.bias = bias
     self.said = ['its recurrent cell has no bias before the norm; the adapter '
-                 'adds one, so that the rest can be compared']
+                 'adds one, so that the rest can be compared',
+                 'its optimiser is AdamW with a decay of 0.01 times the '
+                 'learning rate, which is too small to be seen here']
     self.optimizers = self.agent.init_optimizers(
         config.adam_lr, config.adam_lr_actor, config.adam_lr_critic,
         config.adam_eps)  # after the bias is there
     self.links = [*self._model(model, cell), *self._heads(model, behaviour)]
+    if not s['discount_head']:
+      self._without_ends(model.decoder.terminal)
     self.watched = {
         'model': model.training_step, 'agent': self.agent.training_step,
         'core': model.core.forward, 'behaviour': behaviour.training_step}
@@ -177,12 +182,28 @@ class PyPort(Port):
     if self.case.settings['discount_head']:
       found += layers('wm/heads/discount', hidden(
           config.terminal_decoder_layers), model.decoder.terminal, first)
-    if config.actor_dist == 'onehot':
-      found += layers('actor', hidden(config.layers), behaviour.actor, first)
+    found += self._actor(config, behaviour.actor, first)
     for name, part in (('critic', behaviour.critic),
                        ('target_critic', behaviour.critic_target)):
       found += layers(name, hidden(config.layers), part, first)
     return found
+
+  def _actor(self, config, actor, first):
+    hidden = [f'dense{i}' for i in range(config.layers)]
+    if config.actor_dist == 'onehot':
+      return layers('actor', [*hidden, 'out/out'], actor, first)
+    found = layers('actor', [*hidden, 'out'], actor, first)
+    parts = ['actor/out/out', 'actor/out/std']
+    return [*found[:-2], *(Joined(parts, x) for x in found[-2:])]
+
+  def _without_ends(self, head):
+    """Its head of ends, which is always there, says that there are none."""
+    last = [x for x in head.modules() if isinstance(x, torch.nn.Linear)][-1]
+    with torch.no_grad():
+      last.weight.fill_(0)
+      last.bias.fill_(-100)
+    self.said.append('it always has a head of ends; the case has none, so '
+                     'that the adapter makes it say that nothing ends')
 
   def step(self, k):
     losses, *_ = self.agent.training_step(
@@ -257,6 +278,8 @@ class PyPort(Port):
         tensor__critic_pred=lambda f: self.rows(f['value0']),
         loss__actor=lambda f: f['loss_actor'],
         loss__critic=lambda f: f['loss_critic'],
+        tensor__policy_entropy=lambda f: self.rows(f['policy_entropy']),
+        metric__actor_ent=lambda f: f['policy_entropy'].mean(),
         metric__critic_slow=lambda f: f['value_t'].mean(),
         metric__critic_target=lambda f: f['value_target'].mean())
 

@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   if not verdict.given and verdict.first is None:
     raise UserError(f'{args.arrays}: no array that a train step computes, so '
                     'that nothing can be compared; start with tensor/embed')
-  causes = explain.lines(case, arrays, verdict) if args.explain else []
+  causes = explain.lines(case, arrays, verdict, args.words or ()
+                         ) if args.explain else []
   if args.html:
     with atomic_write(args.html, 'w') as file:
       file.write(show.page(verdict, args.arrays, causes))
@@ -73,10 +74,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   add('--html', metavar='FILE', help='also writes a page, a bar per array')
   add('--explain', action='store_true', help='names the setting or the fault '
       'by which our agent computes the same; needs a checkout and TensorFlow')
+  add('--with', metavar='WORDS', action='append', dest='words',
+      help='of --explain: no search, but the change of these words; several '
+      'are applied upon each other')
   args = parser.parse_args(argv)
   for key in ('json', 'html', 'explain', 'all'):
     if args.arrays is None and getattr(args, key):
       parser.error(f'--{key} needs ARRAYS.npz')
+  if args.words and not args.explain:
+    parser.error('--with needs --explain')
   return args
 
 

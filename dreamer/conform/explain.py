@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from dreamer.files import ROOT
 RUNNER = 'tests.parity.cause'  # runs our agents: in a checkout
 
 
-def lines(case: Case, arrays: Mapping[str, np.ndarray], verdict: Verdict
-          ) -> list[str]:
+def lines(case: Case, arrays: Mapping[str, np.ndarray], verdict: Verdict,
+          words: Sequence[str] = ()) -> list[str]:
   """Lines that name what explains the first difference.
 
-  Raises UserError where our agents can not be run.
+  words: of changes that are applied upon each other, in place of a search.
+  Raises UserError where our agents can not be run, and for words that are not
+  those of one change.
   """
   if verdict.first is None:
     return []
@@ -38,4 +40,4 @@ def lines(case: Case, arrays: Mapping[str, np.ndarray], verdict: Verdict
     runner = importlib.import_module(RUNNER)
   finally:
     sys.path.remove(str(ROOT))
-  return runner.lines(case, arrays, verdict)
+  return runner.lines(case, arrays, verdict, words)

@@ -67,6 +67,10 @@ class TestCommand:
     with pytest.raises(UserError, match='needs ARRAYS.npz'):
       command.main([V2, *option])
 
+  def test_options_of_others(self):
+    with pytest.raises(UserError, match='--with needs --explain'):
+      command.main([V2, 'mine.npz', '--with', 'no bootstrap'])
+
 
 # Refuses everything but the standard library, NumPy and this room.
 GUARD = """

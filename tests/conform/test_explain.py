@@ -5,7 +5,8 @@ import pytest
 
 from dreamer import conform
 from dreamer.conform.verdict import judge
-from tests.parity import explain
+from dreamer.errors import UserError
+from tests.parity import changes, explain
 
 CASE = 'v2_dmc_proprio_small'  # without images: the fastest
 
@@ -38,7 +39,9 @@ def told(runs, monkeypatch, *words):
 
 
 @pytest.mark.parametrize('words', [
-    'no bootstrap', pytest.param("PyTorch's Adam: eps", marks=pytest.mark.slow),
+    'no bootstrap', 'returns in the opposite order of time',
+    pytest.param("actions that learn from", marks=pytest.mark.slow),
+    pytest.param("PyTorch's Adam: eps", marks=pytest.mark.slow),
     pytest.param("layer norm's epsilon", marks=pytest.mark.slow)])
 def test_a_single_change_is_named(runs, monkeypatch, words):
   lines = told(runs, monkeypatch, words)
@@ -53,6 +56,33 @@ def test_changes_upon_each_other(runs, monkeypatch):
   assert [line.split(' with ')[1][:10] for line in lines] == [
       'layer norm', 'the slow c']
   assert 'in all arrays' in lines[-1]
+
+
+def test_certain_changes_in_place_of_a_search(runs):
+  words = ["layer norm's epsilon", 'the slow critic copied', 'no bootstrap']
+  names = set(runs.case.names)
+  arrays = runs.arrays([change(runs, x) for x in words[:2]])
+  arrays = {key: x for key, x in arrays.items() if key in names}
+  verdict = judge(runs.case, arrays)
+  tell = lambda *words: explain.explain(
+      runs.case, arrays, verdict, runs, words)
+  first, second, unseen = tell(*words)
+  assert first.startswith(f'equals ours with {words[0]} 1e-5, up to ')
+  assert second.startswith(f'and with {words[1]}')
+  assert second.endswith('in all arrays')
+  assert unseen == 'no array shows whether also: no bootstrap'
+  # One that does not help by itself counts with the next.
+  joined, _ = tell('no weight decay', *words[:2])
+  assert f'no weight decay and {words[0]}' in joined
+  assert tell(words[2])[0].endswith('none of the 1 changes that were tried')
+
+
+@pytest.mark.parametrize('words, message', [
+    ('no botstrap', '0 changes, .*: no bootstrap'),
+    ('epsilon', 'in the words of 4 changes')])
+def test_changes_that_are_not_one(runs, words, message):
+  with pytest.raises(UserError, match=f'--with {words}: .*{message}'):
+    changes.named(runs.changes, words)
 
 
 def test_what_nobody_did(runs):

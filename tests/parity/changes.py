@@ -7,12 +7,14 @@ lists or that a source of configs/paper_<agent>.yaml names for it.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import typing
 from unittest import mock
 
 from dreamer.audit.sources import Sources
 from dreamer.config import agents
 from dreamer.config.rules import show
+from dreamer.errors import UserError
 from tests.parity import keys_v1, keys_v2, keys_v3
 
 # Keys that reach a train step, by their first part.
@@ -104,6 +106,22 @@ def _sources(agent):
   if agent not in _CACHE:
     _CACHE[agent] = Sources.load(agent)
   return _CACHE[agent]
+
+
+def named(changes: list[Change], words: str) -> Change:
+  """The change of these words, or the only one in whose words they stand.
+
+  Raises UserError where it is none, or one of several.
+  """
+  found = [x for x in changes if x.words == words] or [
+      x for x in changes if words in x.words]
+  if len(found) == 1:
+    return found[0]
+  names = [x.words for x in found] or difflib.get_close_matches(
+      words, [x.words for x in changes], 3, 0.3)
+  raise UserError(f'--with {words}: in the words of {len(found)} changes, and '
+                  'has to be in those of one' + (
+                      f': {"; ".join(names)}' if names else ''))
 
 
 def _text(value):

@@ -8,8 +8,6 @@ names it; see `explain` for what `conform --explain` does.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 import sys
 import typing
@@ -20,100 +18,13 @@ from dreamer import conform
 from dreamer.conform import flow
 from dreamer.conform.compare import Comparison
 from dreamer.conform.verdict import judge
-from dreamer.errors import UserError
 from tests.parity import cases as parity_cases
-from tests.parity import changes, faults, faults_updates, faults_v3, v1, v2, v3
+from tests.parity import changes
 from tests.parity.changes import Change
-from tests.parity.references import find_reference
-from tests.support.agent_running import eagerly
+from tests.parity.runs import Runs
 
-MOST = 6  # changes upon each other
+MOST = 12  # changes upon each other
 TRIED, PAIRED = 12, 6  # of those that move an array: alone, in pairs
-
-
-class Runs:
-  """Our agent's arrays on a case under changes; each is computed once."""
-
-  def __init__(self, case: conform.Case) -> None:
-    self.case = case
-    self.reference = find_reference(case.data)
-    self.found: dict[tuple, dict | None] = {}
-
-  def arrays(self, applied: typing.Sequence[Change], steps: int = 0
-             ) -> dict[str, np.ndarray] | None:
-    """All arrays, or those of the first `steps`; None: it can not run so."""
-    steps = steps or self.case.steps
-    words = tuple(x.words for x in applied)
-    for known in range(steps, self.case.steps + 1):
-      if (words, known) in self.found:
-        return self.found[words, known]
-    found = None
-    with contextlib.suppress(UserError):
-      found = self._compute(applied, steps)
-    self.found[words, steps] = found
-    return found
-
-  def _compute(self, applied, steps):
-    data = {**self.case.data, 'steps': steps}
-    if 'tfstep' in data:
-      data['tfstep'] = data['tfstep'][:steps]
-    compute = {'dreamerv1': self._v1, 'dreamerv2': self._v2,
-               'dreamerv3': self._v3}
-    with changes.changed(applied), eagerly():
-      found = compute[self.case.agent](data, applied)
-    if steps < self.case.steps:  # parameters are those of other steps
-      found = {key: x for key, x in found.items()
-               if not key.startswith(('param/', 'slot/', 'extra/'))}
-    return {key: np.asarray(x) for key, x in found.items()}
-
-  def _v1(self, data, applied):
-    agent = v1.make_agent(data, self.reference)
-    parity_cases.load_parameters(v1.parameters(agent), data, self.case.path)
-    batch, mask = v1.read_batch(self.case.path / 'batch.npz')
-    with faulty(agent, applied):
-      return v1.train(agent, batch, mask, data, self.case.path, True)
-
-  def _v2(self, data, applied):
-    agent = v2.make_agent(data, self.case.batch)
-    parity_cases.load_parameters(v2.parameters(agent), data, self.case.path)
-    with v2.half_std(), faulty(agent, applied):
-      return v2.train(agent, self.case.batch, data)
-
-  def _v3(self, data, applied):
-    norms = {v3.NORMS[norm] for change in applied for norm, _, key in (
-        x.partition('.') for x in change.settings) if key == 'kind'
-        and norm in v3.NORMS}  # of another kind, which starts from itself
-    data['initial_state'] = {
-        key: x for key, x in data.get('initial_state', {}).items()
-        if key.split('/')[0] not in norms}
-    trial = v3.Trial(self.case.path, data)
-    with faulty(trial.agent, applied):
-      return trial.train()
-
-  @functools.cached_property
-  def changes(self) -> list[Change]:
-    """Every single change that our agent knows on this case."""
-    data, known = self.case.data, {
-        'dreamerv1': lambda: v1.make_agent(data, self.reference),
-        'dreamerv2': lambda: v2.make_agent(data, self.case.batch),
-        'dreamerv3': lambda: v3.make_agent(data, None)}
-    config = known[self.case.agent]().config
-    of = faults_v3.of if self.case.agent == 'dreamerv3' else faults.of
-    return [*changes.settings(self.case.agent, config), *of(self.case)]
-
-
-@contextlib.contextmanager
-def faulty(agent, applied):
-  """Inside, the agent has the faults of some changes.
-
-  What steps twice does so with the rule that others change.
-  """
-  order = sorted(applied, key=lambda x: x.enter is faults_updates.twice)
-  with contextlib.ExitStack() as stack:
-    for change in order:
-      if change.enter:
-        stack.enter_context(change.enter(agent))
-    yield
 
 
 def first_difference(case: conform.Case, ours: dict, theirs: dict
@@ -188,6 +99,9 @@ def ranked(runs: Runs, theirs: dict, first: str,
     if ours is None or first not in ours:
       continue
     effect = _difference(ours[first], base[first])
+    if effect is None and ours[first].shape == theirs[first].shape:
+      able[change.words] = 0.0, change
+      continue
     if effect is None or not np.abs(effect).max() > 0:
       rest.append(change)
       continue
@@ -213,31 +127,64 @@ def _difference(one, other):
 
 def _best(runs, theirs, first, applied, options, say):
   """The Step of what moves the first difference furthest, or None."""
-  order = {name: i for i, name in enumerate(runs.case.names)}
-  early = _early(runs, first)
   found: dict[str | None, list] = {}
   for option in options:
     say(f'  trying {" and ".join(x.words for x in (*applied, *option))}')
-    ours = runs.arrays([*applied, *option], 1 if early else 0)
-    if ours is None:
-      continue
-    rest = first_difference(runs.case, ours, theirs)
-    if rest is None and early:
-      ours = runs.arrays([*applied, *option])
-      rest = first_difference(runs.case, ours, theirs)
-    if rest is None or order[rest] > order[first]:
+    rest = _rest(runs, theirs, first, [*applied, *option])
+    if rest != first:
       found.setdefault(rest, []).append(option)
   if not found:
     return None
-  rest = max(found, key=lambda x: np.inf if x is None else order[x])
+  rest = max(found, key=lambda x: np.inf if x is None else (
+      runs.case.names.index(x)))
   return Step(found[rest], rest)
 
 
+def _rest(runs, theirs, first, applied):
+  """The first difference with changes, if it is later than `first` was.
+
+  None: no array differs; `first`: it is no later, or they can not run.
+  """
+  for steps in (1, 0) if _early(runs, first) else (0,):
+    ours = runs.arrays(applied, steps)
+    rest = first if ours is None else first_difference(
+        runs.case, ours, theirs)
+    if rest is not None:
+      break
+  order = runs.case.names.index
+  return first if rest and order(rest) <= order(first) else rest
+
+
+def upon_each_other(runs: Runs, theirs: dict, first: str,
+                    words: typing.Sequence[str],
+                    say: typing.Callable = print) -> list[Step]:
+  """The Steps of certain changes in their order, in place of a search.
+
+  A change after which the first difference is no later counts with the next.
+  """
+  steps: list[Step] = []
+  applied: list[Change] = []
+  waiting: tuple[Change, ...] = ()
+  rest: str | None = first
+  for change in [changes.named(runs.changes, x) for x in words]:
+    if rest is None:
+      break
+    waiting += (change,)
+    say(f'  trying {" and ".join(x.words for x in (*applied, *waiting))}')
+    found = _rest(runs, theirs, rest, [*applied, *waiting])
+    if found != rest:
+      steps.append(Step([waiting], found))
+      applied, waiting, rest = [*applied, *waiting], (), found
+  return steps
+
+
 def explain(case: conform.Case, arrays: dict, verdict: typing.Any,
-            runs: Runs | None = None) -> list[str]:
+            runs: Runs | None = None, words: typing.Sequence[str] = ()
+            ) -> list[str]:
   """Lines for the reader of `conform --explain`.
 
-  runs: of the case, where several programs are explained.
+  runs: of the case, where several programs are explained. words: of changes,
+  which are applied upon each other in place of a search.
   """
   first = verdict.first
   if first is None:
@@ -249,8 +196,15 @@ def explain(case: conform.Case, arrays: dict, verdict: typing.Any,
             if not key.startswith('init/')}
   runs = runs or Runs(case)
   say = lambda text: print(text, file=sys.stderr, flush=True)
-  found = search(runs, theirs, first.name, say)
-  return tell(found, first.name, len(runs.changes))
+  if not words:
+    found = search(runs, theirs, first.name, say)
+    return tell(found, first.name, len(runs.changes))
+  found = upon_each_other(runs, theirs, first.name, words, say)
+  used = sum(len(x.options[0]) for x in found)
+  lines = tell(found, first.name, len(words))
+  if found and found[-1].rest is None:
+    lines += [f'no array shows whether also: {x}' for x in words[used:]]
+  return lines
 
 
 def tell(steps: list[Step], first: str, tried: int) -> list[str]:

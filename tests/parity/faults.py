@@ -14,6 +14,7 @@ from unittest import mock
 import tensorflow as tf
 
 from dreamer.nn import blocks, dists, layers, norms, recurrent, returns
+from tests.parity import faults_imagined
 from tests.parity import faults_updates as updates
 from tests.parity.changes import Change
 from tests.parity.patches import both, inside, patch
@@ -190,7 +191,8 @@ def of(case) -> list[Change]:
       make('L2 in place of decoupled weight decay', updates.decay('l2')),
       make('no weight decay', updates.decay('none')),
       make('weight decay times the learning rate', updates.decay('times_lr')),
-      make('the model updated after imagination', updates.updated_last)]
+      make('the model updated after imagination', updates.updated_last),
+      *faults_imagined.of(case)]
   if case.data['resolved_config'].get('slow_target', True):
     found.append(make('the slow critic copied before updates 0, 100, ...',
                       updates.copied_before))

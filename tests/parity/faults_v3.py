@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from unittest import mock
 
 import numpy as np
@@ -190,6 +191,29 @@ def clipped_together(limit):
   return fault
 
 
+def clipped_side_by_side(agent):
+  """What reads the same input is one layer, and its gradient clipped as one.
+
+  Predictions of all vectors; mean and standard deviation of actions.
+  """
+  optimizer, = agent.optimizers.values()
+  side = lambda key: key.rsplit('/', 2)[::2] if key.startswith((
+      'decoder/out/', 'actor/action/')) else [key]
+  sides = [tuple(side(key)) for key in optimizer.params]
+  flat = lambda xs: tf.concat([tf.reshape(x, [-1]) for x in xs], 0)
+
+  def factors(right):
+    def change(params, grads, norm):
+      groups = collections.defaultdict(list)
+      for key, *pair in zip(sides, params, grads, strict=True):
+        groups[key].append(pair)
+      joined = zip(*(map(flat, zip(*pairs)) for pairs in groups.values()))
+      found = dict(zip(groups, right(*joined, norm)))
+      return [found[key] for key in sides]
+    return change
+  return patch(optimizer.clip, 'factors', factors)
+
+
 def slow_before(agent):
   """The slow critic follows before the update, not after it."""
   return updates.follow_before(agent, agent.behaviour.update_slow)
@@ -244,6 +268,7 @@ def of(case) -> list[Change]:
       'no clipping of gradients': updates.no_clipping,
       'gradients clipped by their global norm, 1000': clipped_together(1000.0),
       'gradients clipped by their global norm, 100': clipped_together(100.0),
+      'outputs of one input clipped as one layer': clipped_side_by_side,
       'Adam in place of LaProp': adam(),
       "LaProp's epsilon 1e-8": updates.adam_epsilon(1e-8),
       'the slow critic follows before the update': slow_before}

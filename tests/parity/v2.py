@@ -147,10 +147,10 @@ def _tensors(agent, tensors):
     arrays[f'tensor/{prefix}imag_deter'] = deter
     arrays[f'tensor/{prefix}imag_stoch'] = stoch.reshape(
         [*stoch.shape[:-1], *rssm.stoch_shape])
+    starts = agent.start_states(tensors['post'], ())
     for key, value in rssm.stats(deter[1:]).items():
-      start = tf.reshape(tensors['post'][key], value.shape[1:])
       arrays[f'tensor/{prefix}imag_{key}'] = tf.concat(
-          [start[None], value], 0).numpy()
+          [starts[key][None], value], 0).numpy()
   return arrays
 
 

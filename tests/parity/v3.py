@@ -181,16 +181,16 @@ class Trial:
 
   def _gradients(self, gradients, before):
     arrays, optimizer = {}, self.agent.optimizers['all']
-    norm = tf.linalg.global_norm(list(gradients.values()))
-    for key, value in gradients.items():
-      name = self._theirs(key)
+    names = [self._theirs(key) for key in gradients]
+    values = [tf.constant(x) for x in gradients.values()]
+    factors = optimizer.clip.factors(
+        [tf.constant(before[name]) for name in names], values,
+        tf.linalg.global_norm(values))
+    for name, value, factor in zip(
+        names, gradients.values(), factors, strict=True):
       arrays[f'grad/{name}'] = value
-      factor = np.float32(1)
-      if optimizer.clip.limit:
-        factor, = optimizer.clip.factors(
-            [tf.constant(before[name])], [tf.constant(value)], norm)
-        factor = np.float32(factor)
-      arrays[f'extra/agc_scale/{name}'] = factor if value.any() else 1
+      arrays[f'extra/agc_scale/{name}'] = (
+          np.float32(factor) if value.any() else 1)
     return arrays
 
   def _parameters_now(self, kind, before=None):
