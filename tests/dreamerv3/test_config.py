@@ -331,7 +331,7 @@ def test_every_key_is_read(monkeypatch):
 
 
 @pytest.mark.parametrize('suite, wanted', [
-    ('dmc_vision', ('dmc_walker_stand', 56_000, 64.0)),
+    ('dmc_vision', ('dmc_walker_stand', 64_000, 64.0)),
     ('dmc_proprio', ('dmc_cartpole_balance', 40_000, 64.0)),
     ('minatar', ('minatar_space_invaders', 24_000, 32.0))])
 def test_lengths_at_laptop_size(suite, wanted):
