@@ -117,11 +117,11 @@ def named(changes: list[Change], words: str) -> Change:
       x for x in changes if words in x.words]
   if len(found) == 1:
     return found[0]
+  every = [x.words for x in changes]
   names = [x.words for x in found] or difflib.get_close_matches(
-      words, [x.words for x in changes], 3, 0.3)
+      words, every, 3, 0.3) or [*every[:3], f'{len(every)} in all']
   raise UserError(f'--with {words}: in the words of {len(found)} changes, and '
-                  'has to be in those of one' + (
-                      f': {"; ".join(names)}' if names else ''))
+                  f'has to be in those of one: {"; ".join(names)}')
 
 
 def _text(value):
