@@ -297,6 +297,11 @@ setup() {  # setup [--cpu|--gpu]
   ensure_gl
 }
 
+names_itself() {  # for the commands that are printed
+  export DREAMER_RUN_SH
+  DREAMER_RUN_SH=$([[ $0 == */* ]] && echo "$0" || echo "$root/run.sh")
+}
+
 main_job() {
   local logdir=$root/runs/laptop
   setup
@@ -350,18 +355,15 @@ run_conform() {  # with what there is: it needs no more than NumPy
 command=${1:-main}
 shift || true
 case $command in
-  main) main_job ;;
+  main) names_itself; main_job ;;
   setup) setup "$@" ;;
-  train | eval)
-    export DREAMER_RUN_SH  # for what they print
-    DREAMER_RUN_SH=$([[ $0 == */* ]] && echo "$0" || echo "$root/run.sh")
-    run_module dreamer "$command" "$@" ;;
+  train | eval) names_itself; run_module dreamer "$command" "$@" ;;
   report) run_module scores report "$@" ;;
   bench | audit) run_module "dreamer.$command" "$@" ;;
   export) run_module dreamer.export "$@" ;;
   conform) run_conform "$@" ;;
   parity) run_module tests.parity "$@" ;;
-  scores) run_module scores "$@" ;;
+  scores) names_itself; run_module scores "$@" ;;
   sweep) run_module scores sweep "$@" ;;
   test) run_tests "$@" ;;
   help | -h | --help) usage ;;

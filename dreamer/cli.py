@@ -122,6 +122,13 @@ def command(name: str, agent: str, *argv: str) -> str:
   return shlex.join([*words, *argv])
 
 
+def of_module(module: str, *argv: str) -> str:
+  """The same of a module that run.sh knows by its name, as `scores`."""
+  script = os.environ.get('DREAMER_RUN_SH')
+  return shlex.join([*([script] if script else ['python', '-m']),
+                     module, *argv])
+
+
 def one_line(message: object) -> str:
   return ' '.join(str(message).split())
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import shlex
 
+from dreamer import cli
 from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.envs import make_envs
@@ -33,6 +33,8 @@ def main(args: argparse.Namespace) -> None:
   longer = agent.schema().parse([*OPTIONS, *run], './run.sh')
   config = longer.update({'steps': (
       steps(longer) if args.steps is None else args.steps)})
+  told = f'{config.steps:,} of the {longer.steps:,} steps of the preset'
+  print(f'Trains for {told}')
   agent.main(
       ['train', *OPTIONS, *run, '--steps', str(config.steps)], beside(config))
   for policy in evaluate.POLICIES[::-1]:
@@ -44,14 +46,12 @@ def main(args: argparse.Namespace) -> None:
     if videos := sorted((logdir / 'videos').glob(f'*_{name}.gif')):
       print(f'{what}: {videos[-1]}')
   if config.steps < longer.steps:
-    print(f'These were {config.steps:,} of the {longer.steps:,} steps of the '
-          'preset; all of them, from here on, with score and report: '
-          f'./run.sh scores demo --logdir {shlex.quote(str(logdir))} '
-          f'--steps {longer.steps}')
+    again = cli.of_module('scores', 'demo', *run, '--steps', str(longer.steps))
+    print(f'These were {told}; all of them, with score and report: {again}')
 
 
 def steps(config: Config) -> int:
-  """Of a first run; of one that is there, those it was to have."""
+  """STEPS, or as many as the run in this folder was begun with, if more."""
   saved = resume.checkpoints(config.logdir).load()
   given = saved[1]['config'].get('steps', 0) if saved else 0
   return max(min(STEPS, config.steps), int(given))

@@ -20,7 +20,7 @@ SECTIONS = {
     'optimisers': r'optimizer', 'noise': r'stateless_random',
     'convolutions': r'conv2d', 'gradients': r'gradients'}
 _INSTRUCTION = re.compile(
-    r'(?:ROOT )?%?(?P<name>[\w.-]+) = .*? (?P<kind>[a-z][a-z-]*)\(')
+    r'(?:ROOT )?%?[\w.-]+ = .*? (?P<kind>[a-z][a-z-]*)\(')
 
 
 class Instruction(NamedTuple):

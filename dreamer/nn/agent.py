@@ -100,7 +100,10 @@ class Agent(acting.Acting):
     return Scalars(self.metrics, values, tf.stack)
 
   def compiled_text(self, batch: Mapping[str, Any]) -> str:
-    """XLA's program of `train` for this device, as text (HLO, optimised)."""
+    """XLA's program of `train` for this device, as text (HLO, optimised).
+
+    For an agent that XLA compiles: key `jit`.
+    """
     ir = self._train.experimental_get_compiler_ir(
         self.put(batch), tf.constant(0, tf.int64))
     return ir(stage='optimized_hlo')

@@ -16,6 +16,7 @@ from dreamer.nn import convolutions, layers
 
 FEW = 16  # channels: TensorFlow's gradient to larger inputs is the faster one
 
+
 class Conv(layers.Layer):
   """A convolution; `down`: none, stride (of 2) or pool (the largest of 2 x 2).
 

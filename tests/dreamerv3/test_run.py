@@ -90,7 +90,7 @@ class TestResume:
     given = {**SETTINGS, 'video_every': 0, 'logdir': parts.logdir}
     argv = [sys.executable, '-m', 'dreamerv3', 'train', '--configs', 'debug',
             *(f'--{key}={value}' for key, value in given.items())]
-    stream_tools.killed_on_its_way(argv, parts, most=3, wait=0.5)
+    stream_tools.killed_on_its_way(argv, parts, kills=3, wait=0.1)
     assert_same(whole, parts)
 
 

@@ -157,7 +157,7 @@ class TestKills:
 
   def test_killed_at_any_moment(self, config):
     """Nothing that a checkpoint knows is lost, nor anything twice."""
-    settings = {'steps': 500, 'save_every': 30, 'eval_every': 0,
+    settings = {'steps': 1000, 'save_every': 30, 'eval_every': 0,
                 'video_every': 0}
     whole, parts = config(**settings), config(
         logdir=config().logdir + '_killed', **settings)

@@ -13,6 +13,7 @@ def test_main_job(tmp_path, monkeypatch, capsys):
       '--configs', 'debug', '--task', 'dummy_continuous', '--steps', '600',
       '--envs.worker', 'inline'])
   monkeypatch.setattr(demo, 'STEPS', 400)
+  monkeypatch.delenv('DREAMER_RUN_SH', raising=False)
   monkeypatch.setattr(demo, 'EPISODES', 3)
   main(['demo', '--logdir', str(tmp_path / 'run')])
   out = capsys.readouterr()
@@ -26,10 +27,13 @@ def test_main_job(tmp_path, monkeypatch, capsys):
   assert 'dummy_continuous, trained: score ' in out.out
   for end in ('report.html', 'report.png', '_openloop.gif', '_policy.gif'):
     assert f'{end}\n' in out.out
+  assert 'Trains for 400 of the 600 steps' in out.out
   # All steps of the preset: by the command that the first run names.
-  command = out.out.splitlines()[-1].split('./run.sh scores ')[1].split()
+  command = out.out.splitlines()[-1].split('python -m scores ')[1].split()
   main(command)
-  assert 'of the 600 steps' not in capsys.readouterr().out
+  again = capsys.readouterr().out
+  assert 'Trains for 600 of the 600 steps' in again
+  assert 'These were' not in again
   assert last_step(tmp_path / 'run') == 600
   # ./run.sh then goes on as the run was begun.
   config = dreamerv1.configure(['debug'], logdir=str(tmp_path / 'run'))

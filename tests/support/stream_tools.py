@@ -124,14 +124,14 @@ def newest(config):
   return max((x.name for x in folder.glob('*.npz')), default='')
 
 
-def killed_on_its_way(argv, config, most=4, wait=0.1, seconds=300):
-  """Kills a run after new checkpoints, at random moments, and lets it end.
+def killed_on_its_way(argv, config, kills=4, wait=0.1, seconds=300):
+  """Kills a run so often after new checkpoints, then lets it end.
 
-  A run that ends before the next kill is as good as any; how many kills
-  there were depends on the machine. Two, if it takes longer than 2 * wait.
+  Each time at a random moment within `wait` seconds: the run has to be long
+  enough not to end before the last one.
   """
-  rng, kills = random.Random(0), 0
-  while kills < most:
+  rng = random.Random(0)
+  for _ in range(kills):
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL)
     before, ends = newest(config), time.monotonic() + seconds
     while process.poll() is None and newest(config) == before:
@@ -139,12 +139,6 @@ def killed_on_its_way(argv, config, most=4, wait=0.1, seconds=300):
       time.sleep(0.01)
     time.sleep(rng.random() * wait)
     process.kill()
-    if process.wait() == 0:
-      break
-    assert process.returncode == -signal.SIGKILL
-    kills += 1
-  else:
-    subprocess.run(
-        argv, cwd=ROOT, stderr=subprocess.DEVNULL, check=True,
-        timeout=seconds)
-  assert kills >= 2
+    assert process.wait() == -signal.SIGKILL
+  subprocess.run(
+      argv, cwd=ROOT, stderr=subprocess.DEVNULL, check=True, timeout=seconds)
