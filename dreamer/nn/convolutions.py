@@ -15,8 +15,12 @@ def strided(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
   """conv2d(x, kernel, stride 2, VALID) + bias for an even kernel."""
   if x.shape[-1] > FEW:
     return _strided(x, kernel, bias)
-  x = tf.nn.conv2d(as_channels(x), _on_channels(kernel), 1, 'VALID')
-  return tf.nn.bias_add(x, bias)
+  return tf.nn.bias_add(strided_image(x, kernel), bias)
+
+
+def strided_image(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+  """conv2d(x, kernel, stride 2, VALID), fast where x has few channels."""
+  return tf.nn.conv2d(as_channels(x), _on_channels(kernel), 1, 'VALID')
 
 
 @tf.custom_gradient
@@ -44,7 +48,7 @@ def transposed(
   """
   blocks = to_blocks(x, kernel)
   blocks = tf.nn.bias_add(blocks, tf.tile(bias, [4]))  # joined with the product
-  back = _back_from_image if kernel.shape[2] <= FEW else _back
+  back = back_from_image if kernel.shape[2] <= FEW else _back
 
   def backward(upstream):
     return *back(x, kernel, upstream), bias_gradient(upstream)
@@ -59,23 +63,36 @@ def _back(x, kernel, upstream):
               strides=[1, 2, 2, 1], padding='VALID'))
 
 
-def _back_from_image(x, kernel, upstream):
-  """The same, two neighbours in a row as one pixel of twice the channels."""
+def back_from_image(x: tf.Tensor, kernel: tf.Tensor,
+                    upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+  """Gradients of `transposed` to x and kernel, fast where outputs are few.
+
+  With large kernels two neighbours of x in a row are taken as one pixel of
+  twice the channels.
+  """
   _, height, width, size_in = x.shape
-  pairs = -(-width // 2)
-  taps = _on_pairs(_on_channels(kernel))
-  columns = 2 * (pairs + taps.shape[1] - 1)
-  image = as_channels(upstream)
-  image = tf.pad(image, [[0, 0], [0, 0], [0, columns - image.shape[2]], [0, 0]])
-  image = tf.reshape(image, [-1, image.shape[1], columns // 2, taps.shape[2]])
+  several = 2 if kernel.shape[0] > 4 else 1
+  groups = -(-width // several)
+  taps = _on_groups(_on_channels(kernel), several)
+  columns = several * (groups + taps.shape[1] - 1)
+  image = _columns(as_channels(upstream), columns)
+  image = tf.reshape(
+      image, [-1, image.shape[1], columns // several, taps.shape[2]])
   grad = tf.reshape(tf.nn.conv2d(image, taps, 1, 'VALID'),
-                    [-1, height, 2 * pairs, size_in])
-  x = tf.pad(x, [[0, 0], [0, 0], [0, 2 * pairs - width], [0, 0]])
-  x = tf.reshape(x, [-1, height, pairs, 2 * size_in])
+                    [-1, height, several * groups, size_in])
+  x = tf.reshape(_columns(x, several * groups),
+                 [-1, height, groups, several * size_in])
   taps = tf.raw_ops.Conv2DBackpropFilter(
       input=image, filter_sizes=taps.shape, out_backprop=x,
       strides=[1, 1, 1, 1], padding='VALID')
-  return grad[:, :, :width], _of_channels(_of_pairs(taps), kernel.shape)
+  taps = _of_groups(taps, kernel.shape[0] // 2, several)
+  return grad[:, :, :width], _of_channels(taps, kernel.shape)
+
+
+def _columns(x, amount):
+  """With columns of zeros behind, as many as are missing."""
+  missing = amount - x.shape[2]
+  return tf.pad(x, [[0, 0], [0, 0], [0, missing], [0, 0]]) if missing else x
 
 
 def as_channels(x: tf.Tensor) -> tf.Tensor:
@@ -109,25 +126,30 @@ def _of_channels(taps, shape):
   return tf.reshape(tf.transpose(taps, [0, 2, 1, 3, 4, 5]), shape)
 
 
-def _on_pairs(taps):
-  """[k, k, In, Out] to [k, K, 2 In, 2 Out], K = (k + 2) // 2: of pairs.
+def _on_groups(taps, several):
+  """[k, k, In, Out] to [k, K, several In, several Out]: of groups in a row.
 
-  The second of a pair reads one column further than the first.
+  Each of a group reads one column further than the one before it.
   """
+  if several == 1:
+    return taps
   size, _, size_in, size_out = taps.shape
-  reach = (size + 2) // 2
+  reach = -(-(size + several - 1) // several)
   taps = tf.stack([tf.pad(taps, [
-      [0, 0], [place, 2 * reach - size - place], [0, 0], [0, 0]])
-      for place in (0, 1)], 3)
-  return tf.reshape(taps, [size, reach, 2 * size_in, 2 * size_out])
+      [0, 0], [place, several * reach - size - place], [0, 0], [0, 0]])
+      for place in range(several)], 3)
+  return tf.reshape(taps, [size, reach, several * size_in, several * size_out])
 
 
-def _of_pairs(taps):
-  """Transpose of `_on_pairs`: sums over both of a pair."""
-  size, reach, size_in, size_out = taps.shape
-  taps = tf.reshape(
-      taps, [size, 2 * reach, size_in // 2, 2, size_out // 2])
-  return taps[:, :size, :, 0] + taps[:, 1:size + 1, :, 1]
+def _of_groups(taps, size, several):
+  """Transpose of `_on_groups`: sums over a group."""
+  if several == 1:
+    return taps
+  _, reach, size_in, size_out = taps.shape
+  taps = tf.reshape(taps, [size, several * reach, size_in // several, several,
+                           size_out // several])
+  return tf.add_n([taps[:, place: place + size, :, place]
+                   for place in range(several)])
 
 
 def to_blocks(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

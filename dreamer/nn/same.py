@@ -75,6 +75,8 @@ def halve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x[:, ::2, ::2], kernel, 1, 'VALID')
   if channels >= FEW or x.shape[1] % 2 or x.shape[2] % 2:
     return tf.nn.conv2d(x, kernel, 2, 'SAME')
+  if channels <= convolutions.FEW:
+    return convolutions.strided_image(*_even(x, kernel))
   return _halve(x, kernel)
 
 
@@ -94,11 +96,26 @@ def double(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
   turned = _turned(kernel)
 
   def backward(upstream):
-    grad = _kernel_gradient(upstream, turned.shape, x)
-    return (tf.nn.conv2d(upstream, turned, 2, 'SAME'), _turned(grad),
-            convolutions.bias_gradient(upstream))
+    if kernel.shape[-1] <= convolutions.FEW:
+      large, even = _even(upstream, turned)
+      size = kernel.shape[0]
+      back, grad = convolutions.back_from_image(x, even, large)
+      grad = grad[:size, :size]
+    else:
+      back = tf.nn.conv2d(upstream, turned, 2, 'SAME')
+      grad = _kernel_gradient(upstream, turned.shape, x)
+    return back, _turned(grad), convolutions.bias_gradient(upstream)
 
   return _blockwise(x, kernel, bias, 'stride'), backward
+
+
+def _even(x, kernel):
+  """Images and an even kernel that give with VALID what these do with SAME."""
+  size = kernel.shape[0]
+  odd, before = size % 2, (size - 2) // 2
+  pad = [before, size - 2 - before + odd]
+  return (tf.pad(x, [[0, 0], pad, pad, [0, 0]]),
+          tf.pad(kernel, [[0, odd], [0, odd], [0, 0], [0, 0]]))
 
 
 def _turned(kernel):

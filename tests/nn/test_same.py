@@ -84,7 +84,7 @@ def normal(*shape):
 
 
 @pytest.mark.parametrize('kernel', range(1, 7))
-@pytest.mark.parametrize('channels', [3, same.FEW])
+@pytest.mark.parametrize('channels', [3, 5, same.FEW])
 @pytest.mark.parametrize('height', [8, 7])
 def test_gradients_of_halving(kernel, channels, height):
   args = image(height, 6, channels), normal(kernel, kernel, channels, 4)
@@ -94,9 +94,12 @@ def test_gradients_of_halving(kernel, channels, height):
 
 
 @pytest.mark.parametrize('kernel', range(2, 7))
-def test_gradients_of_doubling(kernel):
+@pytest.mark.parametrize('outs', [1, 4, 5])  # of an image up to 4
+@pytest.mark.parametrize('width', [6, 5])
+def test_gradients_of_doubling(kernel, outs, width):
   def plain(x, kernel, bias):
     kernel = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
-    return tf.nn.conv2d_transpose(x, kernel, [2, 8, 12, 4], 2, 'SAME') + bias
-  args = image(), normal(kernel, kernel, 3, 4), normal(4)
+    shape = [2, 8, 2 * width, outs]
+    return tf.nn.conv2d_transpose(x, kernel, shape, 2, 'SAME') + bias
+  args = image(4, width), normal(kernel, kernel, 3, outs), normal(outs)
   assert_close(gradients(same.double, *args), gradients(plain, *args))
