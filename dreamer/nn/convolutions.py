@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-
 FEW = 4  # channels of an image: slow in all forms but that of `as_channels`
 
 
