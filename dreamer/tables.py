@@ -47,6 +47,12 @@ def to_markdown(table: Table) -> str:
   return '\n'.join([*body, *([''] if table.notes else []), *table.notes])
 
 
+def to_titled_markdown(table: Table) -> str:
+  """The same below its title, for several tables one after another."""
+  title = [f'**{table.title}**'] if table.title else []
+  return '\n\n'.join([*title, to_markdown(table)])
+
+
 def to_html(table: Table) -> str:
   """Returns a table as HTML; every text is escaped."""
   head = _cells('th', table.header)

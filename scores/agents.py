@@ -14,7 +14,7 @@ import typing
 from collections.abc import Sequence
 
 from dreamer.errors import UserError
-from dreamer.tables import Table, amount, to_markdown, to_text
+from dreamer.tables import Table, amount, to_text, to_titled_markdown
 
 from . import intervals, runs
 from .references import Sample
@@ -37,7 +37,7 @@ CPU = Kind('cpu', 'CPU minutes of learning', 60)
 def main(args: argparse.Namespace) -> None:
   """Prints one table per task and kind of budget."""
   found = runs.load(args.runs, 'training')
-  show = to_markdown if args.markdown else to_text
+  show = to_titled_markdown if args.markdown else to_text
   print('\n\n'.join(
       show(table) for kind, budgets in ((STEPS, args.steps), (CPU, args.cpu))
       for table in tables(found, kind, budgets)))

@@ -29,7 +29,10 @@ runs](scores/ours/README.md), with command, commit, hardware and curves;
 HEAD = """\
 # Our runs
 
-A folder for each set of runs: what was run, on what, and why. All of them:
+A folder for each set of runs: what was run, on what, and why. All that train
+one agent in one way are below; [agents_laptop](agents_laptop),
+[ablations_v1](ablations_v1) and [ablations_v2](ablations_v2) hold what is
+compared.
 """
 
 

@@ -8,7 +8,13 @@ from collections.abc import Callable
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.tables import Table, number, to_markdown, to_text
+from dreamer.tables import (
+  Table,
+  number,
+  to_markdown,
+  to_text,
+  to_titled_markdown,
+)
 
 from . import atari, benchmarks, csv_rows
 
@@ -62,8 +68,10 @@ def main(args: argparse.Namespace) -> None:
   for name in args.names:
     if name not in known:
       raise UserError(f'unknown table {name!r}; allowed: {", ".join(known)}')
-  show = to_markdown if args.markdown else to_text
-  print('\n\n\n'.join(show(known[name]()) for name in args.names or known))
+  names = args.names or list(known)
+  markdown = to_markdown if len(names) == 1 else to_titled_markdown
+  show = markdown if args.markdown else to_text
+  print('\n\n\n'.join(show(known[name]()) for name in names))
 
 
 def _table_g():

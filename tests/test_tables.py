@@ -28,6 +28,12 @@ def test_markdown():
       '| x | y |', '| --- | ---: |', '| a\\|b | 1 |', '| c | 10 |', '', 'n']
 
 
+def test_markdown_with_its_title():
+  assert tables.to_titled_markdown(TABLE).startswith('**A<b>**\n\n| x | y |')
+  assert tables.to_titled_markdown(TABLE._replace(title='')) == (
+      tables.to_markdown(TABLE))
+
+
 def test_html_is_escaped():
   text = tables.to_html(TABLE)
   assert '<h3>A&lt;b&gt;</h3>' in text and '<td>a|b</td><td>1</td>' in text

@@ -5,14 +5,17 @@ What TensorFlow computes slowly on a CPU, in another, equal form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
-FEW = 4  # channels of an image: slow in all forms but that of `as_channels`
+IMAGE = 4  # channels at most: slow in all forms but that of `as_channels`
+PAIRS = 6  # kernels from this size on are faster on two neighbours at once
 
 
 def strided(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
   """conv2d(x, kernel, stride 2, VALID) + bias for an even kernel."""
-  if x.shape[-1] > FEW:
+  if x.shape[-1] > IMAGE:
     return _strided(x, kernel, bias)
   return tf.nn.bias_add(strided_image(x, kernel), bias)
 
@@ -29,9 +32,8 @@ def _strided(x, kernel, bias):
     grad = from_blocks(to_blocks(upstream, kernel))
     if x.shape[1] % 2:  # The last row and column have no part in anything.
       grad = tf.pad(grad, [[0, 0], [0, 1], [0, 1], [0, 0]])
-    return grad, tf.raw_ops.Conv2DBackpropFilter(
-        input=x, filter_sizes=kernel.shape, out_backprop=upstream,
-        strides=[1, 2, 2, 1], padding='VALID'), tf.raw_ops.BiasAddGrad(
+    return grad, kernel_gradient(
+        x, kernel.shape, upstream, 2, 'VALID'), tf.raw_ops.BiasAddGrad(
             out_backprop=upstream)  # joined with it
 
   return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 2, 'VALID'), bias), backward
@@ -47,7 +49,7 @@ def transposed(
   """
   blocks = to_blocks(x, kernel)
   blocks = tf.nn.bias_add(blocks, tf.tile(bias, [4]))  # joined with the product
-  back = back_from_image if kernel.shape[2] <= FEW else _back
+  back = back_from_image if kernel.shape[2] <= IMAGE else _back
 
   def backward(upstream):
     return *back(x, kernel, upstream), bias_gradient(upstream)
@@ -57,9 +59,15 @@ def transposed(
 
 def _back(x, kernel, upstream):
   return (tf.nn.conv2d(upstream, kernel, 2, 'VALID'),
-          tf.raw_ops.Conv2DBackpropFilter(
-              input=upstream, filter_sizes=kernel.shape, out_backprop=x,
-              strides=[1, 2, 2, 1], padding='VALID'))
+          kernel_gradient(upstream, kernel.shape, x, 2, 'VALID'))
+
+
+def kernel_gradient(x: tf.Tensor, shape: Sequence[int], upstream: tf.Tensor,
+                    stride: int, padding: str) -> tf.Tensor:
+  """Gradient of conv2d(x, kernel of this shape, stride, padding) to it."""
+  return tf.raw_ops.Conv2DBackpropFilter(
+      input=x, filter_sizes=shape, out_backprop=upstream,
+      strides=[1, stride, stride, 1], padding=padding)
 
 
 def back_from_image(x: tf.Tensor, kernel: tf.Tensor,
@@ -70,7 +78,7 @@ def back_from_image(x: tf.Tensor, kernel: tf.Tensor,
   twice the channels.
   """
   _, height, width, size_in = x.shape
-  several = 2 if kernel.shape[0] > 4 else 1
+  several = 2 if kernel.shape[0] >= PAIRS else 1
   groups = -(-width // several)
   taps = _on_groups(_on_channels(kernel), several)
   columns = several * (groups + taps.shape[1] - 1)
@@ -81,9 +89,7 @@ def back_from_image(x: tf.Tensor, kernel: tf.Tensor,
                     [-1, height, several * groups, size_in])
   x = tf.reshape(_columns(x, several * groups),
                  [-1, height, groups, several * size_in])
-  taps = tf.raw_ops.Conv2DBackpropFilter(
-      input=image, filter_sizes=taps.shape, out_backprop=x,
-      strides=[1, 1, 1, 1], padding='VALID')
+  taps = kernel_gradient(image, taps.shape, x, 1, 'VALID')
   taps = _of_groups(taps, kernel.shape[0] // 2, several)
   return grad[:, :, :width], _of_channels(taps, kernel.shape)
 

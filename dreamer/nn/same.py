@@ -75,7 +75,7 @@ def halve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x[:, ::2, ::2], kernel, 1, 'VALID')
   if channels >= FEW or x.shape[1] % 2 or x.shape[2] % 2:
     return tf.nn.conv2d(x, kernel, 2, 'SAME')
-  if channels <= convolutions.FEW:
+  if channels <= convolutions.IMAGE:
     return convolutions.strided_image(*_even(x, kernel))
   return _halve(x, kernel)
 
@@ -85,7 +85,8 @@ def _halve(x, kernel):
 
   def backward(upstream):
     return (_blockwise(upstream, _turned(kernel), None, 'stride'),
-            _kernel_gradient(x, kernel.shape, upstream))
+            convolutions.kernel_gradient(
+                x, kernel.shape, upstream, 2, 'SAME'))
 
   return tf.nn.conv2d(x, kernel, 2, 'SAME'), backward
 
@@ -96,17 +97,21 @@ def double(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
   turned = _turned(kernel)
 
   def backward(upstream):
-    if kernel.shape[-1] <= convolutions.FEW:
-      large, even = _even(upstream, turned)
-      size = kernel.shape[0]
-      back, grad = convolutions.back_from_image(x, even, large)
-      grad = grad[:size, :size]
-    else:
-      back = tf.nn.conv2d(upstream, turned, 2, 'SAME')
-      grad = _kernel_gradient(upstream, turned.shape, x)
+    back, grad = _back(x, turned, upstream)
     return back, _turned(grad), convolutions.bias_gradient(upstream)
 
   return _blockwise(x, kernel, bias, 'stride'), backward
+
+
+def _back(x, turned, upstream):
+  """Gradients of `double` to x and to the turned kernel."""
+  size, _, outs, _ = turned.shape
+  if outs > convolutions.IMAGE:
+    return (tf.nn.conv2d(upstream, turned, 2, 'SAME'),
+            convolutions.kernel_gradient(upstream, turned.shape, x, 2, 'SAME'))
+  image, kernel = _even(upstream, turned)
+  back, grad = convolutions.back_from_image(x, kernel, image)
+  return back, grad[:size, :size]
 
 
 def _even(x, kernel):
@@ -121,12 +126,6 @@ def _even(x, kernel):
 def _turned(kernel):
   """Of the other direction: [k, k, In, Out] to [k, k, Out, In], each half."""
   return tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
-
-
-def _kernel_gradient(large, shape, small):
-  return tf.raw_ops.Conv2DBackpropFilter(
-      input=large, filter_sizes=shape, out_backprop=small,
-      strides=[1, 2, 2, 1], padding='SAME')
 
 
 def _blockwise(x, kernel, bias, up):

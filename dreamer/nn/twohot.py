@@ -39,19 +39,22 @@ class TwoHot:
     self.logits, self.bins, self.strict = logits, bins, strict
 
   def mean(self) -> tf.Tensor:
-    """The mean [...] in real space, of bins that are their own mirror image.
+    """The mean [...] in real space.
 
     A bin and its mirror image count by the difference of their probabilities,
     which is exactly 0 for equal logits. Where these are near, it is taken of
     the logits: far bins, some 1e8, would make tenths of its rounding.
     """
     half = self.bins.size // 2
+    odd, even = ((self.bins + sign * self.bins[::-1]) / 2 for sign in (-1, 1))
     split = lambda x: (tf.reverse(x[..., :half], [-1]), x[..., -half:])
-    low, high = split(tf.nn.softmax(self.logits))
+    probs = tf.nn.softmax(self.logits)
+    low, high = split(probs)
     far = tf.subtract(*reversed(split(self.logits)))
     near = low * tf.math.expm1(tf.clip_by_value(far, -1.0, 1.0))
     more = tf.where(tf.abs(far) < 1.0, near, high - low)
-    return tf.reduce_sum(more * self.bins[-half:], -1)
+    mean = tf.reduce_sum(more * odd[-half:], -1)
+    return mean + tf.reduce_sum(probs * even, -1) if even.any() else mean
 
   def log_prob(self, number: tf.Tensor) -> tf.Tensor:
     """Minus the cross entropy [...] to numbers [...]; see `target`."""

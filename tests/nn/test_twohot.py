@@ -74,9 +74,8 @@ def test_mean_of_far_logits():
 
 def test_mean_and_cross_entropy():
   probs = np.array([.1, .2, .3, .1, .3], np.float32)
-  bins = np.array([-9, -2, 0, 2, 9], np.float32)
-  dist = twohot.TwoHot(tf.math.log(probs), bins)
-  assert dist.mean().numpy() == pytest.approx(probs @ bins, rel=1e-5)
+  dist = twohot.TwoHot(tf.math.log(probs), BINS)
+  assert dist.mean().numpy() == pytest.approx(probs @ BINS, rel=1e-5)
   assert dist.log_prob(tf.constant(1.0)).numpy() == pytest.approx(
       .5 * np.log(.3) + .5 * np.log(.1), rel=1e-5)
 
