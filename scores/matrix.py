@@ -185,7 +185,7 @@ EXPERIMENTS = {
             *REPRESENTATIONS, *CONTROL_V1[1:],
             Variant('horizon_3', (), {'horizon': 3}),
             Variant('no_value_horizon_3', ('no_value',), {'horizon': 3})),
-        lambda: {'dmc_walker_stand': 28_000}, 3, (SMALL_NOTE,)),
+        lambda: {'dmc_walker_stand': 30_000}, 3, (SMALL_NOTE,)),
     'laptop_ablations_v2': Experiment(
         'dreamerv2', 'minatar', 'laptop', (
             Variant('default'), Variant('mixed', MIXED), *ABLATIONS[1:],

@@ -53,10 +53,10 @@ def write(root, method, seed, returns, kept=False):
   folder = root / method / ('' if kept else 'dmc_walker_stand') / f'seed{seed}'
   write_run(folder, [], seed=seed, presets=('dmc', 'laptop'),
             task='dmc_walker_stand')
-  steps = [12_000, 21_000, *(21_500 + 500 * i for i in range(14))]
+  steps = [12_000, 22_500, *(23_000 + 500 * i for i in range(15))]
   write_lines(folder / 'metrics.jsonl', [
       {'step': step, 'agent_steps': step // 4,
-       'train/return': returns if step > 21_000 else 0.0} for step in steps])
+       'train/return': returns if step > 22_500 else 0.0} for step in steps])
 
 
 def test_runs(tmp_path, capsys):
