@@ -66,6 +66,7 @@ def test_programs_are_plain_stablehlo(folder):
     assert 'loc(' not in text and str(ROOT) not in text
 
 
+@pytest.mark.slow
 def test_truncated_normals_are_exported(tmp_path):
   """DreamerV2's policy for continuous actions needs erf, which is CHLO's."""
   module = agents.find('dreamerv2')
@@ -184,8 +185,9 @@ def test_the_run_that_was_exported_is_left_alone(tmp_path, monkeypatch):
       f"python -m dreamer.export.jax_agent train '{folder}' --logdir x")
 
 
-@pytest.mark.parametrize('agent', ['dreamerv1', 'dreamerv2', pytest.param(
-    'dreamerv3', marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize('agent', agents.known())
 def test_an_exported_agent_trains(agent, tmp_path):
   """By JAX, in a process of its own, which has no TensorFlow."""
   config = TOOLS[agent].make_config(task='dummy_continuous')

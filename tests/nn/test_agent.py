@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dreamer.errors import UserError
 from dreamer.nn.agent import Update
-from tests.support import agent_running, agent_tools, agent_tools_v2
+from tests.support import agent_running, agent_tools, agent_tools_v2, quick
 from tests.support.agent_noise import FixedNoise
 
 pytestmark = pytest.mark.usefixtures('eager')
@@ -239,12 +239,12 @@ class TestActingCopy:
 
   @pytest.mark.parametrize('tools, kind, settings', [
       (agent_tools, 'continuous', {}),
-      (agent_tools, 'continuous', {'behaviour': 'planner'}),
+      quick.slow(agent_tools, 'continuous', {'behaviour': 'planner'}),
       (agent_tools, 'discrete', {
           'expl.schedule': 'linear', 'expl.decay_updates': 10}),
       (agent_tools_v2, 'discrete', {}),
       (agent_tools_v2, 'continuous', {**PLAN, 'expl.until': 500})])
-  @pytest.mark.parametrize('env_steps', [0, 1000])
+  @pytest.mark.parametrize('env_steps', [quick.slow(0), 1000])
   def test_acts_as_its_original(self, tools, kind, settings, env_steps):
     one, two = (tools.make_agent(kind, **settings) for _ in range(2))
     rng = np.random.default_rng(0)

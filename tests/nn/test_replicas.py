@@ -9,7 +9,7 @@ import pytest
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.run import checks
-from tests.support import agent_tools, agent_tools_v2
+from tests.support import agent_tools, agent_tools_v2, quick
 
 # In a process of its own, since devices are split before their first use.
 CODE = '''
@@ -77,7 +77,8 @@ def run(code, *argv):
 
 
 @pytest.mark.parametrize('name, kind, settings', [
-    ('dreamerv1', 'continuous', {'kl.free_by': 'mean', 'kl.free': 0.5}),
+    quick.slow('dreamerv1', 'continuous', {
+        'kl.free_by': 'mean', 'kl.free': 0.5}),
     pytest.param('dreamerv2', 'discrete', {'reward_norm.momentum': 0.9},
                  marks=pytest.mark.slow),
     pytest.param('dreamerv3', 'discrete', {'return_norm.limit': 1e-8},

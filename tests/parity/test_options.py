@@ -10,7 +10,7 @@ import pytest
 from dreamer.errors import UserError
 from tests.parity import cases, v1, v2
 from tests.parity.references import find_reference
-from tests.support import GOLDEN, ROOT, agent_running
+from tests.support import GOLDEN, ROOT, agent_running, quick
 from tests.support.agent_running import eagerly
 
 pytestmark = pytest.mark.usefixtures('eager')
@@ -158,7 +158,8 @@ def make(name, keys, value):
   return agent, v1.read_batch(GOLDEN / name / 'batch.npz')[0]
 
 
-@pytest.mark.parametrize('name, keys, value', rows(TAKEN), ids=label)
+@pytest.mark.parametrize(
+    'name, keys, value', quick.every(6, rows(TAKEN)), ids=label)
 def test_option_trains(name, keys, value):
   with eagerly(), v2.half_std():
     agent, batch = make(name, keys, value)

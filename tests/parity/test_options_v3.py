@@ -10,7 +10,7 @@ import pytest
 
 from dreamer.errors import UserError
 from tests.parity import cases, v3
-from tests.support import GOLDEN, agent_running
+from tests.support import GOLDEN, agent_running, quick
 from tests.support.agent_running import eagerly
 
 pytestmark = pytest.mark.usefixtures('eager')
@@ -145,7 +145,8 @@ def label(value):
   return str(value)
 
 
-@pytest.mark.parametrize('name, settings', TAKEN, ids=label)
+@pytest.mark.parametrize(
+    'name, settings', quick.every(6, TAKEN), ids=label)
 def test_option_trains(name, settings):
   with eagerly():
     agent, batch = make(name, settings)

@@ -11,7 +11,7 @@ from dreamer.errors import UserError
 from tests.parity import __main__ as parity
 from tests.parity import cases as parity_cases
 from tests.parity.references import REFERENCES
-from tests.support import GOLDEN
+from tests.support import GOLDEN, quick
 
 ALL = sorted(x.name for x in GOLDEN.iterdir() if x.name.split('_')[0] in (
     'tf1', 'v1', 'v2', 'v3'))
@@ -19,7 +19,8 @@ CASES = [name for name in ALL if name.split('_')[0] in ('tf1', 'v1')]
 SMALL = GOLDEN / 'v1_dmc_small'
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('name', [
+    quick.slow(name) if name.endswith('_full') else name for name in CASES])
 def test_case(name):
   comparison = parity.run_case(GOLDEN / name, eager=True)
   assert comparison.problems == []

@@ -8,7 +8,7 @@ import pytest
 from dreamer.errors import UserError
 from tests.parity import __main__ as parity
 from tests.parity import keys_v2 as parity_keys_v2
-from tests.support import GOLDEN
+from tests.support import GOLDEN, quick
 
 CASES = sorted(path.name for path in GOLDEN.glob('v2_*')
                if (path / 'case.json').exists())
@@ -18,7 +18,8 @@ def test_all_cases_are_here():
   assert len(CASES) == 26
 
 
-@pytest.mark.parametrize('name', CASES)
+@pytest.mark.parametrize('name', [
+    quick.slow(name) if name.endswith('_full') else name for name in CASES])
 def test_case(name):
   comparison = parity.run_case(GOLDEN / name, eager=True)
   assert comparison.ok, comparison.problems
@@ -26,8 +27,7 @@ def test_case(name):
 
 
 @pytest.mark.parametrize('name', [
-    'v2_atari_small', pytest.param(
-        'v2_plan2explore_small', marks=pytest.mark.slow)])
+    'v2_atari_small', quick.slow('v2_plan2explore_small')])
 def test_case_as_compiled_graph(name):
   """As in training: a traced function, gradients from the graph itself."""
   comparison = parity.run_case(GOLDEN / name)

@@ -10,7 +10,7 @@ from dreamer.config.schema import Schema
 from dreamer.errors import UserError
 from tests.parity import __main__ as parity
 from tests.parity import keys_v3
-from tests.support import GOLDEN
+from tests.support import GOLDEN, quick
 
 CASES = sorted(path.name for path in GOLDEN.glob('v3_*')
                if (path / 'case.json').exists())
@@ -23,20 +23,19 @@ def test_all_cases_are_here():
 
 
 @pytest.mark.parametrize('name', [
-    pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
-    for name in CASES])
+    quick.slow(name) if name in SLOW else name for name in CASES])
 def test_case(name):
   comparison = parity.run_case(GOLDEN / name, eager=name not in SLOW)
   assert comparison.ok, comparison.problems
   assert len(comparison.rows) > 500
 
 
-@pytest.mark.parametrize('jit', [
-    False, pytest.param(True, marks=[
-        pytest.mark.slow, pytest.mark.timeout(1800)])])
-def test_case_as_compiled_graph(jit):
+@pytest.mark.parametrize('name, jit', [
+    (SMALL, False), quick.slow(SMALL, True, seconds=1800),
+    *(quick.slow(name, False, seconds=900) for name in CASES if name != SMALL)])
+def test_case_as_compiled_graph(name, jit):
   """As in training: traced functions; policy steps as well."""
-  comparison = parity.run_case(GOLDEN / SMALL, jit=jit)
+  comparison = parity.run_case(GOLDEN / name, jit=jit)
   assert comparison.ok, comparison.problems
   assert sum(row.name.startswith('policy/') for row in comparison.rows) == 12
 
@@ -58,13 +57,13 @@ def copy_of(tmp_path, settings=(), **changes):
   return path
 
 
-@pytest.mark.parametrize('key, value, noticed', [
+@pytest.mark.parametrize('key, value, noticed', quick.every(3, [
     ('agent.loss_scales.rep', 0.2, 'grad/dyn/obs0'),
     ('agent.opt.beta2', 0.99, 'slot/rms/dyn/obs0'),
     ('agent.dyn.rssm.unimix', 0.0, 'tensor/loss/dyn'),
     ('agent.opt.agc', 0.2, 'extra/agc_scale'),
     ('agent.slowvalue.rate', 0.03, 'param/slowval'),
-    ('agent.retnorm.rate', 0.02, 'step0/extra/retnorm/hi')])
+    ('agent.retnorm.rate', 0.02, 'step0/extra/retnorm/hi')]))
 def test_wrong_setting_is_noticed(tmp_path, key, value, noticed):
   path = copy_of(tmp_path, {key: value})
   problems = parity.run_case(path, eager=True).problems

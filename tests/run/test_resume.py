@@ -26,10 +26,9 @@ VECTORS = {'images': 'none', **{
     for kind, value in (('images', 'none'), ('vectors', 'all'))}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task, extra', [
-    pytest.param('dummy_discrete', {'envs.amount': 2},
-                 marks=pytest.mark.slow),
-    ('dmc_cartpole_swingup', {})])
+    ('dummy_discrete', {'envs.amount': 2}), ('dmc_cartpole_swingup', {})])
 def test_continued_run_has_the_same_bits(task, extra, tmp_path):
   whole = run(tmp_path / 'whole', task, **extra)
   # The cut is in the middle of an episode.

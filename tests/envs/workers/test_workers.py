@@ -18,7 +18,7 @@ from dreamer.envs.workers import remote
 from dreamer.errors import UserError
 from dreamer.run.driver import Driver
 from dreamer.run.prefill import RandomPolicy
-from tests.support import ROOT
+from tests.support import ROOT, quick
 from tests.support import strange_envs as strange
 from tests.support.env_tools import (
   assert_same,
@@ -489,7 +489,8 @@ INLINE = {
                  '"InvertedPendulum-v5", render_mode="rgb_array")'}
 
 
-@pytest.mark.parametrize('kind', INLINE)
+@pytest.mark.parametrize(
+    'kind', quick.every(len(INLINE), [(kind,) for kind in INLINE]))
 def test_software_opengl_beside_tensorflow_is_refused(kind):
   """At once, instead of a process that crashes later."""
   if not any(x in gl.renderer_name(gl.choose_gl()) for x in gl.SOFTWARE):

@@ -1,0 +1,15 @@
+"""The part of a long table that the quick suite runs; `--all` runs all of it."""
+
+import pytest
+
+
+def every(n, rows):
+  """Rows (tuples of arguments) for parametrize, all but each nth as slow."""
+  return [pytest.param(*row, marks=pytest.mark.slow if i % n else ())
+          for i, row in enumerate(rows)]
+
+
+def slow(*args, seconds=None):
+  """One row that only `test --all` runs, with its own limit if need be."""
+  limit = [pytest.mark.timeout(seconds)] if seconds else []
+  return pytest.param(*args, marks=[pytest.mark.slow, *limit])
