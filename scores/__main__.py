@@ -140,7 +140,8 @@ def _report(parser):
 NAMES = ('table_g, k1, table_1, table_2, section_3_2, fig4, fig9, fig10, '
          'fig11, fig12, released_v1, dmc_vision, humanoid, montezuma, '
          'atari_v3, atari100k, dmc_vision_v3, dmc_proprio, dmlab, procgen, '
-         'laptop_ablations_v1, laptop_ablations_v2')
+         'laptop_ablations_v1, laptop_ablations_v2, '
+         'laptop_ablations_v2_control')
 
 
 def _matrix(parser):
@@ -192,8 +193,8 @@ def _sweep(parser):
 def _ablations(parser):
   add = parser.add_argument
   add('name', metavar='NAME',
-      help='laptop_ablations_v1 or laptop_ablations_v2: what was run by '
-      '`./run.sh sweep NAME`')
+      help='laptop_ablations_v1, laptop_ablations_v2 or '
+      'laptop_ablations_v2_control: what was run by `./run.sh sweep NAME`')
   add('--logdir', help='folder of the runs; default: runs/NAME')
   add('--seeds', type=int, help='0, 1, ... so many; default: 3')
   add('--markdown', action='store_true')

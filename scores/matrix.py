@@ -38,6 +38,11 @@ ABLATIONS = (
         'no_kl_balancing', 'no_reinforce', 'no_image_gradients')))
 
 
+SMALL_V2 = (
+    Variant('default'), Variant('mixed', MIXED), *ABLATIONS[1:],
+    Variant('reinforce_only', (*MIXED, 'reinforce_only')))
+
+
 class Experiment(typing.NamedTuple):
   """What a table or figure consists of.
 
@@ -187,10 +192,11 @@ EXPERIMENTS = {
             Variant('no_value_horizon_3', ('no_value',), {'horizon': 3})),
         lambda: {'dmc_walker_stand': 30_000}, 3, (SMALL_NOTE,)),
     'laptop_ablations_v2': Experiment(
-        'dreamerv2', 'minatar', 'laptop', (
-            Variant('default'), Variant('mixed', MIXED), *ABLATIONS[1:],
-            Variant('reinforce_only', (*MIXED, 'reinforce_only'))),
-        lambda: {'minatar_space_invaders': 24_000}, 3, (SMALL_NOTE,))}
+        'dreamerv2', 'minatar', 'laptop', SMALL_V2,
+        lambda: {'minatar_space_invaders': 24_000}, 3, (SMALL_NOTE,)),
+    'laptop_ablations_v2_control': Experiment(
+        'dreamerv2', 'dmc_vision', 'laptop', SMALL_V2,
+        lambda: {'dmc_walker_stand': 16_000}, 3, (SMALL_NOTE,))}
 
 
 def main(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The part of a long table that the quick suite runs; `--all` runs all of it."""
+"""What the quick suite runs of a long table; `test --all` runs every row."""
 
 import pytest
 
