@@ -20,7 +20,7 @@ from dreamer.errors import UserError
 
 # Functions that agents trace, as TensorFlow calls them.
 OURS = (r'\.(train_step|policy_step|report_step) of |Replicas\.step of |'
-        r'Direct\._trace')
+        r'Direct\._trace|function scan\.<locals>')
 # Lines about what a CPU does not have, printed before any log level counts.
 NOISE = (
     'All log messages before absl::InitializeLog()', 'cudart_stub.cc',

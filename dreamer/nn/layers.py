@@ -231,12 +231,14 @@ def scan(step: Callable, inputs: Any, initial: Any,
 
   Inputs and states are nested structures of tensors; returns the states,
   stacked on a new first axis. `unroll` trades a longer start for a few
-  percent of speed.
+  percent of speed; the step is traced once, and called for each input.
   """
   if not unroll:
     return tf.scan(step, inputs, initial)
+  traced = tf.function(
+      lambda state, item: step(state, item), autograph=False)
   states: list[Any] = []
   for item in zip(*map(tf.unstack, tf.nest.flatten(inputs)), strict=True):
-    states.append(step(states[-1] if states else initial,
-                       tf.nest.pack_sequence_as(inputs, item)))
+    states.append(traced(states[-1] if states else initial,
+                         tf.nest.pack_sequence_as(inputs, item)))
   return tf.nest.map_structure(lambda *xs: tf.stack(xs), *states)

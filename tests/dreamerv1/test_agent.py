@@ -99,7 +99,8 @@ class TestTraining:
   def test_compiled_graph_computes_the_same_and_learns(self, compiled):
     batch = agent_tools.make_batch('discrete')
     batch['image'] = np.zeros_like(batch['image']) + np.uint8(230)
-    settings = {'discount_head.gradient': True, 'model_opt.lr': 3e-3}
+    settings = {'discount_head.gradient': True, 'model_opt.lr': 3e-3,
+                'unroll': True}
     with eagerly():
       expected = agent_tools.make_agent('discrete', **settings).train(batch)
     agent = agent_tools.make_agent('discrete', **settings)

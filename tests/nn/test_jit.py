@@ -1,5 +1,6 @@
 """Updates and actions compiled by XLA: key `jit`."""
 
+import contextlib
 import logging
 import re
 import types
@@ -8,11 +9,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreamer.nn import device
+from dreamer.nn import device, layers
 from tests.support import agent_tools, agent_tools_v2
 
 TOOLS = {'dreamerv1': agent_tools, 'dreamerv2': agent_tools_v2}
 slow = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def warnings_of_retracing():
+  """Gives a list of what TensorFlow then says of functions traced anew."""
+  device.setup(agent_tools.make_config())
+  told: list[str] = []
+  handler = logging.Handler()
+  handler.emit = lambda record: told.extend(
+      x for x in [record.getMessage()] if 'retracing' in x)
+  tf.get_logger().addHandler(handler)
+  try:
+    yield told
+  finally:
+    tf.get_logger().removeHandler(handler)
 
 
 def test_auto_follows_the_device(monkeypatch):
@@ -32,22 +48,21 @@ def test_auto_follows_the_device(monkeypatch):
     ('Study', 'step', True)])
 def test_several_runs_in_a_process_are_no_mistake(name, step, warns):
   """Each traces the same code; TensorFlow says so of others' functions."""
-  device.setup(agent_tools.make_config())
-  told = []
-  handler = logging.Handler()
-  handler.emit = lambda record: told.append(record.getMessage())
-  logger = tf.get_logger()
   code = f'class {name}:\n  def {step}(self, x):\n    return x, {name + step!r}'
   names = {'__name__': 'study'}
   exec(code, names)  # code of its own, as TensorFlow counts by code
-  logger.addHandler(handler)
-  try:
+  with warnings_of_retracing() as told:
     for _ in range(12):
       function = getattr(names[name](), step)
       tf.function(function, autograph=False)(tf.zeros([]))
-  finally:
-    logger.removeHandler(handler)
-  assert any('retracing' in line for line in told) == warns
+  assert bool(told) == warns
+
+
+def test_several_short_scans_are_no_mistake():
+  with warnings_of_retracing() as told:
+    for _ in range(12):
+      layers.scan(lambda x, y: x + y, tf.zeros([1]), tf.zeros([]), unroll=True)
+  assert not told
 
 
 @pytest.mark.parametrize('agent', TOOLS)
