@@ -8,6 +8,7 @@ import pytest
 
 from dreamer.config.schema import Schema
 from dreamer.errors import UserError
+from dreamer.nn import device
 from tests.parity import __main__ as parity
 from tests.parity import keys_v3
 from tests.support import GOLDEN, quick
@@ -34,10 +35,12 @@ def test_case(name):
     (SMALL, False), quick.slow(SMALL, True, seconds=1800),
     *(quick.slow(name, False, seconds=900) for name in CASES if name != SMALL)])
 def test_case_as_compiled_graph(name, jit):
-  """As in training: traced functions; policy steps as well."""
+  """As in training: traced functions; policy steps where they are given."""
+  device.setup(Schema.load('configs/dreamerv3.yaml').defaults)
   comparison = parity.run_case(GOLDEN / name, jit=jit)
   assert comparison.ok, comparison.problems
-  assert sum(row.name.startswith('policy/') for row in comparison.rows) == 12
+  given = (GOLDEN / name / 'policy.npz').exists()
+  assert given == any(x.name.startswith('policy/') for x in comparison.rows)
 
 
 def test_functions():
