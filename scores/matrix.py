@@ -38,9 +38,8 @@ ABLATIONS = (
         'no_kl_balancing', 'no_reinforce', 'no_image_gradients')))
 
 
-SMALL_V2 = (
-    Variant('default'), Variant('mixed', MIXED), *ABLATIONS[1:],
-    Variant('reinforce_only', (*MIXED, 'reinforce_only')))
+GRADIENTS = (Variant('default'), Variant('mixed', MIXED),
+             Variant('reinforce_only', (*MIXED, 'reinforce_only')))
 
 
 class Experiment(typing.NamedTuple):
@@ -192,11 +191,15 @@ EXPERIMENTS = {
             Variant('no_value_horizon_3', ('no_value',), {'horizon': 3})),
         lambda: {'dmc_walker_stand': 30_000}, 3, (SMALL_NOTE,)),
     'laptop_ablations_v2': Experiment(
-        'dreamerv2', 'minatar', 'laptop', SMALL_V2,
+        'dreamerv2', 'minatar', 'laptop', (*GRADIENTS, *ABLATIONS[1:]),
         lambda: {'minatar_space_invaders': 24_000}, 3, (SMALL_NOTE,)),
     'laptop_ablations_v2_control': Experiment(
-        'dreamerv2', 'dmc_vision', 'laptop', SMALL_V2,
-        lambda: {'dmc_walker_stand': 16_000}, 3, (SMALL_NOTE,))}
+        'dreamerv2', 'dmc_vision', 'laptop', (*GRADIENTS, *(
+            Variant(x.method, x.presets[1:]) for x in ABLATIONS[1:]
+            if x.method != 'no_reinforce')),
+        lambda: {'dmc_walker_stand': 16_000}, 3, (
+            SMALL_NOTE, 'The default has no REINFORCE on control, and the '
+            'variants start from it.'))}
 
 
 def main(args: argparse.Namespace) -> None:
