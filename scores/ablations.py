@@ -7,6 +7,7 @@ return of the episodes that it collected in the last quarter of its steps.
 from __future__ import annotations
 
 import argparse
+import itertools
 import pathlib
 import typing
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ if typing.TYPE_CHECKING:
 LEVEL = 0.95
 SMALL = 0.1  # shares of the default below which a paper's effect is none
 SAME = 0.2  # within which a difference of ours is none
+POINTS = 12  # of a curve
 
 
 class Claim(typing.NamedTuple):
@@ -130,11 +132,17 @@ def main(args: argparse.Namespace) -> None:
                     f'{", ".join(CLAIMS)}')
   out = _out(args.out)
   root = pathlib.Path(expand(args.logdir or f'runs/{args.name}'))
-  scores = collect(matrix.jobs(args.name, args.seeds), root)
+  jobs = matrix.jobs(args.name, args.seeds)
+  found = collect(jobs, root)
+  budget = jobs[0].steps
+  scores = {method: [_score(x, budget) for x in folders]
+            for method, folders in found.items()}
   shown = table(args.name, scores)
   print((to_markdown if args.markdown else to_text)(shown))
   if out:
-    save(draw(args.name, scores), out)
+    save(draw(args.name, scores, {
+        method: _curve(folders, budget)
+        for method, folders in found.items() if folders}), out)
     print(f'\n{out}')
 
 
@@ -149,16 +157,17 @@ def _out(name):
 
 
 def collect(jobs: Sequence[Job],
-            root: pathlib.Path) -> dict[str, list[float]]:
-  """{method: scores of its finished runs}, in the order of the matrix."""
-  found: dict[str, list[float]] = {}
+            root: pathlib.Path) -> dict[str, list[RunFolder]]:
+  """{method: its finished runs}, in the order of the matrix."""
+  found: dict[str, list[RunFolder]] = {}
   for job in jobs:
     found.setdefault(job.method, [])
     kept = f'{job.method}/seed{job.seed}'  # by `scores keep`
     for folder in (root / job.folder, root / kept):
       if (folder / 'config.yaml').exists():
-        score = _score(RunFolder(folder), job.steps)
-        found[job.method] += [] if score is None else [score]
+        run = RunFolder(folder)
+        if _score(run, job.steps) is not None:
+          found[job.method].append(run)
         break
   if not any(found.values()):
     raise UserError(f'{root}: no finished run; run `./run.sh sweep` first, or '
@@ -171,6 +180,18 @@ def _score(folder, steps):
   if folder.reached < steps:
     return None
   return last_mean(folder.training, steps)
+
+
+def _curve(folders, budget):
+  """[(step, mean over runs of the returns since the last one)]."""
+  width = budget / POINTS
+  found = []
+  for end in np.linspace(width, budget, POINTS):
+    means = [np.mean(values) for folder in folders if (values := [
+        x for step, returns in folder.training for x in returns
+        if end - width < step <= end])]
+    found += [(end, np.mean(means))] if means else []
+  return found
 
 
 def effects(name: str, scores: Mapping[str, Sequence[float]]) -> list[Effect]:
@@ -233,11 +254,28 @@ def explain(name: str) -> list[str]:
       f'paper: {"; ".join(places)}.']
 
 
-def draw(name: str, scores: Mapping[str, Sequence[float]]) -> Figure:
-  """Bars: our differences as shares, with intervals; the paper's beside."""
-  found = effects(name, scores)
-  figure, (axes,) = drawing.grid(1)
-  figure.set_size_inches(max(5, 1.1 * len(found)), 3.2)
+def draw(name: str, scores: Mapping[str, Sequence[float]],
+         curves: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+  """Curves of all variants; our differences beside the paper's.
+
+  curves: {variant: [(env steps, return)]}.
+  """
+  figure, (left, right) = drawing.grid(2)
+  figure.set_size_inches(11, 3.6)
+  for color, (method, points) in zip(
+      itertools.cycle((drawing.OURS, *drawing.COLORS)), curves.items(),
+      strict=False):
+    left.plot(*zip(*points, strict=True), color=color, label=method,
+              linewidth=1.4)
+  drawing.finish(left, 'return of training episodes, mean over seeds')
+  _bars(right, effects(name, scores))
+  return drawing.legend(
+      figure, [left, right], 'left: environment steps; right: ours with 95 % '
+      'intervals over seeds')
+
+
+def _bars(axes, found):
+  """Our differences as shares, with intervals; the paper's beside."""
   places = np.arange(len(found))
   ours = [x.relative for x in found]
   half = [[x.mean - x.low, x.high - x.mean] if x.known else [0, 0]
@@ -248,13 +286,11 @@ def draw(name: str, scores: Mapping[str, Sequence[float]]) -> Figure:
   axes.bar(places + 0.2, [100 * x.claim.effect for x in found], 0.38,
            color=drawing.COLORS[0], label='paper')
   axes.axhline(0, color='black', linewidth=0.6)
+  drawing.finish(axes, 'difference, % of what stands beside')
+  axes.set_xlim(-0.6, len(found) - 0.4)
   axes.set_xticks(places, [
       f'{x.claim.variant}\nbeside {x.claim.base}'.replace('_', ' ')
-      for x in found], fontsize=6)
-  axes.set_ylabel('difference, % of what stands beside', fontsize=7)
-  axes.tick_params(axis='y', labelsize=7)
-  axes.spines[['top', 'right']].set_visible(False)
-  return drawing.legend(figure, [axes], 'lines: 95 % intervals over seeds')
+      for x in found], fontsize=6, rotation=30, ha='right')
 
 
 def _published(claim, method):
