@@ -230,8 +230,8 @@ def scan(step: Callable, inputs: Any, initial: Any,
   """Folds `step(state, input) -> state` over the inputs' first axis.
 
   Inputs and states are nested structures of tensors; returns the states,
-  stacked on a new first axis. `unroll` trades a longer start for a few
-  percent of speed; the step is traced once, and called for each input.
+  stacked on a new first axis. Unrolled, the step is traced once and called
+  for each input: a few percent faster than a loop, where XLA compiles longer.
   """
   if not unroll:
     return tf.scan(step, inputs, initial)
