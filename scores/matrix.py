@@ -31,13 +31,11 @@ CONTROL_V1 = (Variant('dreamer'), Variant('no_value', ('no_value',)),
 REPRESENTATIONS = tuple(
     Variant(x, (x,)) for x in ('reconstruction', 'contrastive', 'reward_only'))
 MIXED = ('mixed_gradients',)
+LEFT_OUT = ('no_layer_norm', 'no_reward_gradients', 'gaussian_latents',
+            'no_kl_balancing', 'no_image_gradients')
 ABLATIONS = (
     Variant('earlier_version', MIXED),
-    *(Variant(x, (*MIXED, x)) for x in (
-        'no_layer_norm', 'no_reward_gradients', 'gaussian_latents',
-        'no_kl_balancing', 'no_reinforce', 'no_image_gradients')))
-
-
+    *(Variant(x, (*MIXED, x)) for x in (*LEFT_OUT, 'no_reinforce')))
 GRADIENTS = (Variant('default'), Variant('mixed', MIXED),
              Variant('reinforce_only', (*MIXED, 'reinforce_only')))
 
@@ -194,9 +192,8 @@ EXPERIMENTS = {
         'dreamerv2', 'minatar', 'laptop', (*GRADIENTS, *ABLATIONS[1:]),
         lambda: {'minatar_space_invaders': 24_000}, 3, (SMALL_NOTE,)),
     'laptop_ablations_v2_control': Experiment(
-        'dreamerv2', 'dmc_vision', 'laptop', (*GRADIENTS, *(
-            Variant(x.method, x.presets[1:]) for x in ABLATIONS[1:]
-            if x.method != 'no_reinforce')),
+        'dreamerv2', 'dmc_vision', 'laptop', (
+            *GRADIENTS, *(Variant(x, (x,)) for x in LEFT_OUT)),
         lambda: {'dmc_walker_stand': 16_000}, 3, (
             SMALL_NOTE, 'The default has no REINFORCE on control, and the '
             'variants start from it.'))}
