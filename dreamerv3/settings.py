@@ -227,6 +227,7 @@ class Config(Protocol):
   steps: int
   precision: Literal['float32', 'float16', 'bfloat16']
   threads: int
+  threads_per_op: int
   parallel: bool
   sync_updates: int
   update_ratio: UpdateRatio

@@ -43,7 +43,7 @@ def setup(config: Any) -> None:
       import tensorflow as tf
     tf.get_logger().addFilter(_is_told)
     gpus = tf.config.list_physical_devices('GPU')
-    _set_threads(tf.config.threading, config.threads)
+    _set_threads(tf.config.threading, config.threads, config.threads_per_op)
     for gpu in gpus:
       with contextlib.suppress(RuntimeError):  # Its user has set it up.
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -80,6 +80,9 @@ def describe(config: Any, compiled: bool, parameters: int) -> str:
   amount = config.threads or cpus.allowed()
   where = ', '.join(names[:config.devices]) if gpus else (
       f'CPU, {amount} thread{"s" * (amount != 1)}')
+  within = tf.config.threading.get_intra_op_parallelism_threads()
+  if not gpus and within not in (0, amount):
+    where += f', {within} per operation'
   if config.devices > 1:
     where = f'{config.devices} devices: {where}'
   return (f'computes on {where}; {config.precision}; '
@@ -152,19 +155,22 @@ def _warn_if_emulated(precision, cpuinfo='/proc/cpuinfo'):
         'float32', stacklevel=3)
 
 
-def _set_threads(threading, wanted):
+def _set_threads(threading, wanted, per_op):
   """wanted: 0: as many as there may be; TensorFlow itself knows no quotas."""
-  before = threading.get_intra_op_parallelism_threads()
   limited = cpus.quota() < (os.cpu_count() or 1)
   amount = wanted or limited * cpus.allowed()
-  if amount == before:
+  within = min(per_op, amount or per_op) or amount
+  get = (threading.get_intra_op_parallelism_threads,
+         threading.get_inter_op_parallelism_threads)
+  before = tuple(x() for x in get)
+  if (within, amount) == before:
     return
   try:
-    threading.set_intra_op_parallelism_threads(amount)
+    threading.set_intra_op_parallelism_threads(within)
     threading.set_inter_op_parallelism_threads(amount)
   except RuntimeError:
-    if not wanted and not before:
-      return  # Its user has started it.
+    if before[1] == amount or not (wanted or any(before)):
+      return  # Its user has started it, or an agent of another size.
     raise UserError(
         f'threads: TensorFlow runs already, not with {wanted} threads; set '
         'threads before anything else uses TensorFlow') from None

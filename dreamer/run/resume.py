@@ -19,8 +19,8 @@ from dreamer.run.checkpoint import Checkpoints
 # What may change between two parts of one run: none of it changes shapes,
 # gradients or the random numbers of training.
 HARMLESS = (
-    'logdir', 'steps', 'threads', 'devices', 'log_every', 'save_every',
-    'eval_every', 'video_every', 'envs.timeout', 'envs.reset_timeout',
+    'logdir', 'steps', 'threads', 'threads_per_op', 'devices', 'log_every',
+    'save_every', 'eval_every', 'video_every', 'envs.timeout', 'envs.reset_timeout',
     'envs.restarts', 'replay.memory_gb', 'replay.spare_gb')
 OWN = (
     'config.yaml', env_identity.FILE, 'checkpoints', 'episodes',

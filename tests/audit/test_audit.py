@@ -651,6 +651,7 @@ UNITS = [
     (r'envs.amount', 'environments'),
     (r'envs.restarts', 'failures'),
     (r'threads', 'per core'),
+    (r'threads_per_op', 'share one operation'),
     (r'atari.sticky', 'probability per emulator frame'),
     (r'atari.noops', 'no-ops'),
     (r'dmlab.actions', 'size of the action set'),

@@ -144,7 +144,7 @@ def test_what_a_run_computes_on():
   learner = agent_tools.make_agent(threads=0)
   amount = sum(x.numpy().size for x in learner.parameters.values())
   assert re.fullmatch(
-      rf'computes on CPU, \d+ threads?; float32; not compiled \(jit auto\); '
+      rf'computes on CPU, \d+ threads?(, \d+ per operation)?; float32; not compiled \(jit auto\); '
       rf'{amount:,} parameters', learner.computes)
 
 
@@ -173,6 +173,7 @@ def test_determinism_is_a_key_of_gpus(gpus, wanted, monkeypatch):
   monkeypatch.setattr(
       tf.config.optimizer, 'set_experimental_options', lambda options: None)
   device.setup(types.SimpleNamespace(
-      threads=tf.config.threading.get_intra_op_parallelism_threads(),
+      threads=tf.config.threading.get_inter_op_parallelism_threads(),
+      threads_per_op=tf.config.threading.get_intra_op_parallelism_threads(),
       precision='float32', deterministic=wanted))
   assert calls == [True] * (bool(gpus) and wanted)
