@@ -38,9 +38,6 @@ class Adaptive:
     del norm
     if not self.limit:
       return [1.0] * len(grads)
-    return [self._factor(*pair) for pair in zip(params, grads, strict=True)]
-
-  def _factor(self, param, grad):
-    size = lambda x: tf.sqrt(2 * tf.nn.l2_loss(x))
-    limit = self.limit * tf.maximum(self.FLOOR, size(param))
-    return 1 / tf.maximum(1.0, size(grad) / limit)
+    sizes = lambda xs: tf.sqrt(2 * tf.stack([tf.nn.l2_loss(x) for x in xs]))
+    limits = self.limit * tf.maximum(self.FLOOR, sizes(params))
+    return tf.unstack(1 / tf.maximum(1.0, sizes(grads) / limits))

@@ -20,16 +20,32 @@ __all__ = [
     'matmul', 'scan', 'style', 'two_gradients']
 
 Norm: TypeAlias = str | tuple[str, float]  # see norms.make
+
+
+@tf.custom_gradient
+def _silu(x):
+  """x sigmoid(x), TensorFlow's without its products with a beta of 1.
+
+  As there, its sigmoid is computed again for the gradient, not kept.
+  """
+  def backward(upstream):
+    with tf.control_dependencies([upstream]):
+      share = tf.sigmoid(x)
+    return upstream * (share * (1.0 + x * (1.0 - share)))
+
+  return x * tf.sigmoid(x), backward
+
+
 ACTS = Choices('act', {
     'none': lambda x: x, 'relu': tf.nn.relu, 'elu': tf.nn.elu,
     'tanh': tf.nn.tanh, 'leaky_relu': tf.nn.leaky_relu,
-    'swish': tf.nn.swish, 'selu': tf.nn.selu, 'gelu': tf.nn.gelu,
+    'swish': _silu, 'selu': tf.nn.selu, 'gelu': tf.nn.gelu,
     'mish': lambda x: x * tf.tanh(tf.nn.softplus(x)),
     'softplus': tf.nn.softplus, 'softsign': tf.nn.softsign,
     'sigmoid': tf.nn.sigmoid, 'relu6': tf.nn.relu6,
     'softmax': tf.nn.softmax, 'log_softmax': tf.nn.log_softmax,
     # As JAX computes them, under the names that it has and TensorFlow not.
-    'silu': tf.nn.silu, 'log_sigmoid': tf.math.log_sigmoid,
+    'silu': _silu, 'log_sigmoid': tf.math.log_sigmoid,
     'gelu_tanh': lambda x: tf.nn.gelu(x, approximate=True),
     'leaky_relu_01': lambda x: tf.nn.leaky_relu(x, 0.01),
     'relu2': lambda x: tf.square(tf.nn.relu(x)),
