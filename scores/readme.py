@@ -31,8 +31,8 @@ HEAD = """\
 
 A folder for each set of runs: what was run, on what, and why. All that train
 one agent in one way are below; [agents_laptop](agents_laptop),
-[ablations_v1](ablations_v1) and [ablations_v2](ablations_v2) hold what is
-compared.
+[ablations_v1](ablations_v1), [ablations_v2_control](ablations_v2_control) and
+[ablations_v2](ablations_v2) hold what is compared.
 """
 
 

@@ -20,8 +20,9 @@ from dreamer.run.checkpoint import Checkpoints
 # gradients or the random numbers of training.
 HARMLESS = (
     'logdir', 'steps', 'threads', 'threads_per_op', 'devices', 'log_every',
-    'save_every', 'eval_every', 'video_every', 'envs.timeout', 'envs.reset_timeout',
-    'envs.restarts', 'replay.memory_gb', 'replay.spare_gb')
+    'save_every', 'eval_every', 'video_every', 'envs.timeout',
+    'envs.reset_timeout', 'envs.restarts', 'replay.memory_gb',
+    'replay.spare_gb')
 OWN = (
     'config.yaml', env_identity.FILE, 'checkpoints', 'episodes',
     'metrics.jsonl', 'scores.jsonl', 'videos')

@@ -144,8 +144,8 @@ def test_what_a_run_computes_on():
   learner = agent_tools.make_agent(threads=0)
   amount = sum(x.numpy().size for x in learner.parameters.values())
   assert re.fullmatch(
-      rf'computes on CPU, \d+ threads?(, \d+ per operation)?; float32; not compiled \(jit auto\); '
-      rf'{amount:,} parameters', learner.computes)
+      r'computes on CPU, \d+ threads?(, \d+ per operation)?; float32; not '
+      rf'compiled \(jit auto\); {amount:,} parameters', learner.computes)
 
 
 def test_a_gpu_that_only_the_driver_sees(tmp_path, monkeypatch):

@@ -40,6 +40,13 @@ def test_the_papers_effects():
   assert BAD.effect == pytest.approx(164.52 / 587.71 - 1)
 
 
+def test_a_paper_that_counts_games():
+  """Section 3.2: better in 18 of 55 games, worse in 24."""
+  found = ablations.REINFORCE_ONLY
+  assert found.effect == pytest.approx((18 - 24) / 55)
+  assert found.shown == '18 games better, 24 worse'
+
+
 @pytest.mark.parametrize('name', ablations.CLAIMS)
 def test_claims_have_runs_and_figures(name):
   methods = {x.method for x in matrix.jobs(name)}
