@@ -38,7 +38,7 @@ def setup(config: Any) -> None:
   # backward at a third of the speed without it.
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
   with _without(NOISE), cli.matplotlib_is_quiet(), without_gc():
-    with _Hidden('jax', 'keras', 'pandas', 'tf_keras'):
+    with _Hidden('h5py', 'jax', 'keras', 'pandas', 'scipy', 'tf_keras'):
       # Seconds, and environment variables have to be set before.
       import tensorflow as tf
     tf.get_logger().addFilter(_is_told)

@@ -11,12 +11,12 @@ os.environ['TF_USE_LEGACY_KERAS'] = '1'
 import dreamerv1
 from dreamer.nn import device
 device.setup(dreamerv1.configure(['debug'], logdir='x', threads=1))
-assert not {'jax', 'pandas', 'keras', 'tf_keras'} & set(sys.modules)
+assert not {'h5py', 'jax', 'keras', 'pandas', 'scipy', 'tf_keras'} & set(sys.modules)
 import dreamerv1.variants
 assert 'tensorflow_probability' not in sys.modules
 import tensorflow.keras  # Whoever wants it has it, as always.
 from tensorflow.keras.layers import Dense
-import pandas, tensorflow_probability
+import pandas, scipy, tensorflow_probability
 assert pandas.DataFrame and tensorflow_probability.distributions.Normal
 """
 
