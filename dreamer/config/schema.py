@@ -297,7 +297,7 @@ class Schema:
           'in Python by the first argument, configure([NAME, ...], key=value)')
     raise ConfigError(
         f'unknown key {show(key)}{nearest(key, [*self._flat, "configs"])}; '
-        '--help lists all keys')
+        '--help and the files in configs/ list all keys')
 
   def checked(self, flat: Mapping[str, Any]) -> dict[str, Plain]:
     """Returns {key: value}, each as `check` does."""

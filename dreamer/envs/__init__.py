@@ -118,7 +118,10 @@ def split_task(task: str) -> tuple[str, str]:
   """Returns suite and name within it of `<suite>_<name>`."""
   suite, _, name = task.partition('_')
   if suite not in SUITES or not name:
-    raise suggest.unknown('task', task, [*task_list(), 'gym_<Id>'])
+    known = [*task_list(), 'gym_<Id>']
+    of_each_suite = {x.partition('_')[0]: x for x in reversed(known)}
+    raise suggest.unknown('task', task, [
+        *reversed(of_each_suite.values()), *known])
   return suite, name
 
 

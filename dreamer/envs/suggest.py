@@ -16,7 +16,8 @@ def unknown(
   near = list(meant) or difflib.get_close_matches(name, known, 3, 0.5)
   if near:
     return UserError(f'{key}={name}: unknown; did you mean {join(near)}?')
-  return UserError(f'{key}={name}: unknown; known are {join(known[:8])}')
+  more = f' (of {len(known)})' if known[8:] else ''
+  return UserError(f'{key}={name}: unknown; known are {join(known[:8])}{more}')
 
 
 def join(names: list[str]) -> str:

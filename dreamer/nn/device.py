@@ -157,6 +157,9 @@ def _warn_if_emulated(precision, cpuinfo='/proc/cpuinfo'):
 
 def _set_threads(threading, wanted, per_op):
   """wanted: 0: as many as there may be; TensorFlow itself knows no quotas."""
+  if wanted and per_op > wanted:
+    raise UserError(f'threads_per_op: {per_op} is not allowed with threads '
+                    f'{wanted}; allowed: 0..{wanted}')
   limited = cpus.quota() < (os.cpu_count() or 1)
   amount = wanted or limited * cpus.allowed()
   within = min(per_op, amount or per_op) or amount

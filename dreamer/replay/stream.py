@@ -321,7 +321,7 @@ class StreamReplay(Base):
     return (f'the replay has {self.lanes.rows} rows, in which '
             f'{len(self.items)} sequences of {self.items.length} begin, of '
             f'{self._least} that learning starts with; raise steps, or lower '
-            'batch_size or batch_length')
+            'batch_size or batch_length in a new logdir')
 
 
 def _is_row(key):

@@ -59,7 +59,8 @@ class Checkpoints:
     Damaged ones are reported as warnings and left where they are; `move`,
     for the run's own process, puts them into `damaged/`.
     """
-    for path in self._paths():
+    paths = self._paths()
+    for path in paths:
       try:
         return _read(path)
       except (OSError, *npz.DAMAGE) as error:
@@ -67,8 +68,9 @@ class Checkpoints:
         where = ''
         if move and files.move_aside(path, 'damaged'):
           where = 'moved to damaged/, '
-        files.warn(f'checkpoint {path} is damaged ({error}): {where}the '
-                     'previous one is used')
+        then = 'there is no other one' if path == paths[-1] else (
+            'the previous one is used')
+        files.warn(f'checkpoint {path} is damaged ({error}): {where}{then}')
     return None
 
   def _paths(self):

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from dreamer import cli, files
+from dreamer.config import agents
 from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError, UserError
 from dreamer.locks import Lock
@@ -54,6 +55,7 @@ def open_logdir(
   else:
     config = env_identity.same_task(config, saved[1]['config']['task'])
     check_meta(saved[1], config, agent)
+    _warn_if_edited(logdir, saved[1]['config'])
   for name in OWN:
     files.remove_leftovers(logdir, name)
   config.save(logdir / 'config.yaml')
@@ -98,12 +100,32 @@ def load_run(
     raise UserError(f'logdir: {logdir} has no checkpoint; train there first')
   arrays, meta = saved
   check_agent(meta, logdir, agent)
+  _warn_if_edited(pathlib.Path(logdir), meta['config'])
   try:
     config = schema.complete(meta['config'], meta.get('presets'))
   except ConfigError as e:
     raise UserError(
         f'logdir: {logdir} is of another version of {agent}: {e}') from None
   return config.update({'logdir': str(logdir)}), arrays, meta
+
+
+def _warn_if_edited(logdir, settings):
+  """A run's settings are those of its checkpoint, whatever config.yaml says."""
+  path = logdir / 'config.yaml'
+  if not path.exists():
+    return
+  try:
+    flat = agents.saved(logdir).config.flat
+  except UserError as e:
+    files.warn(f"{e}; the checkpoint's settings count")
+    return
+  for key, value in flat.items():
+    if key not in HARMLESS and settings.get(key, value) != value or (
+        key not in settings):
+      own = _show(settings[key]) if key in settings else 'no such key'
+      files.warn(f'{path}: {key} is {_show(value)} there, the run has {own}: '
+                 "the checkpoint's settings count")
+      return
 
 
 def check_agent(meta: Mapping, logdir: str, agent: str) -> None:
@@ -171,16 +193,16 @@ def _check_new(logdir, ours):
   foreign = sorted(x.name for x in logdir.iterdir() if x.name not in allowed
                    and not x.name.startswith('events.out.tfevents')
                    and files.whole_name(x) not in OWN)
+  metrics = logdir / 'metrics.jsonl'
+  if ours and ((logdir / 'checkpoints' / 'damaged').exists() or (
+      metrics.exists() and metrics.stat().st_size)):
+    raise UserError(
+        f'logdir: {logdir} holds a run without a usable checkpoint; name '
+        'another folder, or delete this one')
   if foreign:
     raise UserError(
         f'logdir: {logdir} holds {foreign[0]}, which is of no run; name a '
         'new or an empty folder')
-  metrics = logdir / 'metrics.jsonl'
-  if (logdir / 'checkpoints' / 'damaged').exists() or (
-      metrics.exists() and metrics.stat().st_size):
-    raise UserError(
-        f'logdir: {logdir} holds a run without a usable checkpoint; name '
-        'another folder, or delete this one')
 
 
 def _differences(old, config):

@@ -11,7 +11,8 @@ os.environ['TF_USE_LEGACY_KERAS'] = '1'
 import dreamerv1
 from dreamer.nn import device
 device.setup(dreamerv1.configure(['debug'], logdir='x', threads=1))
-assert not {'h5py', 'jax', 'keras', 'pandas', 'scipy', 'tf_keras'} & set(sys.modules)
+hidden = {'h5py', 'jax', 'keras', 'pandas', 'scipy', 'tf_keras'}
+assert not hidden & set(sys.modules)
 import dreamerv1.variants
 assert 'tensorflow_probability' not in sys.modules
 import tensorflow.keras  # Whoever wants it has it, as always.

@@ -25,12 +25,15 @@ def threads(wanted, per_op):
 
 assert threads(2, 1) == (1, 2)
 assert threads(2, 0) == (1, 2)  # It runs already, with so many threads.
-try:
-  threads(3, 1)
-except UserError as e:
-  assert str(e).startswith('threads: TensorFlow runs already, not with 3')
-else:
-  raise AssertionError
+for wanted, per_op, words in (
+    (3, 1, 'threads: TensorFlow runs already, not with 3'),
+    (2, 3, 'threads_per_op: 3 is not allowed with threads 2; allowed: 0..2')):
+  try:
+    threads(wanted, per_op)
+  except UserError as e:
+    assert str(e).startswith(words)
+  else:
+    raise AssertionError
 """
 
 

@@ -506,10 +506,29 @@ class TestResume:
     assert agents.saved(whole.logdir).presets == ('debug',)
 
   def test_no_usable_checkpoint(self, whole):
-    for path in pathlib.Path(whole.logdir, 'checkpoints').glob('*.npz'):
+    """Though somebody evaluated it."""
+    folder = pathlib.Path(whole.logdir)
+    for path in (folder / 'checkpoints').glob('*.npz'):
       path.write_bytes(b'')
-    with pytest.raises(UserError, match='without a usable checkpoint'):
+    (folder / 'eval.jsonl').write_text('')
+    with pytest.raises(UserError, match='without a usable checkpoint'), (
+        pytest.warns(UserWarning, match='there is no other one')):
       run(whole)
+
+  @pytest.mark.parametrize('line, words', [
+      ('foo: [', 'no valid YAML'), ('batch_size: -3', 'batch_size is -3 there'),
+      ('nonsense: 3', 'nonsense is 3 there, the run has no such key')])
+  def test_an_edited_config_is_not_that_of_the_run(self, whole, line, words):
+    path = pathlib.Path(whole.logdir, 'config.yaml')
+    rest = [x for x in path.read_text().splitlines()
+            if x.partition(':')[0] != line.partition(':')[0]]
+    path.write_text('\n'.join([*rest, line]) + '\n')
+    with pytest.warns(UserWarning, match=words):
+      loaded, *_ = resume.load_run(whole.schema, whole.logdir, 'fake')
+    assert loaded == whole
+    with pytest.warns(UserWarning, match=words):
+      run(whole)
+    assert line not in path.read_text()
 
 
 def run_copy(config):
