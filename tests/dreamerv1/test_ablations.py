@@ -141,7 +141,8 @@ TABLE = {
         trace=False),
     'laptop': Row(
         f'{SIZES} task action_repeat video_every discount unroll '
-        'discount_head.enabled collect (model|actor|critic)_opt.lr',
+        'threads_per_op discount_head.enabled collect '
+        '(model|actor|critic)_opt.lr',
         trace=False),
 }
 
