@@ -120,8 +120,7 @@ def split_task(task: str) -> tuple[str, str]:
   if suite not in SUITES or not name:
     known = [*task_list(), 'gym_<Id>']
     of_each_suite = {x.partition('_')[0]: x for x in reversed(known)}
-    raise suggest.unknown('task', task, [
-        *reversed(of_each_suite.values()), *known])
+    raise suggest.unknown('task', task, [*of_each_suite.values(), *known])
   return suite, name
 
 

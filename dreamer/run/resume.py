@@ -55,7 +55,7 @@ def open_logdir(
   else:
     config = env_identity.same_task(config, saved[1]['config']['task'])
     check_meta(saved[1], config, agent)
-    _warn_if_edited(logdir, saved[1]['config'])
+    _warn_if_edited(logdir, saved[1]['config'], config.schema, move=True)
   for name in OWN:
     files.remove_leftovers(logdir, name)
   config.save(logdir / 'config.yaml')
@@ -100,7 +100,7 @@ def load_run(
     raise UserError(f'logdir: {logdir} has no checkpoint; train there first')
   arrays, meta = saved
   check_agent(meta, logdir, agent)
-  _warn_if_edited(pathlib.Path(logdir), meta['config'])
+  _warn_if_edited(pathlib.Path(logdir), meta['config'], schema)
   try:
     config = schema.complete(meta['config'], meta.get('presets'))
   except ConfigError as e:
@@ -109,23 +109,34 @@ def load_run(
   return config.update({'logdir': str(logdir)}), arrays, meta
 
 
-def _warn_if_edited(logdir, settings):
-  """A run's settings are those of its checkpoint, whatever config.yaml says."""
-  path = logdir / 'config.yaml'
+def _warn_if_edited(logdir, settings, schema, move=False):
+  """A run's settings are those of its checkpoint, whatever config.yaml says.
+
+  move: whether an edited one is put into `edited/`, as a new one follows.
+  """
+  reason = _edited(logdir / 'config.yaml', settings, schema)
+  if reason:
+    moved = move and files.move_aside(logdir / 'config.yaml', 'edited')
+    files.warn(f"{reason}: the checkpoint's settings count"
+               f'{", the file is in edited/ now" if moved else ""}')
+
+
+def _edited(path, settings, schema):
+  """How a run's file differs from its settings; None where it does not."""
   if not path.exists():
-    return
+    return None
   try:
-    flat = agents.saved(logdir).config.flat
+    flat = agents.saved(path.parent).config.flat
   except UserError as e:
-    files.warn(f"{e}; the checkpoint's settings count")
-    return
+    return str(e)
+  own = {**schema.defaults.flat, **settings}
   for key, value in flat.items():
-    if key not in HARMLESS and settings.get(key, value) != value or (
-        key not in settings):
-      own = _show(settings[key]) if key in settings else 'no such key'
-      files.warn(f'{path}: {key} is {_show(value)} there, the run has {own}: '
-                 "the checkpoint's settings count")
-      return
+    if key not in own:
+      return f'{path}: {key} is no key of the run'
+    if key not in HARMLESS and own[key] != value:
+      return (f'{path}: {key} is {_show(value)} there, the run has '
+              f'{_show(own[key])}')
+  return None
 
 
 def check_agent(meta: Mapping, logdir: str, agent: str) -> None:

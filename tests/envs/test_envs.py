@@ -299,6 +299,13 @@ def test_unknown_task_names_the_nearest(task, near):
   assert str(info.value).startswith(f'task={task}: unknown')
 
 
+def test_a_task_like_no_other_names_one_of_each_suite():
+  with pytest.raises(UserError) as info:
+    envs.split_task('nope')
+  for suite in ('dmc', 'atari', 'dmlab', 'minatar', 'crafter', 'gym', 'dummy'):
+    assert f' {suite}_' in str(info.value)
+
+
 def test_inline_rendering_is_refused():
   with pytest.raises(UserError, match='envs.worker=process'):
     envs.make_envs(make_config(task='dmc_walker_walk'))

@@ -402,3 +402,18 @@ def test_gflop_of_other_objectives():
   head = 3 * (1024 * 300 + mlp + 300 * 2 * 230 + 2 * 2500 * 230)
   assert gflop('contrastive') == pytest.approx(
       gflop('reward_only') + rows * head)
+
+
+@pytest.mark.parametrize('dtype', [tf.float32, tf.float16])
+def test_silu_is_tensorflows_to_the_bit(dtype):
+  x = tf.cast(np.linspace(-9, 9, 301), dtype)
+
+  def both(act):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      y = act(x)
+    return y.numpy(), tape.gradient(y, x, tf.cos(x)).numpy()
+
+  for ours, theirs in zip(
+      both(layers.ACTS['silu']), both(tf.nn.silu), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
