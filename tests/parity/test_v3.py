@@ -8,7 +8,6 @@ import pytest
 
 from dreamer.config.schema import Schema
 from dreamer.errors import UserError
-from dreamer.nn import device
 from tests.parity import __main__ as parity
 from tests.parity import keys_v3
 from tests.support import GOLDEN, quick
@@ -36,7 +35,6 @@ def test_case(name):
     *(quick.slow(name, False, seconds=900) for name in CASES if name != SMALL)])
 def test_case_as_compiled_graph(name, jit):
   """As in training: traced functions; policy steps where they are given."""
-  device.setup(Schema.load('configs/dreamerv3.yaml').defaults)
   comparison = parity.run_case(GOLDEN / name, jit=jit)
   assert comparison.ok, comparison.problems
   given = (GOLDEN / name / 'policy.npz').exists()

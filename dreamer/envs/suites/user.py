@@ -133,8 +133,10 @@ class UserEnv(base.Env):
 
   def _remedy(self):
     """What there is beside render, and what to do."""
-    texts = [f'; observation {name} is no image: {why}'
-             for name, why in self._selection.rejected.items()]
+    rejected = self._selection.rejected
+    texts = [f'; observation {name} is '
+             f'{"no image" if name in rejected else "left out"}: {why}'
+             for name, why in self._selection.left_out.items()]
     texts += [f'; image_key {reader.entry.name} takes {reader.entry.text} as '
               'one' for reader in self._selection.vectors.values()
               if reader.entry.may_be_picture]

@@ -230,11 +230,13 @@ def test_without_any_image_the_rejected_one_is_named():
   class Far(gymnasium.Env):
     observation_space = gymnasium.spaces.Dict(
         far=gymnasium.spaces.Box(0, np.inf, (64, 64, 1)),
-        speed=gymnasium.spaces.Box(-1, 1, (1,)))
+        speed=gymnasium.spaces.Box(-1, 1, (1,)),
+        goal=gymnasium.spaces.Box(-1, 1, (0,)))
     action_space = gymnasium.spaces.Discrete(2)
 
     def reset(self, seed=None, options=None):
-      return {'far': np.zeros((64, 64, 1)), 'speed': np.zeros(1)}, {}
+      return {'far': np.zeros((64, 64, 1)), 'speed': np.zeros(1),
+              'goal': np.zeros(0)}, {}
   with pytest.raises(UserError, match='far, float32 64x64x1: .*without bounds'):
     user.UserEnv(Far())
   env = user.UserEnv(Far(), image_key='render', blind='preset vectors')
@@ -242,6 +244,7 @@ def test_without_any_image_the_rejected_one_is_named():
   with pytest.raises(UserError, match='render.. is not implemented') as info:
     env.render()
   assert 'observation far is no image: float32 64x64x1' in str(info.value)
+  assert 'observation goal is left out: it is empty' in str(info.value)
   assert 'vectors alone, with the preset vectors' in str(info.value)
 
 
