@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import tokenize
 import typing
 import zipfile
 import zlib
@@ -19,7 +20,8 @@ Arrays = dict[str, np.ndarray]
 # What reading a damaged `.npz` raises, apart from OSError.
 DAMAGE = (
     ValueError, KeyError, EOFError, SyntaxError, struct.error, zlib.error,
-    zipfile.BadZipFile, NotImplementedError, RuntimeError)
+    zipfile.BadZipFile, NotImplementedError, RuntimeError,
+    tokenize.TokenError)
 
 
 def write(path: Path, arrays: Mapping[str, typing.Any],

@@ -16,6 +16,7 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
   """
   if spaces is None:
     checks.devices(config)
+    checks.schedule(config)
     _batches(config)
     _layers(config)
     _norms(config)

@@ -229,7 +229,10 @@ def _readme(parser):
 
 def steps(text: str) -> int:
   """Returns a number of environment steps, also from 1e6."""
-  return int(float(text))
+  try:
+    return int(float(text))
+  except OverflowError:
+    raise argparse.ArgumentTypeError(f'{text} is not finite') from None
 
 
 def _runs(parser, nargs='+'):

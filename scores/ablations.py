@@ -1,7 +1,8 @@
 """What ablations at a small size give, beside what the papers say of them.
 
 The runs are those of a `laptop_ablations_*` matrix. A run's score is the mean
-return of the episodes that it collected in the last quarter of its steps.
+return of the episodes that it collected in the last quarter of its steps, taken
+over the lines of its log, so that all steps weigh the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from dreamer.errors import UserError
 from dreamer.files import check_ours, expand
 from dreamer.run.run_folder import RunFolder
-from dreamer.sweep.jobs import Job
+from dreamer.sweep.jobs import Job, check, config_of
 from dreamer.tables import Table, to_markdown, to_text
 
 from . import csv_rows, drawing, intervals, matrix
@@ -183,12 +184,15 @@ def collect(jobs: Sequence[Job],
             root: pathlib.Path) -> dict[str, list[RunFolder]]:
   """{method: its finished runs}, in the order of the matrix."""
   found: dict[str, list[RunFolder]] = {}
-  for job in jobs:
+  settings = [config_of(job).flat for job in jobs]
+  keys = _varied(settings)
+  for job, flat in zip(jobs, settings, strict=True):
     found.setdefault(job.method, [])
     kept = f'{job.method}/seed{job.seed}'  # by `scores keep`
     for folder in (root / job.folder, root / kept):
       if (folder / 'config.yaml').exists():
         run = RunFolder(folder)
+        check(job, run, {key: flat[key] for key in keys})
         if _score(run, job.steps) is not None:
           found[job.method].append(run)
         break
@@ -196,6 +200,13 @@ def collect(jobs: Sequence[Job],
     raise UserError(f'{root}: no finished run; run `./run.sh sweep` first, or '
                     'name its folder by --logdir')
   return found
+
+
+def _varied(settings):
+  """The keys that tell the variants of an experiment from each other."""
+  first, *others = settings
+  return [key for key in first if key not in ('logdir', 'seed') and any(
+      x[key] != first[key] for x in others)]
 
 
 def _score(folder, steps):
@@ -266,9 +277,10 @@ def explain(name: str) -> list[str]:
           f', at {x.env_steps:,} steps)' if x.env_steps else ')')
       for x in CLAIMS[name])
   return [
-      f'return: of the episodes in the last {LAST:.0%} of the steps; mean over '
-      f'seeds with its {LEVEL:.0%} interval. difference: to the variant named '
-      "beside it, Welch's interval.",
+      f'return: of the episodes in the last {LAST:.0%} of the steps, a mean '
+      f'over the lines of the log; mean over seeds with its {LEVEL:.0%} '
+      'interval. difference: to the variant named beside it, with the interval '
+      'of Welch.',
       f'as in the paper: the interval is on its side of zero, or, where the '
       f'paper shows less than {SMALL:.0%}, within {SAME:.0%}. the other way: '
       f'it is on the other side, or beyond {SMALL:.0%} where the paper shows '

@@ -1,7 +1,8 @@
 """Agents side by side: the same tasks, steps, and CPU seconds.
 
 A run's score at a budget is the mean return of the episodes that it collected
-in the last quarter of it: what the third paper reports, and what all have.
+in the last quarter of it, taken over the lines of its log: what the third paper
+reports, and what all have.
 CPU seconds are those of the learning process (`cpu` in metrics.jsonl), so they
 compare runs of one machine and one number of threads.
 """
@@ -65,7 +66,10 @@ def tables(found: Sequence[runs.Run], kind: Kind,
 
 
 def score(run: runs.Run, kind: Kind, budget: float) -> float:
-  """Mean return of the episodes of the last quarter of a budget."""
+  """Mean return of the episodes of the last quarter of a budget.
+
+  It is taken over the lines of the log, so that all steps weigh the same.
+  """
   found = runs.last_mean(run.evaluations, budget, _spent(run, kind))
   if found is None:
     raise UserError(
@@ -99,7 +103,8 @@ def _table(task, groups, kind, budgets):
       f'{task}, by {kind.title}',
       ('agent', 'seeds', *(_label(x, kind) for x in wanted)),
       [_row(name, group, kind, wanted) for name, group in groups.items()],
-      [f'Mean return of the episodes of the last quarter, its '
+      [f'Mean return of the episodes of the last quarter, over the lines of '
+       f'its log, and its '
        f'{LEVEL:.0%} interval over seeds.'])]
 
 

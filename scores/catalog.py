@@ -37,6 +37,8 @@ class Source(typing.NamedTuple):
 
   episodes: whether its file has single episodes, to be put into bins here; of
     runs that ended nothing is carried forward. more: of a Reference.
+  alone: whether the file's other methods are returns of another kind, which are
+    another Source.
   """
 
   file: str
@@ -49,6 +51,7 @@ class Source(typing.NamedTuple):
   remarks: tuple = ()
   episodes: bool = False
   more: typing.Mapping = {}
+  alone: bool = False
 
 
 def _pixelpoint(agent, method, rule, **protocol):
@@ -59,7 +62,7 @@ def _pixelpoint(agent, method, rule, **protocol):
           'The reference is the released program itself, see the source '
           f'v{agent[-1]}_pixelpoint; runs count as having learned from half of '
           f'the highest return on.',), True,
-      {'margin': '10', 'learned': 50.0, 'curve': True})
+      {'margin': '10', 'learned': 50.0, 'curve': True}, True)
 
 
 def _dreamerv3(suite, **protocol):

@@ -44,7 +44,8 @@ def check(
 def paper_differs(run: runs.Run) -> str:
   """How the paper measured its score of a run's task otherwise, or ''.
 
-  Only what makes its score another one, where both are known.
+  Only what makes its score another one, where both are known. Of the run these
+  are evaluations, whichever returns it was loaded with.
   """
   reference = references.of_paper(run.method, run.task, run.presets)
   if reference is None:
@@ -52,7 +53,8 @@ def paper_differs(run: runs.Run) -> str:
   return ', '.join(
       f'{key} is {_show(ours)} here, {_show(theirs)} there'
       for key, ours, theirs in _mismatches(
-          run.protocol, _applies(reference.protocol, run.task))
+          {**run.protocol, 'returns': 'evaluation'},
+          _applies(reference.protocol, run.task))
       if key in REFUSED and ours is not None)
 
 

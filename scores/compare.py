@@ -37,12 +37,14 @@ def main(args: argparse.Namespace) -> None:
   if args.returns == 'training':
     names['training'] = training or args.to
   elif training and all(pathlib.Path(x).is_dir() for x in args.runs):
-    names['training'] = training  # which files of `collect` don't have
+    # Files of `collect` don't have it, and it has other bins.
+    names.update({} if args.budgets else {'training': training})
   results = []
   for returns, name in names.items():
     found = runs.load(args.runs, returns)
+    method = args.method if name == args.to else None  # the one of its kind
     results.append(compare(
-        found, references.load(name, args.method, args.bin), args.margin,
+        found, references.load(name, method, args.bin, returns), args.margin,
         args.level, args.seed, args.budgets, args.allow, args.learned))
     collect.say_notes(found)
   if args.json:
@@ -68,6 +70,10 @@ def compare(
   """
   if not 0.5 <= level < 1:
     raise UserError(f'--level: {level} is not allowed; allowed: 0.5..1')
+  if seed < 0:
+    raise UserError(f'--seed: {seed} is not allowed; allowed: 0..')
+  if learned is not None and not math.isfinite(learned):
+    raise UserError(f'--learned: {learned} is not allowed; allowed: a number')
   groups, flags = comparable.check(found, reference, allow)
   scores, skipped = _scores(groups, reference, budgets)
   if not scores:

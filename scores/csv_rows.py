@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from dreamer.errors import UserError
 from dreamer.files import DATA, atomic_write
 
+LEAST = {'env_steps': 0, 'std': 0, 'n': 1}  # of the columns
 PUBLISHED = DATA / 'scores' / 'published'
 NAMES = (('dmc_ball_in_cup_', 'dmc_cup_'),
          (r'gym_procgen:procgen-(\w+)-v0$', r'procgen_\1'))
@@ -135,6 +136,10 @@ def _parse(line, where):
   for key, kind in (
       ('env_steps', int), ('value', float), ('std', float), ('n', int)):
     row[key] = _number(row[key], kind, f'{where}: {key}')
+  for key, least in LEAST.items():
+    if row[key] is not None and row[key] < least:
+      raise UserError(
+          f'{where}: {key} {row[key]} is not allowed; allowed: {least}..')
   if not row['task'] or not row['method']:
     raise UserError(f'{where}: task and method must not be empty')
   return Row(**{**row, 'task': task_name(row['task'])})

@@ -228,8 +228,13 @@ def aggregate_improvement(
   """
   pairs = zip(resample(ours, rng, reps), resample(reference, rng, reps),
               strict=True)
-  low, high = np.quantile([_wins(*pair) for pair in pairs], _tails(level))
-  return Interval(float(_wins(ours, reference)), float(low), float(high))
+  draws, mean = np.array([_wins(*pair) for pair in pairs]), float(
+      _wins(ours, reference))
+  # Draws with replacement vary too little; of both, as wins are of both.
+  few = np.mean([n / (n - 1) for n in (len(ours), len(reference))])
+  spread = math.sqrt(few) * (draws - draws.mean())
+  low, high = np.clip(mean + np.quantile(spread, _tails(level)), 0, 1)
+  return Interval(mean, float(low), float(high))
 
 
 def _wins(a, b):

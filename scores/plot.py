@@ -43,7 +43,8 @@ def main(args: argparse.Namespace) -> None:
                     f'{", ".join(SUFFIXES)}')
   found = runs.load(args.runs, args.returns) if args.runs else []
   collect.say_notes(found)
-  reference = references.load(args.to, args.method) if args.to else None
+  reference = references.load(
+      args.to, args.method, returns=args.returns) if args.to else None
   if args.kind == 'horizons' and (found or reference):
     raise UserError('horizons: draws Figure 4 alone; leave runs and --to out')
   if not found and reference is None and args.kind != 'horizons':

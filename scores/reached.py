@@ -7,7 +7,7 @@ import math
 from dreamer.stats import confidence
 from dreamer.tables import Table, interval
 
-from . import comparable, references, runs
+from . import atari, comparable, references, runs
 
 
 def table(run: runs.Run) -> Table:
@@ -27,17 +27,22 @@ def table(run: runs.Run) -> Table:
     notes = ['The trained agent has not been evaluated.', _training(run)]
   else:
     title += f' after {run.final["trained"]["step"]:,} environment steps'
-    notes = [*([_share(trained, paper, differs)] if paper else []),
+    notes = [*([_share(run.task, trained, paper, differs)] if paper else []),
              _above(trained, entries.get('random'))]
   return Table(title, ('', 'episodes', 'return, 95% interval'), rows, notes)
 
 
-def _share(trained, paper, differs):
+def _share(task, trained, paper, differs):
   if differs:
     return ("No share of the paper's score, which was measured in another way: "
             f'{differs}')
-  share = interval(*(100 * x / paper.score for x in trained))
-  return f"Share of the paper's score ({paper.when}), in %: {share}"
+  random = atari.column('random').get(task)
+  low, base = (0.0, '') if random is None else (
+      random, f' from random play, {random:,.1f}')
+  if paper.score <= low:
+    return f"No share of the paper's score, which is not above {low:,.1f}"
+  share = interval(*(100 * (x - low) / (paper.score - low) for x in trained))
+  return f"Share of the paper's score ({paper.when}){base}, in %: {share}"
 
 
 def _above(trained, random):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import statistics
 
@@ -133,9 +134,11 @@ def _finals(run):
            for policy in runs.POLICIES]
   if len(found) < len(runs.POLICIES):
     return [*texts, '-']
-  low = found['trained'][1]
-  above = all(low > found[x][2] for x in ('untrained', 'random'))
-  return [*texts, 'yes' if above else 'no']
+  low, highs = found['trained'][1], [
+      found[x][2] for x in ('untrained', 'random')]
+  if not all(map(math.isfinite, (low, *highs))):
+    return [*texts, '-']  # of one episode
+  return [*texts, 'yes' if all(low > x for x in highs) else 'no']
 
 
 def _paper(run):

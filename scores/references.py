@@ -104,20 +104,22 @@ def _loaded(name, method):
   return load(name, method)
 
 
-def load(name: str, method: str | None = None,
-         width: str | None = None) -> Reference:
+def load(name: str, method: str | None = None, width: str | None = None,
+         returns: str = 'evaluation') -> Reference:
   """Returns the Reference of a name or a file. Raises UserError.
 
   method: of those that the source has; None: the paper's agent. width: see
-    binning.rule; only for files, whose bins are not known.
+    binning.rule; only for files, whose bins are not known. returns: which ones
+    a file of runs has to hold; others say it themselves.
   """
   if name not in catalog.SOURCES:
-    return _from_file(name, method, width)
+    return _from_file(name, method, width, returns)
   if width:
     raise UserError(f'--bin: {name} has its own bins; leave --bin out')
   source = catalog.SOURCES[name]
   rows = [row for row in csv_rows.published(source.file)
-          if not source.source or row.source == source.source]
+          if (not source.source or row.source == source.source)
+          and (not source.alone or row.method == source.method)]
   method = method or source.method
   rows = _of_method(name, rows, method)
   if (name, method) == ('dreamerv2/table_k1', 'dreamerv2'):
@@ -137,8 +139,9 @@ def load(name: str, method: str | None = None,
 
 def kind_of_returns(name: str | None) -> str:
   """Returns which returns of runs a reference is to be compared with."""
-  source = catalog.SOURCES.get(name or '')
-  return source.protocol['returns'] if source else 'evaluation'
+  if name in catalog.SOURCES:
+    return catalog.SOURCES[name].protocol['returns']
+  return runs.kind_of_file(pathlib.Path(name)) if name else 'evaluation'
 
 
 def check_tasks(reference: Reference, tasks: Iterable[str]) -> None:
@@ -207,7 +210,7 @@ def _sample(name, rows):
   return Sample(first.value, std, first.n)
 
 
-def _from_file(path, method, width):
+def _from_file(path, method, width, returns):
   path = pathlib.Path(path)
   if not path.is_file():
     raise UserError(
@@ -215,20 +218,22 @@ def _from_file(path, method, width):
         f'{", ".join(catalog.SOURCES)}')
   if path.suffix == '.csv':
     rows = csv_rows.read(path)
+    if not rows:
+      raise UserError(f'--to: {path} has no row; name another file')
     methods = list(dict.fromkeys(row.method for row in rows))
     if len(methods) > 1 and not method:
       raise UserError(f'--method: choose one of {path}: {", ".join(methods)}')
     rows = _of_method(path, rows, method or ''.join(methods))
     return Reference(
-        str(path), rows[0].method if rows else '', _scores(path, rows),
+        str(path), rows[0].method, _scores(path, rows),
         binning.rule(width) if width else None, {}, remarks=(
             f'{path} does not say how it was measured.',))
-  return _of_runs(path, method, width)
+  return _of_runs(path, method, width, returns)
 
 
-def _of_runs(path, method, width):
+def _of_runs(path, method, width, returns):
   """Runs of another file as a reference, at all edges of their bins."""
-  found = runs.load([path])
+  found = runs.load([path], returns)
   groups = runs.by_task(found)
   first = found[0]
   if method not in (None, first.method):

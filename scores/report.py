@@ -28,7 +28,8 @@ def main(args: argparse.Namespace) -> None:
   found = runs.load(paths, args.returns, strict=False)
   reference = None
   if args.to:
-    reference = references.load(args.to, args.method, args.bin)
+    reference = references.load(
+        args.to, args.method, args.bin, args.returns)
   options = {
       'margin': args.margin, 'level': args.level, 'seed': args.seed,
       'budgets': args.budgets, 'allow': args.allow, 'learned': args.learned}

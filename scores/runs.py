@@ -139,10 +139,20 @@ def read_file(path: pathlib.Path, returns: str = 'evaluation') -> list[Run]:
     found.append(_from_json(path, row, {run.where for run in found}))
   for run in found:
     if run.protocol.get('returns') != returns:
+      kind = run.protocol.get('returns')
       raise UserError(
-          f'{path}: {run.where} holds {run.protocol.get("returns")} returns, '
-          f'not {returns}; collect it again from its logdir')
+          f'{path}: {run.where} holds {kind} returns, not {returns}; write '
+          f'--returns {kind}, or collect it again from its logdir')
   return found
+
+
+def kind_of_file(path: pathlib.Path) -> str:
+  """Returns which returns a file of `collect` holds, as far as it says."""
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+    return content['runs'][0]['protocol']['returns']
+  except (OSError, ValueError, RecursionError, LookupError, TypeError):
+    return 'evaluation'
 
 
 def to_json(run: Run) -> dict:

@@ -8,6 +8,7 @@ import numbers
 import os
 import re
 import reprlib
+import shlex
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -90,6 +91,12 @@ def show(value: Any) -> str:
   shorten = reprlib.Repr()
   shorten.maxstring = shorten.maxother = 80
   return shorten.repr(value)
+
+
+def typed(value: Any) -> str:
+  """Returns a value as it would stand on a command line."""
+  return shlex.quote(str(value).lower() if isinstance(value, bool)
+                     else str(value))
 
 
 def _bounds(spec):

@@ -76,7 +76,9 @@ class Policy:
     """Action [A]; obs: arrays by name, see Environment.observe."""
     seen = {**obs, 'is_first': is_first}
     self.values.update({f'obs/{key}': x for key, x in seen.items()})
-    args = [self._put(np.asarray(self.values[key], dtype).reshape(shape))
+    # All environments that the policy acts for see this one.
+    args = [self._put(np.broadcast_to(
+        np.asarray(self.values[key], dtype), shape))
             for key, shape, dtype in self.spec['inputs']]
     args += [self.variables[key] for key in self.spec['reads']]
     results = [x[0] for x in self._run.execute_sharded(

@@ -15,13 +15,13 @@ import json
 import pathlib
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dreamer import cli, npz
-from dreamer.config import agents
+from dreamer.config import agents, rules
 from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
@@ -29,8 +29,18 @@ from dreamer.export import act, jax_timing
 from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
 from dreamer.replay.stored import Stored
 from dreamer.run.protocols import ObsSpace
+from dreamer.run.resume import HARMLESS
 from dreamer.scalars import Scalars
 
+# Settings of the loop, its environments and its replay: no program depends on
+# them.
+FREE = {
+    *HARMLESS, 'task', 'prefill', 'prefill_end', 'pretrain_updates',
+    'train_every', 'train_ratio', 'train_updates', 'sync_updates',
+    'eval_episodes', 'action_repeat', 'time_limit', 'images',
+    'image_key', 'image_size'}
+FREE_GROUPS = 'update_ratio', 'envs', 'atari', 'dmc', 'dmlab', 'replay'
+COMPILED = 'devices', 'replay.context', 'replay.consec'
 OLDEST = '0.7.1'  # JAX whose public interfaces suffice
 STABLEHLO = '1.9.0'  # the version that programs are handed over in
 PARALLEL = ('parallel: true needs TensorFlow in the process that acts, and '
@@ -130,6 +140,9 @@ class JaxAgent:
     rng = np.random.default_rng(0)
     state = {key: np.zeros(shape, dtype)
              for key, (shape, dtype) in self.content['state'].items()}
+    if path is not None and not path.exists():
+      raise UserError(f'{path}: is missing; export again, or, to time only, '
+                      'take other weights by --random')
     if path is None:
       return {key: np.asarray(rng.normal(0, 0.02, x.shape), x.dtype) if (
           key.endswith('kernel') and not key.startswith('opt/')) else x
@@ -155,14 +168,20 @@ class JaxAgent:
   def policy(self, obs: Mapping[str, np.ndarray],
              state: dict[str, np.ndarray] | None = None, mode: str = 'train',
              env_steps: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Actions [n, A] and the next state, as those of the agents."""
-    name = f'policy_{mode}'
+    """Actions [n, A] and the next state, as those of the agents.
+
+    n: at most the rows of the export; the state has all of these.
+    """
+    name, amount = f'policy_{mode}', len(obs['is_first'])
     if state is None:
       state = self.initial_state(name)
     del env_steps  # No schedule of exploration is exported.
+    rest = self.content['rows'] - amount
+    obs = {key: np.concatenate([x, np.zeros((rest, *x.shape[1:]), x.dtype)])
+           for key, x in obs.items()}
     out = self._call(name, {'state': state, 'obs': obs})
     out = {key: np.asarray(x) for key, x in out.items()}
-    return out['action'], out
+    return out['action'][:amount], out
 
   def initial_state(self, name: str = 'policy_train') -> dict[str, np.ndarray]:
     """Noughts in the shapes that a policy program takes."""
@@ -241,10 +260,13 @@ def main(argv: list[str] | None = None) -> None:
                       description=__doc__.split('\n')[0])
   parser.add_argument('command', choices=('time', 'train'))
   parser.add_argument('folder', metavar='DIR')
-  parser.add_argument('--updates', type=int, default=20)
+  parser.add_argument('--updates', type=int, default=20,
+                      help='time: so many (20)')
   parser.add_argument('--random', action='store_true',
                       help='time: random weights, without state.npz')
   args, rest = parser.parse_known_args(argv)
+  if args.updates < 1:
+    raise UserError(f'--updates: {args.updates} is not allowed; allowed: 1..')
   if args.command == 'train':
     train(pathlib.Path(args.folder), rest)
   elif rest:
@@ -259,30 +281,59 @@ def train(folder: pathlib.Path, argv: list[str]) -> None:
   """Trains, or continues, in the config's logdir as the agents are trained."""
   from dreamer.envs import make_envs  # Not needed to time or to act.
   from dreamer.run import training  # As above.
-  content = read(folder)
-  given = [f'--{key}={value}' for key, value in content['config'].items()
-           if key != 'logdir']  # of the run that was exported
   again = ['python', '-m', 'dreamer.export.jax_agent', 'train', str(folder)]
-  training.main(_Exported(folder, content['agent']), make_envs,
-                [*given, *argv], again=shlex.join([*again, *argv]))
+  agent = Exported(folder)
+  training.main(agent, make_envs, agent.settings(argv),
+                again=shlex.join([*again, *argv]))
 
 
-class _Exported:
+class Exported:
   """What a run is told of an agent, for that of a folder."""
 
-  def __init__(self, folder: pathlib.Path, name: str) -> None:
-    self.folder = folder
-    self.name = self.module = name
-    self._agent = agents.find(name)
+  def __init__(self, folder: pathlib.Path) -> None:
+    self.folder, self._content = folder, read(folder)
+    self.name = self.module = self._content['agent']
+    self._agent = agents.find(self.name)
     self.replay = self._agent.replay
 
   def schema(self) -> Schema:
     return self._agent.schema()
 
+  def settings(self, argv: Sequence[str] = ()) -> list[str]:
+    """Those of the exported run as a command line, and more after them.
+
+    Raises UserError for presets, which its settings would undo.
+    """
+    if any(x.split('=')[0] == '--configs' for x in argv):
+      raise UserError('--configs: an exported agent has the presets of its '
+                      'export; export again with others')
+    return [*(f'--{key}={value}'
+              for key, value in self._content['config'].items()
+              if key != 'logdir'), *argv]
+
   def validate(self, config: Config) -> None:
+    """Raises UserError for settings that can't be, or that don't fit."""
     load_jax()
     self._agent.validate(config)
     check(config)
+    self.fits(config)
+
+  def fits(self, config: Config) -> None:
+    """Raises UserError for settings that the programs don't have."""
+    compiled = self.schema().parse(self.settings(), self.name).flat
+    for key, value in config.flat.items():
+      free = key in FREE or key.split('.')[0] in FREE_GROUPS
+      if value != compiled[key] and (key in COMPILED or not free):
+        raise UserError(
+            f'{key}: {rules.typed(value)} is not what the programs in '
+            f'{self.folder} were compiled with, {rules.typed(compiled[key])}; '
+            'leave it out, or export again')
+    rows = self._content['rows']
+    if config.envs.amount > rows:
+      raise UserError(
+          f'envs.amount: {config.envs.amount}, but {self.folder} acts for '
+          f'{rows}; lower it, or export again with --envs '
+          f'{config.envs.amount}')
 
   def make_agent(self, config: Config, obs_space: ObsSpace,
                  act_space: ActionSpace) -> JaxAgent:

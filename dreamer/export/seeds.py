@@ -122,7 +122,8 @@ def _tasks(folder, logdir, rest):
                     'python -m dreamer.export.seeds export')
   tasks = []
   for path in found:
-    jax_agent.read(path)
+    agent = jax_agent.Exported(path)
+    agent.fits(agent.schema().parse(agent.settings(rest), agent.name))
     run = logdir / path.name
     argv = launch.command('dreamer.export.jax_agent', 'train', str(path),
                           '--logdir', str(run), *rest)[1:]

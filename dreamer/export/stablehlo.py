@@ -54,7 +54,7 @@ STEPS = ('train', 'policy_train', 'policy_eval', 'report')
 def main(argv: list[str] | None = None) -> None:
   """Writes the programs of an agent; prints one line for each."""
   args, rest = _parser().parse_known_args(argv)
-  if args.envs < 1:
+  if args.envs is not None and args.envs < 1:
     raise UserError(f'--envs: {args.envs} is not allowed; allowed: 1..')
   entry = agents.find(args.agent)
   arrays = recorded = None
@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     config, arrays, recorded = _trained(args.logdir, entry.name, rest)
   else:
     config = entry.schema().parse(rest, f'{_PROG} {args.agent}')
+    entry.validate(config)
   out = pathlib.Path(args.out).expanduser()
   check_out(out)
   try:
@@ -109,7 +110,8 @@ def _digest(path):
 
 def export(entry: agents.Entry, config: Any, out: pathlib.Path,
            arrays: Mapping[str, np.ndarray] | None = None,
-           rows: int = 1, recorded: dict | None = None) -> dict[str, int]:
+           rows: int | None = None,
+           recorded: dict | None = None) -> dict[str, int]:
   """Writes an agent's programs and state into the folder `out`.
 
   Args:
@@ -118,12 +120,13 @@ def export(entry: agents.Entry, config: Any, out: pathlib.Path,
       recorded.
     out: A folder; files of these names in it are replaced.
     arrays: State of a checkpoint, by name; None: as initialised.
-    rows: Environments that the policy programs act for.
+    rows: Environments that the policy programs act for; None: envs.amount.
     recorded: What a run knows of its environment; see env_identity.read.
 
   Returns:
     Bytes by file name.
   """
+  rows = rows or config.envs.amount
   obs_space, act_space, mapping = _recorded(recorded) if recorded else (
       _made(config))
   agent = entry.make_agent(config, obs_space, act_space)
@@ -345,6 +348,7 @@ def _parser():
       'agent', metavar='AGENT', help=f'{", ".join(agents.known())}, or yours')
   parser.add_argument('--out', required=True, metavar='DIR')
   parser.add_argument('--logdir', help='a run whose trained agent is exported')
-  parser.add_argument('--envs', type=int, default=1, metavar='N',
-                      help='environments that the policy acts for (1)')
+  parser.add_argument('--envs', type=int, metavar='N',
+                      help='environments that the policy acts for, at most; '
+                      'default: envs.amount')
   return parser

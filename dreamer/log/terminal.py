@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import math
 import os
 import sys
@@ -62,14 +63,13 @@ class Terminal:
   def logged(self) -> None:
     """A log interval has ended."""
     if self._bar is None and self._state:
-      try:
+      with self._still_open():
         self._show(time.monotonic())
-      except BrokenPipeError as error:  # Told by the next `progress`.
-        self._closed = error
 
   def print(self, text: str) -> None:
     """Writes lines, on a terminal above the bar."""
-    cli.tell(text, self._write_above if self._bar is not None else print)
+    with self._still_open():
+      self._print(text)
 
   def close(self) -> None:
     if self._state and (self._bar is not None or self._state != self._told):
@@ -77,6 +77,17 @@ class Terminal:
     if self._bar is not None:
       cli.tell('', lambda *_, **__: self._bar.stop())
     self._bar = self._state = None
+
+  @contextlib.contextmanager
+  def _still_open(self):
+    """That nobody reads any more is told by the next `progress`."""
+    try:
+      yield
+    except BrokenPipeError as error:
+      self._closed = error
+
+  def _print(self, text):
+    cli.tell(text, self._write_above if self._bar is not None else print)
 
   @property
   def _stands(self):
@@ -91,7 +102,7 @@ class Terminal:
       cli.tell(text, lambda text, **_: self._bar.update(
           0, completed=step, description=text, refresh=True))
     else:
-      self.print(f'{100 * step / max(self._total, 1):3.0f}% | {text}')
+      self._print(f'{100 * step / max(self._total, 1):3.0f}% | {text}')
 
   def _write_above(self, text, **_):
     self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)

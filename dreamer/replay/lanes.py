@@ -122,11 +122,14 @@ class Lanes:
 
   def _first(self) -> eps.Episode | Arrays:
     """An episode, or a row of one, that is like all others."""
-    for lane in self.lanes:
-      for part in lane.parts:
-        if part.episode:
-          return part.episode
-    return next(lane.running[0] for lane in self.lanes if lane.running)
+    return self.example or next(
+        lane.running[0] for lane in self.lanes if lane.running)
+
+  @property
+  def example(self) -> eps.Episode | None:
+    """An episode in the folder, if there is any."""
+    return next((part.episode for lane in self.lanes for part in lane.parts
+                 if part.episode), None)
 
   def read(self, out: Arrays, item: Item, offset: int) -> bool:
     """Reads rows of an item into out[key], each [T, ...].

@@ -85,6 +85,11 @@ class Replay(Base):
     return len(self._index)
 
   @property
+  def example(self) -> eps.Episode | None:
+    """An episode in the folder, if there is any."""
+    return self._oldest if self._index else None
+
+  @property
   def steps(self) -> int:
     """Agent steps: resets do not count."""
     return self._steps
@@ -245,6 +250,12 @@ class Replay(Base):
     """The key that says how long episodes have to be."""
     least = self.sampler.min_length
     return f'replay.min_length {least}' if least else f'batch_length {length}'
+
+  def missing(self) -> str:
+    if not self._refused:
+      return ''
+    return (f'none of {self._refused} finished episode(s) is as long as '
+            'replay.min_length; lower it')
 
   @property
   def _remedy(self):

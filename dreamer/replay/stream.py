@@ -13,6 +13,7 @@ from dreamer import files
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
 from dreamer.replay.base import Base
+from dreamer.replay.episodes import Episode
 from dreamer.replay.items import Items
 from dreamer.replay.lanes import Item, Lanes
 from dreamer.replay.records import NONE, Records
@@ -96,6 +97,11 @@ class StreamReplay(Base):
   @property
   def episodes(self) -> int:
     return self.lanes.episodes
+
+  @property
+  def example(self) -> Episode | None:
+    """An episode in the folder, if there is any."""
+    return self.lanes.example
 
   @property
   def ready(self) -> bool:

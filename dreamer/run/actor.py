@@ -118,7 +118,8 @@ class ActorServer(server.Server):
     spaces = {key: Space.read(value) for key, value in obs.items()}
     self._agent = self._named.make_agent(
         known.update({
-            'threads': 1, 'devices': 1, 'precision': 'float32'}), spaces,
+            'threads': 1, 'threads_per_op': 1, 'devices': 1,
+            'precision': 'float32'}), spaces,
         ActionSpace(*act))
     self._agent.only_act()
     self.ready = True

@@ -73,6 +73,11 @@ class Checkpoints:
         files.warn(f'checkpoint {path} is damaged ({error}): {where}{then}')
     return None
 
+  @property
+  def newest(self) -> int | None:
+    """Environment steps of the newest one by its name, unread, or None."""
+    return next((int(x.stem) for x in self._paths()), None)
+
   def _paths(self):
     """Newest first."""
     paths = [x for x in self.directory.glob('*.npz')

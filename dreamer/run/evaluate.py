@@ -100,7 +100,8 @@ def evaluate_run(
   nested.refuse('evaluate')
   config, arrays, meta = resume.load_run(
       agent.schema(), wish.logdir, agent.name)
-  config = config.update({'envs.amount': wish.amount or config.envs.amount})
+  config = config.update({
+      'envs.amount': wish.amount or config.envs.amount, 'devices': 1})
   if wish.video and config.get('images') == 'none':
     raise UserError(
         f'video: the run in {config.logdir} has images none, nothing is '
@@ -167,8 +168,8 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
 
   wish = _parse(agent.name, argv)
   line, result = evaluate_run(agent, make, wish)
-  print(f'{line["task"]}, {wish.policy}: {told(result.returns)}', flush=True)
   keep(wish, line)
+  print(f'{line["task"]}, {wish.policy}: {told(result.returns)}', flush=True)
   save_video(wish, result)
 
 

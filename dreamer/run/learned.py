@@ -52,9 +52,15 @@ class Learned:
       bad = [key for key in bad if scales.get(key, math.inf) <= 1]
     self.nonfinite = self.nonfinite + 1 if bad else 0
     if self.nonfinite >= NONFINITE:
-      opt = next(key.removesuffix('.lr') for key in self._config.flat
-                 if key.endswith('opt.lr'))
+      opt = self._optimizer(bad[0])
       raise UserError(
           f'{bad[0]}: not finite in {self.nonfinite} updates in a row, the '
           f'last at env step {step}; lower {opt}.lr or {opt}.clip, or set '
           'precision float32')
+
+  def _optimizer(self, metric):
+    """The keys of the optimiser that a metric is of, or of the first one."""
+    names = [key.removesuffix('.lr') for key in self._config.flat
+             if key.endswith('opt.lr')]
+    own = f'{metric.split("/")[1]}_opt'
+    return own if own in names else names[0]

@@ -188,8 +188,9 @@ class Loop:
     if self.replay.missing():
       return self.replay.missing()
     if self.driver.episodes:
-      return (f'none of {self.driver.episodes} finished episode(s) is as long '
-              'as replay.min_length; lower it')
+      return (f'{self.config.logdir}/episodes has none of the '
+              f'{self.driver.episodes} that have ended; actions are random '
+              'until another one has')
     limit, amount = self.config.time_limit, self.config.envs.amount
     return (f'no episode has ended in {self.env_steps} steps; end episodes in '
             f'the environment, or lower time_limit ({limit} steps in each of '

@@ -95,7 +95,7 @@ class PerStep:
     return self._train(agent_steps)
 
   def first(self, due: int) -> int:
-    return due
+    return due if self.per_step else 0
 
   def left(self, env_steps: int) -> int:
     return int(env_steps * self.per_step)

@@ -79,15 +79,17 @@ class Ratio:
 
   def __init__(self, config: Config) -> None:
     self.least, self.most = config.update_ratio.least, config.update_ratio.most
+    usual = pace.make(config).per_step
+    self._learns = bool(usual or self.least or self.most)
     if 'train_ratio' in config and not (self.least or self.most):
       # It is kept where nothing else is asked for.
-      self.least = self.most = pace.make(config).per_step
+      self.least = self.most = usual
 
   def may_act(self, steps: int, updates: int) -> bool:
     return updates + 1 >= self.least * steps
 
   def may_learn(self, steps: int, updates: int) -> bool:
-    return not self.most or updates <= self.most * steps
+    return self._learns and (not self.most or updates <= self.most * steps)
 
 
 class Acting:

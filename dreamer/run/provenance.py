@@ -49,7 +49,8 @@ def protocol(config: Any) -> dict[str, Any]:
       'time_limit': config.time_limit,
       **{key: atari.get(f'atari.{key}') for key in EMULATOR},
       'suite': {key.split('.', 1)[1]: value for key, value in flat.items()
-                if key.startswith(f'{suite}.')}}
+                if key.startswith(f'{suite}.')
+                and key not in resume.HARMLESS}}
 
 
 def told(config: Any) -> str:

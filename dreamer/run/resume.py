@@ -6,11 +6,10 @@ import contextlib
 import os
 import pathlib
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 
 from dreamer import cli, files
-from dreamer.config import agents
+from dreamer.config import agents, rules
 from dreamer.config.schema import Config, Schema
 from dreamer.errors import ConfigError, UserError
 from dreamer.locks import Lock
@@ -23,7 +22,7 @@ HARMLESS = (
     'logdir', 'steps', 'threads', 'threads_per_op', 'devices', 'log_every',
     'save_every', 'eval_every', 'video_every', 'envs.timeout',
     'envs.reset_timeout', 'envs.restarts', 'replay.memory_gb',
-    'replay.spare_gb')
+    'replay.spare_gb', 'dmlab.level_cache')
 OWN = (
     'config.yaml', env_identity.FILE, 'checkpoints', 'episodes',
     'metrics.jsonl', 'scores.jsonl', 'videos')
@@ -134,8 +133,8 @@ def _edited(path, settings, schema):
     if key not in own:
       return f'{path}: {key} is no key of the run'
     if key not in HARMLESS and own[key] != value:
-      return (f'{path}: {key} is {_show(value)} there, the run has '
-              f'{_show(own[key])}')
+      return (f'{path}: {key} is {rules.typed(value)} there, the run has '
+              f'{rules.typed(own[key])}')
   return None
 
 
@@ -162,8 +161,8 @@ def check_meta(meta: Mapping, config: Config, agent: str) -> None:
     more = f' (and {len(found) - 1} more keys)' if found[1:] else ''
     this = 'call' if env_identity.is_own(config.task) else 'command'
     raise UserError(
-        f'{key}: the run in {config.logdir} has {_show(old)}, '
-        f'this {this} {_show(new)}{more}; '
+        f'{key}: the run in {config.logdir} has {rules.typed(old)}, '
+        f'this {this} {rules.typed(new)}{more}; '
         f'{_remedy(config, agent, key, old)} or name another logdir')
 
 
@@ -177,7 +176,7 @@ def _remedy(config, agent, key, value):
             f'so by configure(task={value!r})')
   if not was_own:
     command = f'{cli.command("train", agent)} ' if own else ''
-    return f'continue it with {command}--{key} {_show(value)}'
+    return f'continue it with {command}--{key} {rules.typed(value)}'
   if not own:
     return f'continue it from Python by {agent}.train(env, config)'
   pair = f"**{{{key!r}: {value!r}}}" if '.' in key else f'{key}={value!r}'
@@ -224,9 +223,3 @@ def _differences(old, config):
   old = {**config.schema.defaults.flat, **old}
   return [(key, old[key], value) for key, value in config.flat.items()
           if key not in HARMLESS and old[key] != value]
-
-
-def _show(value):
-  """As it would stand on a command line."""
-  return shlex.quote(str(value).lower() if isinstance(value, bool)
-                     else str(value))

@@ -93,8 +93,8 @@ class Slot:
       return self._lost(error)
     if obs is None:
       return False
-    keys = [x for x in ('image', 'reward', 'is_last') if x in last]
-    wrong = [k for k in keys if not np.array_equal(_stored(obs[k]), last[k])]
+    wrong = [key for key, value in obs.items() if key in last
+             and not np.array_equal(_stored(value), last[key])]
     return not wrong or self._lost(f'{", ".join(wrong)} differ')
 
   def _lost(self, why):

@@ -6,10 +6,12 @@ import functools
 import pathlib
 import shlex
 import typing
+from collections.abc import Mapping
 
 from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
+from dreamer.run.resume import checkpoints
 from dreamer.run.run_folder import RunFolder
 
 
@@ -59,12 +61,26 @@ def progress(job: Job, root: str) -> int:
   if not (logdir / 'config.yaml').exists():
     return 0
   folder = RunFolder(logdir)
-  for key in ('agent', 'task', 'seed'):
-    if getattr(folder, key) != getattr(job, key):
-      raise UserError(
-          f'{logdir}: holds a run of {key} {getattr(folder, key)}, not '
-          f'{getattr(job, key)}; move it away')
-  return folder.reached
+  check(job, folder)
+  newest = checkpoints(logdir).newest  # None: a run that was kept without.
+  return folder.reached if newest is None else min(newest, folder.reached)
+
+
+def check(job: Job, folder: RunFolder,
+          settings: Mapping[str, object] | None = None) -> None:
+  """Raises UserError where a folder holds another run than the Job's.
+
+  settings: which it has to have as well.
+  """
+  pairs = [(key, getattr(folder, key), getattr(job, key))
+           for key in ('agent', 'task', 'seed')]
+  if folder.config:
+    pairs += [(key, folder.config.flat[key], value) for key, value in (
+        settings or {}).items() if key in folder.config.flat]
+  for key, theirs, ours in pairs:
+    if theirs != ours:
+      raise UserError(f'{folder.name}: holds a run of {key} {theirs}, not '
+                      f'{ours}; move it away')
 
 
 @functools.cache

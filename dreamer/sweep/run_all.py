@@ -20,7 +20,7 @@ from dreamer.files import ROOT
 from dreamer.run import resume
 from dreamer.run.stop import Stop
 from dreamer.sweep import live, supervise
-from dreamer.sweep.jobs import Job, progress
+from dreamer.sweep.jobs import Job, config_of, progress
 from dreamer.sweep.ray_cluster import cluster
 
 LOST = 20  # machines that a run may lose before it counts as failed
@@ -113,7 +113,8 @@ def _plan(name, jobs, waiting, root, needs, ray):
 def _task(job, root, retries, needs):
   agent, *options = job.argv(root)
   if not any(x.split('=')[0] == '--threads' for x in options):
-    options += ['--threads', str(max(1, int(needs['CPU'])))]
+    least = max(1, config_of(job).threads_per_op)
+    options += ['--threads', str(max(least, int(needs['CPU'])))]
   log = pathlib.Path(root) / 'logs' / f'{job.folder.replace("/", "-")}.log'
   return supervise.Task(
       job.folder, launch.command(agent, 'train', *options)[1:], os.getcwd(),

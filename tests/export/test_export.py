@@ -185,6 +185,72 @@ def test_the_run_that_was_exported_is_left_alone(tmp_path, monkeypatch):
       f"python -m dreamer.export.jax_agent train '{folder}' --logdir x")
 
 
+def _manifest(folder, agent, rows=1, **overrides):
+  """A folder that says what it was exported with."""
+  config = agents.schema(agent).config(['debug'], overrides).flat
+  (folder / 'program.json').write_text(json.dumps(
+      {'agent': agent, 'config': config, 'rows': rows}))
+  return jax_agent.Exported(folder)
+
+
+@pytest.mark.parametrize('agent, argv, wanted', [
+    ('dreamerv1', ['--horizon', '3'], 'horizon: 3 is not what.* with, '),
+    ('dreamerv1', ['--seed', '1'], 'seed: 1 is not what'),
+    ('dreamerv2', ['--model_opt.lr', '0.5'], 'model_opt.lr: 0.5 is not what'),
+    ('dreamerv2', ['--batch_size=3'], 'batch_size: 3 is not what'),
+    ('dreamerv3', ['--replay.context', '3'], 'replay.context: 3 is not what'),
+    ('dreamerv3', ['--limits_end', 'true'], 'limits_end: true is not what'),
+    ('dreamerv1', ['--envs.amount', '3'], 'amount: 3, .*export .*--envs 3'),
+    ('dreamerv1', ['--configs', 'no_value'], '--configs: an exported agent')])
+def test_settings_that_were_not_compiled_are_refused(
+    agent, argv, wanted, tmp_path):
+  exported = _manifest(tmp_path, agent, **{'envs.amount': 1})
+  parse = lambda argv: exported.schema().parse(exported.settings(argv), 'x')
+  with pytest.raises(UserError, match=wanted) as info:
+    exported.fits(parse(argv))
+  assert '\n' not in str(info.value)
+  exported.fits(parse(['--steps', '7', '--save_every=3', '--envs.timeout=9']))
+
+
+@pytest.mark.parametrize('argv, wanted', [
+    (['--configs', 'planet', '--planner.elites', '5000'], 'elites: 5000'),
+    (['--steps', '3', '--prefill', '10'], 'steps: 3')])
+def test_exports_are_checked_as_trainings_are(argv, wanted, tmp_path):
+  with pytest.raises(UserError, match=wanted):
+    stablehlo.main(['dreamerv1', '--out', str(tmp_path / 'x'), *argv])
+  assert not (tmp_path / 'x').exists()
+
+
+@pytest.mark.slow
+def test_fewer_environments_than_exported(tmp_path):
+  """The first rows of all; in a process of its own."""
+  config = agent_tools.make_config(task='dummy_continuous')
+  stablehlo.export(agents.find('dreamerv1'), config, tmp_path, rows=3)
+  code = (
+      'import sys, numpy as np\n'
+      'from dreamer.export.jax_agent import JaxAgent\n'
+      'make = lambda: JaxAgent(sys.argv[1], ("policy_eval",))\n'
+      'agent = make()\n'
+      'rows = np.random.default_rng(0)\n'
+      'obs = {key: rows.integers(0, 255, (3, *shape)).astype(dtype) for key, '
+      '(shape, dtype) in agent.content["obs_space"].items()}\n'
+      'obs["is_first"] = np.ones(3, bool)\n'
+      'whole, _ = make().policy(obs, None, "eval")\n'
+      'some, state = agent.policy({k: x[:2] for k, x in obs.items()}, None, '
+      '"eval")\n'
+      'agent.policy({k: x[:2] for k, x in obs.items()}, state, "eval")\n'
+      'assert some.shape == (2, *whole.shape[1:])\n'
+      'np.testing.assert_allclose(some, whole[:2], atol=1e-6)')
+  done = subprocess.run(
+      [sys.executable, '-c', code, str(tmp_path)], cwd=ROOT,
+      capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
+  done = subprocess.run(
+      [sys.executable, tmp_path / 'act.py', tmp_path], capture_output=True,
+      text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize('agent', agents.known())

@@ -65,7 +65,8 @@ def test_the_first_updates(tmp_path, capsys, clock, resumed):
   assert '0.2 fps' in after and 'updates/s' not in after
 
 
-def test_nobody_reads_the_lines(tmp_path, monkeypatch):
+@pytest.mark.parametrize('what', ['write', 'info'])
+def test_nobody_reads_the_lines(tmp_path, monkeypatch, what):
   """Told where the loop expects it, and not while it writes a line."""
   reader, writer = os.pipe()
   os.close(reader)
@@ -73,7 +74,10 @@ def test_nobody_reads_the_lines(tmp_path, monkeypatch):
   with Logger(tmp_path, 1000) as logger:
     logger.progress(2, 1, 0)
     monkeypatch.setattr(sys, 'stderr', closed)
-    logger.write(2, 1, 0)
+    if what == 'write':
+      logger.write(2, 1, 0)
+    else:
+      logger.info('a warning')
     with pytest.raises(BrokenPipeError):
       logger.progress(4, 2, 0)
     monkeypatch.undo()

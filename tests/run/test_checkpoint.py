@@ -83,6 +83,16 @@ def flip(path):
   path.write_bytes(data)
 
 
+def bracket(path):
+  """In the header of an array that is not read at once."""
+  arrays = {**npz.read(path), 'large': np.zeros([40, 50])}
+  npz.write(path, arrays)
+  data = bytearray(path.read_bytes())
+  place = data.index(b'(40, 50)') + len('(40, 50')
+  data[place] = ord('(')
+  path.write_bytes(data)
+
+
 def empty(path):
   path.write_bytes(b'')
 
@@ -109,7 +119,7 @@ def pickled(path):
 
 
 @pytest.mark.parametrize('damage', [
-    truncate, flip, empty, text, without_array, without_meta, pickled])
+    truncate, flip, bracket, empty, text, without_array, without_meta, pickled])
 def test_damaged_is_set_aside_and_the_previous_used(tmp_path, damage):
   save(tmp_path, 1)
   path = save(tmp_path, 2)

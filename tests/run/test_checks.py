@@ -7,6 +7,7 @@ import pytest
 
 import dreamerv1
 import dreamerv2
+import dreamerv3
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.run import checks, training
@@ -29,6 +30,16 @@ def test_schedule(settings, wanted):
   checks.schedule(base.update({'replay.min_length': 49, 'steps': 200}))
   with pytest.raises(UserError, match=wanted):
     checks.schedule(base.update(settings))
+
+
+@pytest.mark.parametrize('agent, settings, wanted', [
+    (dreamerv1, {'steps': 1}, 'steps: 1 is less than prefill'),
+    (dreamerv2, {'update_ratio': {'least': 2, 'most': 1}}, 'ratio.least: 2.0'),
+    (dreamerv3, {'update_ratio': {'least': 2, 'most': 1}}, 'ratio.least: 2.0'),
+    (dreamerv3, {'replay.capacity': 7}, 'replay.capacity: 7 is less than')])
+def test_each_agent_checks_its_schedule(agent, settings, wanted):
+  with pytest.raises(UserError, match=wanted):
+    agent.entry.validate(agent.configure(['debug'], **settings))
 
 
 WRONG = {'cpc.enabled': True, 'cpc.contrast': 'window',

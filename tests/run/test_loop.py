@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -553,6 +554,16 @@ class TestErrors:
     with pytest.raises(UserError, match='loss/model: not finite in 10 upd'):
       run(config, nan_from=5)
 
+  def test_the_optimiser_is_that_of_the_loss(self, debug_config):
+    class Agent(FakeAgent):
+
+      def train(self, batch, env_steps):
+        return {**super().train(batch, env_steps), 'loss/actor': math.nan}
+
+    with pytest.raises(UserError, match='lower actor_opt.lr or actor_opt.clip'):
+      training.train(debug_config(train_updates=6), 'fake', Agent, make_envs,
+                     Stop())
+
   @pytest.mark.parametrize('scale, ends', [(2.0, False), (1.0, True)])
   def test_float16_may_overflow(self, debug_config, scale, ends):
     """While the loss scale can fall; not at its least value."""
@@ -630,6 +641,15 @@ class TestIdle:
     # It can be continued, and then learns.
     run(config.update({'steps': 460}))
     assert saved(config)[1]['updates'] > 0
+
+  def test_the_episodes_of_a_checkpoint_are_gone(self, debug_config, capsys):
+    config = debug_config(steps=400)
+    run(config)
+    shutil.rmtree(pathlib.Path(config.logdir) / 'episodes')
+    run(config.update({'steps': 600}))
+    err = capsys.readouterr().err
+    assert 'episodes has none of the 4 that have ended; actions are' in err
+    assert 'min_length' not in err
 
   def test_episodes_too_short_to_be_stored(self, tmp_path, capsys):
     """They last 5 steps, whatever the time limit is."""

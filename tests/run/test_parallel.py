@@ -192,11 +192,24 @@ class TestRun:
 
 class TestRatio:
 
+  def ratio(self, bounds, **pace):
+    return parallel.Ratio(Section({
+        'update_ratio': {'least': 0, 'most': 0, **bounds},
+        **(pace or {'train_every': 4, 'train_updates': 1})}))
+
+  def test_no_updates_at_all(self):
+    """0 is no bound, but not where nothing is to be learned."""
+    streams = {'train_ratio': 0, 'batch_size': 2, 'batch_length': 8,
+               'action_repeat': 1}
+    for pace in (streams, {'train_every': 4, 'train_updates': 0}):
+      assert not self.ratio({}, **pace).may_learn(100, 0)
+      assert self.ratio({}, **pace).may_act(100, 0)
+    assert self.ratio({'most': 1}, **streams).may_learn(100, 0)
+
   @pytest.mark.parametrize('least, most', [
       (0, 0), (0.1, 0.1), (0.3, 0), (0, 0.3), (2, 2.5), (0.01, 7)])
   def test_one_of_both_may_always_go_on(self, least, most):
-    config = Section({'update_ratio': {'least': least, 'most': most}})
-    ratio = parallel.Ratio(config)
+    ratio = self.ratio({'least': least, 'most': most})
     for steps, updates in itertools.product(range(0, 60, 4), range(60)):
       act, learn = ratio.may_act(steps, updates), ratio.may_learn(
           steps, updates)

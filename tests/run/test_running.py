@@ -173,7 +173,8 @@ def test_resuming(tmp_path, steps, count_resets):
     assert rows(replay, stream) == rows(whole, stream)
 
 
-def test_an_environment_that_does_not_return(tmp_path):
+@pytest.mark.parametrize('key', ['reward', 't'])
+def test_an_environment_that_does_not_return(tmp_path, key):
   """Its episode ends where the checkpoint was."""
   driver, replay = make(tmp_path, [Env(9)])
   run(driver, Policy(), 4)
@@ -183,7 +184,7 @@ def test_an_environment_that_does_not_return(tmp_path):
 
     def receive(self):
       obs = super().receive()
-      return {**obs, 'reward': obs['reward'] + self._time}
+      return {**obs, key: obs[key] + np.float32(self._time == 4)}
 
   replay.close()
   driver, replay = make(tmp_path, [Other(9)])

@@ -210,6 +210,26 @@ class TestTold:
         'begin, of 16')):
       run(config(steps=20))
 
+  def test_none_are_wanted(self, config):
+    """Which is no error."""
+    assert not [x for x in run(config(steps=20, train_ratio=0))
+                if x[0] == 'update']
+
+  @pytest.mark.parametrize('task', ['dummy_discrete', 'dummy_continuous'])
+  def test_recorded_episodes_of_another_task(self, config, task):
+    run(config(steps=120))
+    folder, new = (pathlib.Path(config().logdir + x) for x in ('', 'b'))
+    new.mkdir()
+    (folder / 'episodes').rename(new / 'episodes')
+    (new / 'episodes' / 'stored.bin').unlink()
+    other = config(logdir=str(new), task=task, steps=120)
+    if task == config().task:
+      run(other)
+      return
+    with pytest.raises(UserError, match=(
+        r'npz: its action has the shape \[2\], that of this run \[5\]')):
+      run(other)
+
   def test_a_small_capacity(self, config):
     checks.schedule(config())
     with pytest.raises(UserError, match=(

@@ -58,12 +58,23 @@ def test_claims_have_runs_and_figures(name):
 def write(root, method, seed, returns, kept=False):
   """A finished run whose last quarter has these returns, the rest 0."""
   folder = root / method / ('' if kept else 'dmc_walker_stand') / f'seed{seed}'
-  write_run(folder, [], seed=seed, presets=('dmc', 'laptop'),
-            task='dmc_walker_stand')
+  presets = next(x.presets for x in matrix.jobs(V1) if x.method == method)
+  write_run(folder, [], seed=seed, presets=presets, task='dmc_walker_stand')
   steps = [12_000, 22_500, *(23_000 + 500 * i for i in range(15))]
   write_lines(folder / 'metrics.jsonl', [
       {'step': step, 'agent_steps': step // 4,
        'train/return': returns if step > 22_500 else 0.0} for step in steps])
+
+
+def test_runs_of_something_else(tmp_path):
+  write(tmp_path, 'reconstruction', 0, 1.0, kept=True)
+  for name, method, wanted in (
+      ('laptop_ablations_v2', 'default', 'agent dreamerv1, not dreamerv2'),
+      (V1, 'planet', 'behaviour actor_critic, not planner')):
+    (tmp_path / 'reconstruction').rename(tmp_path / method)
+    with pytest.raises(UserError, match=f'seed0: holds a run of {wanted}'):
+      __main__.main(['ablations', name, '--logdir', str(tmp_path)])
+    (tmp_path / method).rename(tmp_path / 'reconstruction')
 
 
 def test_runs(tmp_path, capsys):

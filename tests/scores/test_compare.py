@@ -29,6 +29,7 @@ from tests.support.scores_tools import (
     TABLE_G,
     TASK,
     make_run,
+    write_lines,
     write_run,
 )
 
@@ -101,6 +102,42 @@ class TestReferences:
     assert fig12.protocol['action_repeat'] == 4
     clipped = references.load('dreamerv1/fig12', 'repeat_1').scores[TASK]
     assert list(clipped) == [500_000]
+
+  def test_a_file_of_training_returns(self, tmp_path, capsys):
+    for seed in range(3):
+      logdir = write_run(tmp_path / str(seed), [], seed=seed)
+      write_lines(logdir / 'metrics.jsonl', [
+          {'step': step, 'agent_steps': step // 2, 'train/return': 5.0 + seed}
+          for step in range(10_000, 100_001, 10_000)])
+    found = [str(tmp_path / str(seed)) for seed in range(3)]
+    path = str(tmp_path / 't.json')
+    __main__.main(['collect', *found, '--returns', 'training', '--out', path])
+    __main__.main(['compare', *found, '--to', path, '--margin', '5'])
+    assert 'reproduces' in capsys.readouterr().out
+    with pytest.raises(UserError, match='not evaluation; write --returns tra'):
+      references.load(path)
+
+  @pytest.mark.parametrize('lines, wanted', [
+      ('', '--to: .*x.csv has no row'),
+      ('dmc_walker_walk,a,mean,100000,1,1,0,,', 'line 2: n 0 is not allowed'),
+      ('dmc_walker_walk,a,mean,100000,1,-1,2,,', 'std -1.0 is not allowed')])
+  def test_a_csv_that_says_nothing(self, lines, wanted, tmp_path):
+    path = tmp_path / 'x.csv'
+    path.write_text(','.join(csv_rows.Row._fields) + f'\n{lines}\n' * bool(
+        lines))
+    with pytest.raises(UserError, match=wanted):
+      references.load(str(path))
+
+  @pytest.mark.parametrize('options, wanted', [
+      ({'seed': -1}, '--seed: -1 is not allowed'),
+      ({'learned': math.nan}, '--learned: nan is not allowed')])
+  def test_numbers_that_are_none(self, options, wanted):
+    with pytest.raises(UserError, match=wanted):
+      against('dreamerv1/released', runs_like([1, 2, 3]), **options)
+
+  def test_a_budget_without_end(self):
+    with pytest.raises(UserError, match='--budgets: 1e999 is not finite'):
+      __main__.parse(['compare', 'x', '--to', 'y', '--budgets', '1e999'])
 
   @pytest.mark.parametrize('argv, wanted', [
       (('dreamerv3/x',), 'no file and no known reference; known: dreamerv1/'),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dreamer.errors import UserError
 from scores import compare, references, runs, verdicts
 from tests.support.scores_tools import make_run, run, write_lines, write_run
 
@@ -124,6 +125,18 @@ class TestMain:
     run('compare', *logdirs, '--to', NAME, '--json')
     result = json.loads(capsys.readouterr().out)
     assert len(result['budgets']) == len(result['training']['budgets']) == 10
+
+  def test_the_named_method_is_that_of_the_evaluations(self, logdirs, capsys):
+    run('compare', *logdirs, '--to', NAME)
+    both = capsys.readouterr().out
+    run('compare', *logdirs, '--to', NAME, '--method', 'dreamer')
+    assert capsys.readouterr().out == both
+    with pytest.raises(UserError, match="has no 'dreamer_training'; allowed"):
+      run('compare', *logdirs, '--to', NAME, '--method', 'dreamer_training')
+
+  def test_budgets_of_the_evaluations(self, logdirs, capsys):
+    run('compare', *logdirs, '--to', NAME, '--budgets', 500)
+    assert capsys.readouterr().out.count('Ours (dreamerv1)') == 1
 
   def test_training_returns_alone(self, logdirs, capsys):
     run('compare', *logdirs, '--to', NAME, '--returns', 'training')

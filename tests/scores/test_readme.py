@@ -55,6 +55,8 @@ class TestReadme:
     assert self.cells(final=final)[-2] == 'yes'
     final['random'] = {'returns': [95.0, 99.0]}
     assert self.cells(final=final)[-2] == 'no'
+    final['random'] = {'returns': [95.0]}
+    assert self.cells(final=final)[-2] == '-'
     del final['random']
     assert self.cells(final=final)[-3:-1] == ['-', '-']
 

@@ -70,6 +70,17 @@ class TestTable:
         "Share of the paper's score (5M steps), in %: 93.6 [67.8, 119.4]",
         "The interval lies above the random policy's: yes"]
 
+  @pytest.mark.parametrize('game, returns, wanted', [
+      # Random play -17,098.1, the paper -9,299.
+      ('skiing', [-13198.0, -13199.0], 'from random play, -17,098.1, in %: 50'),
+      ('skiing', [-17098.0, -17099.0], '-17,098.1, in %: -0.0 ['),
+      ('pitfall', [5.0, 6.0], 'random play, -229.4, in %: 102')])
+  def test_shares_of_games_are_from_random_play(
+      self, tmp_path, game, returns, wanted):
+    add(tmp_path, evaluation(
+        'trained', returns, agent='dreamerv2', task=f'atari_{game}'))
+    assert wanted in text(tmp_path)
+
   @pytest.mark.parametrize('returns, wanted', [
       ([60.0, 80.0, 90.0], "above the random policy's: no (38.7 <= 74.8)"),
       ([900.0], 'Unknown: an interval needs at least 2 episodes')])

@@ -19,6 +19,7 @@ from dreamer.files import ROOT
 from dreamer.run import resume
 from dreamer.sweep import jobs, live, own_runs, ray_cluster
 from scores import __main__, matrix
+from tests.support.scores_tools import write_lines, write_run
 
 RUN = 'dreamerv1 --configs debug --task dummy_continuous --threads 1'
 ENDLESS = f'{RUN} --steps 30000 --save_every 200 --eval_every 0 --video_every 0'
@@ -123,6 +124,19 @@ class TestFiles:
     assert named
     for name in named:
       assert references.load(name, None, None).scores
+
+
+def test_a_run_is_as_far_as_its_checkpoint(tmp_path):
+  """What was scored after it is not in it."""
+  job = matrix.jobs('laptop_ablations_v2')[0]
+  folder = tmp_path / job.folder
+  write_run(folder, [], seed=job.seed, task=job.task, agent=job.agent)
+  write_lines(folder / 'metrics.jsonl', [{'step': 480, 'agent_steps': 480}])
+  assert jobs.progress(job, str(tmp_path)) == 480  # as it was kept
+  (folder / 'checkpoints').mkdir()
+  for steps in (260, 390):
+    (folder / 'checkpoints' / f'{steps:012d}.npz').touch()
+  assert jobs.progress(job, str(tmp_path)) == 390
 
 
 def test_the_table_as_lines(capsys):
