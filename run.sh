@@ -71,10 +71,10 @@ module() {  # module PYTHON NAME ARGS...: no module of the caller's folder
   "$1" "$root/dreamer/launch.py" "${@:2}"
 }
 
-PYTHONS='python3.12 python3.11 python3.10 python3 python'
+PYTHONS='python3.12 python3.11 python3 python'
 
-usable() {  # usable PYTHON: 3.10 to 3.12
-  "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+usable() {  # usable PYTHON: 3.11 or 3.12
+  "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
     >/dev/null 2>&1
 }
 
@@ -103,11 +103,14 @@ find_python() {
   python_with_venv && return
   may_install && install_packages python3 python3-venv &&
     python_with_venv && return
+  # Ubuntu 22.04 has it beside 3.10.
+  may_install && install_packages python3.11 python3.11-venv &&
+    python_with_venv && return
   for name in $PYTHONS; do
     usable "$name" && fail "$name lacks the venv module: install" \
       "$name-venv (Debian, Ubuntu: apt-get install python3-venv)"
   done
-  fail 'no Python 3.10, 3.11 or 3.12 found: install one of them'
+  fail 'no Python 3.11 or 3.12 found: install one of them'
 }
 
 sees_gpu() { nvidia-smi -L >/dev/null 2>&1 || [[ -e /proc/driver/nvidia/version ]]; }
@@ -257,8 +260,8 @@ check_foreign() {  # Installs only where nothing of somebody else's is replaced
     [[ ! -s $venv/$name || $(cat "$venv/$name") =~ ^(cpu|gpu|[0-9a-f]{64} .*)$ ]] ||
       fail "$venv/$name is there already, and was not written by ./run.sh; $other"
   done
-  usable "$python" || fail "$venv was not made by ./run.sh, and no Python 3.10" \
-    "to 3.12 runs in it; $other"
+  usable "$python" || fail "$venv was not made by ./run.sh, and no Python 3.11" \
+    "or 3.12 runs in it; $other"
   [[ -e $venv/requirements.sha256 ]] && return  # It was asked before.
   local report replaced
   report=$(module "$python" pip install --quiet --dry-run --report - \
@@ -340,16 +343,16 @@ run() {  # run MODULE ARGS...: in place of this process
   exec "$python" "$root/dreamer/launch.py" "$@"
 }
 
-run_conform() {  # with what there is: it needs no more than NumPy
+run_conform() {  # with what there is: any Python since 3.10 that has NumPy
   local name
   for name in "$python" $PYTHONS; do
-    if usable "$name" &&
-        (cd "$root" && "$name" -c 'import numpy' 2>/dev/null); then
+    if (cd "$root" && "$name" -c \
+        'import sys, numpy; sys.exit(sys.version_info < (3, 10))') 2>/dev/null; then
       exec "$name" "$root/dreamer/launch.py" dreamer.conform "$@"
     fi
   done
-  fail 'conform needs NumPy: pip install numpy (or ./run.sh setup, for all' \
-    'that is here)'
+  fail 'conform needs NumPy in a Python since 3.10: pip install numpy (or' \
+    './run.sh setup, for all that is here)'
 }
 
 command=${1:-main}

@@ -24,6 +24,7 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
     obs_space, act_space = spaces
     _image(obs_space)
     _discrete(config, act_space)
+    checks.shares(config, act_space)
 
 
 def _window(config):

@@ -25,7 +25,7 @@ def validate(config: Config, spaces: checks.Spaces | None = None) -> None:
     for name in ('encoder', 'decoder'):
       inputs.choose(name, config[name], obs_space)
     _dist(config, act_space)
-    _shares(config, act_space)
+    checks.shares(config, act_space)
     _loss(config, obs_space)
 
 
@@ -59,15 +59,6 @@ def _dist(config, act_space):
         'continuous', 'trunc_normal or tanh_normal')
     raise UserError(
         f'actor.dist: {dist} for {kind} actions; choose auto, {fit}')
-
-
-def _shares(config, act_space):
-  """Noise on discrete actions is the share of random ones."""
-  for key in ('noise', 'eval_noise'):
-    if act_space.discrete and config.expl[key] > 1:
-      raise UserError(
-          f'expl.{key}: {config.expl[key]} is no share of discrete actions; '
-          'choose 0..1')
 
 
 def _loss(config, obs_space):

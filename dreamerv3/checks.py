@@ -56,6 +56,10 @@ def _layers(config):
 def _norms(config):
   for key in ('return_norm', 'value_norm', 'advantage_norm'):
     norm = config[key]
+    if norm.kind != 'none' and norm.debias and not norm.rate:
+      raise UserError(
+          f'{key}.rate: 0.0 takes nothing in, which {key}.debias would divide '
+          'by; raise it')
     if norm.kind == 'percentiles' and norm.low >= norm.high:
       raise UserError(
           f'{key}.low: {norm.low} is not below {key}.high {norm.high}; lower '
@@ -68,6 +72,14 @@ def _norms(config):
 
 def _schedule(config):
   opt = config.opt
+  if opt.kind == 'adam' and opt.decay:
+    raise UserError(
+        f'opt.decay: {opt.decay} is for opt.kind laprop, in which it is times '
+        'lr; use 0')
+  for key in ('beta1', 'beta2'):
+    if opt[key] == 1:
+      raise UserError(f'opt.{key}: 1.0 would never forget what the first '
+                      'update found; lower it')
   if opt.schedule != 'constant' and opt.anneal <= opt.warmup:
     raise UserError(
         f'opt.anneal: {opt.anneal} updates leave no time for schedule '

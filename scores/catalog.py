@@ -125,8 +125,8 @@ SOURCES = {
         'atari', action_repeat=4, time_limit=108_000, sticky=0.25,
         actions='full'),
     'dreamerv3/atari100k': _dreamerv3(
-        'atari100k', action_repeat=4, time_limit=108_000, sticky=0.0,
-        actions='minimal'),
+        'atari100k', action_repeat=4, time_limit=100_000, sticky=0.0,
+        actions='full'),
     'dreamerv3/dmc_vision': _dreamerv3(
         'dmc_vision', action_repeat=2, time_limit=1000),
     'dreamerv3/dmc_proprio': _dreamerv3(

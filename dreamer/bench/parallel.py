@@ -70,7 +70,10 @@ def paces() -> list[str]:
   """Names of what `measure_pace` measures, of all agents with these presets."""
   return [f'parallel/{name}/{what}' for name in agents.known()
           for what, (preset, _) in PACE.items()
-          if preset in agents.schema(name).presets]
+          # Others grow their replay by the steps of their own environments.
+          if {'prefill', 'pretrain_updates'} <= set(
+              agents.schema(name).defaults.flat)
+          and preset in agents.schema(name).presets]
 
 
 def wall_clocks() -> list[str]:

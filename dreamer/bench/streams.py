@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer import launch
 from dreamer.bench import replay as bench_replay
 from dreamer.bench import timing
 from dreamer.npz import Arrays
@@ -45,8 +46,8 @@ def measure_streams(name: str, quick: bool) -> dict[str, Any]:
   """`measure` in a process of its own: its memory is its own."""
   rows = QUICK_ROWS if quick else ROWS
   done = subprocess.run(
-      [sys.executable, '-m', 'dreamer.bench.streams', str(rows)],
-      capture_output=True, text=True)
+      launch.command('dreamer.bench.streams', str(rows)), capture_output=True,
+      text=True)
   if done.returncode:
     return {'error': (done.stderr.strip().splitlines() or ['killed'])[-1]}
   return json.loads(done.stdout)

@@ -87,14 +87,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def names(case: Case) -> list[str]:
-  """A line for each array of a case: stage, name, shape."""
+  """A line for each array of a case: stage, name, shape.
+
+  ?: only statistics and the first elements of it are given.
+  """
   parameters, lines = list(case.shapes), []
   for name in case.names:
     shape: object = case.shapes.get(name.split('/', 1)[-1])
     if name in case.expected:
       shape = case.expected[name].shape
     stage = flow.place(name, parameters).stage
-    lines.append(f'{stage:<26} {name} {shape or "()"}')
+    lines.append(f'{stage:<26} {name} {"?" if shape is None else shape}')
   return lines
 
 

@@ -16,6 +16,7 @@ TOLERANCE = {'loss': 1e-4, 'metric': 1e-4, 'tensor': 1e-4, 'norm': 1e-4,
              'grad': 1e-3, 'slot': 1e-3, 'param': 0.02, 'function': 1e-5,
              'half': 5e-4, 'extra': 1e-6}  # half: kept as float16
 
+HEAD = 16  # elements that are given of a large array
 LEAST = 0.01  # of a metric: the mean of what is centred is rounding alone
 
 KINDS = {'grad_norm': 'norm', 'objective': 'loss', 'param1': 'param',
@@ -42,15 +43,19 @@ class Comparison:
   Args are expected and own arrays by name, the number of train steps N and
   the learning rate of each parameter: errors of parameters are shares of
   N * lr, or of what `units` gives for a name. Without arguments it is empty,
-  and rows are added by the caller. `notes` are remarks for the reader.
+  and rows are added by the caller. `shapes` are those of arrays of which only
+  statistics and the first elements are expected, where they are known. `notes`
+  are remarks for the reader.
   """
 
   def __init__(self, expected: Mapping[str, typing.Any] | Iterable = (),
                arrays: Mapping[str, typing.Any] | Iterable = (),
                steps: int = 1, lrs: Mapping[str, float] | Iterable = (),
-               units: Mapping[str, float] | Iterable = ()) -> None:
+               units: Mapping[str, float] | Iterable = (),
+               shapes: Mapping[str, tuple] | Iterable = ()) -> None:
     self.expected, self.arrays = dict(expected), dict(arrays)
     self.steps, self.lrs, self.units = steps, dict(lrs), dict(units)
+    self.shapes = dict(shapes)
     self.rows: list[Row] = []
     self.missing: list[str] = []
     self.notes: list[str] = []
@@ -83,6 +88,10 @@ class Comparison:
     note = ''
     if form == '' and ours.shape != theirs.shape:
       error = np.inf
+    elif form and ours.size < HEAD:  # Smaller ones are given whole.
+      error, note = np.inf, f': {ours.size} elements are too few'
+    elif form and ours.shape != self.shapes.get(base, ours.shape):
+      error, note = np.inf, f': not of shape {self.shapes[base]}'
     elif kind == 'param':
       error = self._param_error(base, form, ours, theirs)
       note = self._head_note(base, form, ours, theirs)
@@ -98,7 +107,7 @@ class Comparison:
     if form != 'head':
       return ''
     unit = self._unit(base)
-    over = np.abs(ours.ravel()[:16] - theirs) / unit > TOLERANCE['param']
+    over = np.abs(ours.ravel()[:HEAD] - theirs) / unit > TOLERANCE['param']
     return (f': {over.sum()} of the {over.size} elements given of '
             f'{ours.size}; of a whole array 1 % may be over')
 
@@ -111,7 +120,7 @@ class Comparison:
     if form == 'head':
       given = self.expected[f'{base}.stats']
       scale = np.abs(np.asarray(given, np.float64)[3:]).max()
-      return np.abs(ours.ravel()[:16] - theirs).max() / nonzero(scale)
+      return np.abs(ours.ravel()[:HEAD] - theirs).max() / nonzero(scale)
     if kind in ('grad', 'slot'):
       norm = np.linalg.norm(theirs)
       return np.linalg.norm(ours - theirs) / nonzero(norm)
@@ -130,7 +139,7 @@ class Comparison:
       scale = np.array([unit] * 5)
       scale[2] = unit * np.sqrt(ours.size)
       return (np.abs(stats(ours) - theirs) / scale)[:3].max()
-    ours = ours.ravel()[:16] if form == 'head' else ours
+    ours = ours.ravel()[:HEAD] if form == 'head' else ours
     spacing = np.spacing(np.abs(theirs).astype(np.float32))
     rounding = 2 * self.steps * spacing
     error = np.maximum(np.abs(ours - theirs) - rounding, 0) / unit

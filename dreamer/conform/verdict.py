@@ -132,10 +132,22 @@ def compare(case: Case, arrays: Mapping[str, np.ndarray]) -> Comparison:
   """The Comparison of arrays, without those that hold what is no number."""
   finite = {key: x for key, x in arrays.items() if np.isfinite(x).all()}
   comparison = Comparison(
-      case.expected, finite, case.steps, units=case.units)
+      case.expected, finite, case.steps, units=case.units,
+      shapes={name: _known_shape(case, name, x) for name, x in finite.items()})
   comparison.missing = []  # these are absent, which is no difference
   rounding.allow(comparison, case.data)
   return comparison
+
+
+def _known_shape(case, name, array):
+  """That of a parameter's; of tensors [T, B, ...] the other order."""
+  kind, _, rest = name.partition('/')
+  if kind in ('grad', 'param', 'param1') and rest in case.shapes:
+    return tuple(case.shapes[rest])
+  batch, length = next(iter(case.batch.values())).shape[:2]
+  swapped = kind == 'tensor' and batch != length and (
+      array.shape[:2] == (length, batch))
+  return (batch, length, *array.shape[2:]) if swapped else array.shape
 
 
 def check_names(case: Case, arrays: Mapping[str, typing.Any]) -> None:

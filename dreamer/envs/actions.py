@@ -62,7 +62,7 @@ class Combination:
   def __call__(self, action: np.ndarray) -> np.ndarray:
     index = np.unravel_index(
         int(np.argmax(action)), self.amounts.reshape(-1))
-    choices = np.reshape(index, self.amounts.shape) + self.start
+    choices = np.reshape(index, self.amounts.shape) + np.asarray(self.start)
     return np.asarray(choices, self.dtype)
 
 
@@ -193,7 +193,8 @@ def from_spec(spec: Any) -> Choice | Scaled:
 
 
 def _from_bounds(shape, dtype, low, high):
-  if tuple(shape) == () and np.dtype(dtype).kind in 'iub':
+  if tuple(shape) == () and np.dtype(dtype).kind in 'iub' and (
+      np.isfinite([low, high]).all()):
     amount = int(high) - int(low) + 1
     if 0 < amount <= COMBINATIONS:
       return Choice(amount, int(low), dtype)

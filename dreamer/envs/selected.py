@@ -67,7 +67,7 @@ class Image:
 
 def select(
     found: list[Entry], key: str = '', images: bool = True,
-    losses: Collection[str] = ()) -> Selection:
+    losses: Collection[str] = (), beside: bool = False) -> Selection:
   """Decides what each entry is.
 
   key: names of the entries that are the image, with commas; `render`: what
@@ -75,6 +75,7 @@ def select(
     `image`, or, if there is none, what render() draws.
   images: False: nobody wants an image.
   losses: of the agent; see `base.inside`.
+  beside: whether what is a vector without an image stays one as the image.
   Raises UserError where the key names nothing, or is needed.
   """
   left_out = {e.name: e.problem for e in found if e.problem}
@@ -83,12 +84,14 @@ def select(
   chosen = _chosen(found, kinds, key) if images else []
   rejected = {}
   other = 'not the image, which image_key names' if images else 'no images'
-  for entry in found:
-    if kinds[entry.name] in ('picture', 'unreadable') and entry not in chosen:
+  no_vectors = [entry for entry in found
+                if kinds[entry.name] in ('picture', 'unreadable')]
+  for entry in no_vectors:
+    if entry not in chosen:
       rejected[entry.name] = f'{entry.text}: {entry.why_no_picture or other}'
   vectors = {
       base.inside(entry.name, losses): Reader(entry) for entry in found
-      if entry not in chosen and entry.name not in rejected}
+      if entry not in no_vectors and (beside or entry not in chosen)}
   return Selection(
       tuple(chosen), vectors, {**left_out, **rejected}, rejected)
 

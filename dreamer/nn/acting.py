@@ -185,7 +185,8 @@ class Acting:
     Unrolled steps share one reading of each: a loop reads inside.
     """
     read = tf.convert_to_tensor if self.config.unroll else lambda w: w
-    return module.map(lambda w: tf.cast(read(w), self.dtype))
+    return module.map(lambda w: tf.cast(read(w), self.dtype),
+                      lambda w: tf.cast(read(w), tf.float32))
 
   def _noise(self, name, counter):
     if self.fixed_noise is not None:

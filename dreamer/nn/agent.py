@@ -214,7 +214,7 @@ class Agent(acting.Acting):
     feat = tf.concat([
         swap(rssm.get_feat(post)), rssm.get_feat(prior)], 0)  # [T, B, F]
     truth = model.preprocess_obs(  # without noise
-        {key: value[:, -length:] for key, value in batch.items()})
+        {key: batch[key][:, -length:] for key in self.obs_keys})
     return {key: openloop.compare(swap(truth[key]) + 0.5, mean + 0.5)
             for key, mean in model.decoder.image_means(feat).items()}
 

@@ -67,12 +67,13 @@ class SharedBlockDense(layers.Layer):
     super().__init__(name, shape, size_out, init, act, norm)
     self.sizes = [size_in // blocks, *shared]
 
-  def map(self, fn: Callable) -> SharedBlockDense:
+  def map(self, fn: Callable,
+          exact: Callable | None = None) -> SharedBlockDense:
     """As everywhere; the copy keeps the parts of its kernel, as matrices.
 
     So a loop over steps, and its gradient, has not to split it in each.
     """
-    other = super().map(fn)
+    other = super().map(fn, exact)
     if 'kernel' in other.w:
       own, *shared = _parts(other.w.pop('kernel'), self.sizes)
       other.w['own'] = own

@@ -137,12 +137,12 @@ class SplitDense(Layer):
     super().__init__(name, shape, size_out, init, act, norm)
     self.sizes = size_x, size_y
 
-  def map(self, fn: Callable) -> SplitDense:
+  def map(self, fn: Callable, exact: Callable | None = None) -> SplitDense:
     """As everywhere; the copy keeps the parts of its kernel.
 
     So a loop over steps, and its gradient, has not to split it in each.
     """
-    other = super().map(fn)
+    other = super().map(fn, exact)
     if 'kernel' in other.w:
       other.w['x'], other.w['y'] = tf.split(other.w.pop('kernel'), self.sizes)
     return other

@@ -22,7 +22,11 @@ class Module:
 
     half = module.map(lambda w: tf.cast(w, tf.bfloat16))
     frozen = module.map(tf.stop_gradient)
+
+  float32: whether its own weights are so in any precision; see `map`.
   """
+
+  float32 = False
 
   def __init__(self, name: str):
     self.name = name
@@ -62,16 +66,20 @@ class Module:
     value = np.asarray(value, np.float32)
     self.w[kind] = tf.Variable(value, name=f'{self.name}/{kind}')
 
-  def map(self: M, fn: Callable) -> M:
-    """A copy of the tree with `fn` applied to every weight."""
+  def map(self: M, fn: Callable, exact: Callable | None = None) -> M:
+    """A copy of the tree with `fn` applied to every weight.
+
+    exact: in its place for weights that are float32 in any precision.
+    """
     other = copy.copy(self)
-    other.w = {kind: fn(w) for kind, w in self.w.items()}
+    own = exact if exact and self.float32 else fn
+    other.w = {kind: own(w) for kind, w in self.w.items()}
     list(self.children)  # Raises for those that would keep their weights.
     for key, value in vars(self).items():
       if isinstance(value, Module):
-        setattr(other, key, value.map(fn))
+        setattr(other, key, value.map(fn, exact))
       elif isinstance(value, list):
-        setattr(other, key, [item.map(fn) if isinstance(
+        setattr(other, key, [item.map(fn, exact) if isinstance(
             item, Module) else item for item in value])
     return other
 

@@ -16,6 +16,7 @@ class LayerNorm(Module):
   """Normalises the last axis, then scales and shifts; float32 inside."""
 
   EPS = 1e-3
+  float32 = True
 
   def __init__(self, name: str, size: int, eps: float = EPS):
     super().__init__(name)
@@ -27,13 +28,14 @@ class LayerNorm(Module):
     dtype, x = x.dtype, tf.cast(x, tf.float32)
     mean, variance = tf.nn.moments(x, -1, keepdims=True)
     scale = tf.math.rsqrt(variance + self.eps)
-    scale *= tf.cast(self.w['gamma'], tf.float32)
-    beta = tf.cast(self.w['beta'], tf.float32)
-    return tf.cast((x - mean) * scale + beta, dtype)
+    scale *= self.w['gamma']
+    return tf.cast((x - mean) * scale + self.w['beta'], dtype)
 
 
 class RMSNorm(Module):
   """x / sqrt(mean(x^2) + eps) * gamma over the last axis; float32 inside."""
+
+  float32 = True
 
   def __init__(self, name: str, size: int, eps: float = 1e-4):
     super().__init__(name)
@@ -41,8 +43,8 @@ class RMSNorm(Module):
     self.add('gamma', np.ones(size))
 
   def __call__(self, x: tf.Tensor) -> tf.Tensor:
-    gamma = tf.cast(self.w['gamma'], tf.float32)
-    return tf.cast(_rms(tf.cast(x, tf.float32), gamma, self.eps), x.dtype)
+    normed = _rms(tf.cast(x, tf.float32), self.w['gamma'], self.eps)
+    return tf.cast(normed, x.dtype)
 
 
 @tf.custom_gradient

@@ -13,12 +13,13 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dreamer import files
 from dreamer.errors import UserError
 from dreamer.npz import Arrays
 from dreamer.processes import nested, process, wire
 from dreamer.processes.failure import WorkerError
 
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 2.0  # of a process that has nothing left to do
 TAIL_LINES = 3
 
 
@@ -66,11 +67,17 @@ class Client:
     self._start()
 
   def close(self) -> None:
-    """Lets the process end itself; kills it if that takes long."""
+    """Lets the process end itself; kills it, and says so, if that takes long.
+    """
     if self.closed:
       return
     self._ask_to_close()
-    self._finish()
+    self._finish(self._closing)
+
+  @property
+  def _closing(self):
+    """Seconds that closing may take; a subclass may give more."""
+    return CLOSE_SECONDS
 
   def _greet(self):
     """Sends the first message."""
@@ -165,18 +172,22 @@ class Client:
   def _ask_to_close(self):
     self._write('close')
 
-  def _finish(self):
+  def _finish(self, seconds=CLOSE_SECONDS):
     assert self._process
-    with contextlib.suppress(subprocess.TimeoutExpired):
-      self._process.wait(CLOSE_SECONDS)
+    try:
+      self._process.wait(seconds)
+    except subprocess.TimeoutExpired:
+      if seconds > CLOSE_SECONDS:
+        files.warn(f'{self._name}: closing took over {seconds:g} seconds and '
+                   'was ended')
     self._kill()
 
   def _kill(self):
     if self._process is None:
       return
-    if self._process.poll() is None:
-      with contextlib.suppress(ProcessLookupError):
-        os.killpg(self._process.pid, signal.SIGKILL)  # It leads its group.
+    # It leads its group, in which what it has started may outlive it.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+      os.killpg(self._process.pid, signal.SIGKILL)
     self._process.wait()
     self._socket.close()
     self._process = None
@@ -193,4 +204,4 @@ def _close_all():
   for client in live:
     client._ask_to_close()
   for client in live:
-    client._finish()
+    client._finish(client._closing)

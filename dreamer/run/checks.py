@@ -34,6 +34,15 @@ def devices(config: Config) -> None:
                     f'instead of {config.devices}')
 
 
+def shares(config: Config, act_space: ActionSpace) -> None:
+  """Raises UserError where noise on discrete actions, a share, is above 1."""
+  for key in ('noise', 'eval_noise'):
+    if act_space.discrete and config.expl[key] > 1:
+      raise UserError(
+          f'expl.{key}: {config.expl[key]} is no share of discrete actions; '
+          'choose 0..1')
+
+
 def schedule(config: Config) -> None:
   """Raises UserError for a run that would fail, or learn nothing, later."""
   _bounds(config)

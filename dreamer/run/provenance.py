@@ -125,10 +125,12 @@ def _holds(config, schema, name, later):
       values for other, values in schema.presets.items()
       if other in SIZES and other in later or (
           '+' in other and name in other.split('+'))]
+  values = {key: (value, *(x[key] for x in others if key in x))
+            for key, value in preset.items() if key not in resume.HARMLESS}
   return all(
-      _same_tasks(flat[key], value, name) if key == 'task' else
-      flat.get(key, value) in (value, *(x[key] for x in others if key in x))
-      for key, value in preset.items() if key not in resume.HARMLESS)
+      any(_same_tasks(flat[key], x, name) for x in allowed)
+      if key == 'task' else flat.get(key, allowed[0]) in allowed
+      for key, allowed in values.items())
 
 
 def _same_tasks(task, preset, name):

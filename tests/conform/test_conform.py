@@ -1,6 +1,7 @@
 """The checker of other programs: verdicts, order, bad input."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -220,6 +221,21 @@ class TestBadInput:
         'shape (6, 3, 128), expected (3, 6, 128) (the same axes in another '
         'order)')
     assert found['tensor/imag_value'].note == 'nan first at [2, 1]'
+
+  @pytest.mark.parametrize('change, words', [
+      (lambda x: x.swapaxes(0, 1), r'not of shape \(10, 50, 1024\)'),
+      (lambda x: x[0, 0, :5], '5 elements are too few'),
+      (lambda x: x[:0], '0 elements are too few')])
+  def test_arrays_given_by_statistics_have_a_shape(self, change, words):
+    case = conform.case('v1_dmc_full')
+    given = np.zeros((10, 50, 1024), np.float32)
+    found, = judge(case, {'tensor/embed': change(given)}).given
+    assert found.status == 'off' and re.match(words, found.note)
+
+  def test_the_list_says_no_shape_that_is_not_known(self):
+    lines = command.names(conform.case('v1_dmc_full'))
+    assert [x for x in lines if x.endswith(' tensor/embed ?')]
+    assert [x for x in lines if x.endswith(' step0/loss/kl ()')]
 
   def test_other_widths_are_said(self):
     case = conform.case(V1)

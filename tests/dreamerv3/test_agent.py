@@ -110,6 +110,11 @@ class TestConsecutive:
       both = tf.concat([x[key] for x in found], 1)
       np.testing.assert_allclose(both, value, atol=1e-5)
 
+  def test_videos(self):
+    """Beside sequences a batch says how often each has gone on."""
+    agent = tools.make_agent(**{'replay.consec': 2})
+    assert set(agent.report(batch_of(agent))) == {'openloop'}
+
   def test_the_carry_is_part_of_the_state(self):
     agent = tools.make_agent(**VECTORS, **{'replay.consec': 2})
     agent.train(batch_of(agent))

@@ -57,6 +57,15 @@ def test_sequences_that_go_on_are_of_one_device():
       **{'replay.consec': 2, 'devices': 2, 'batch_size': 4})
 
 
+@pytest.mark.parametrize('settings, wanted', [
+    ({'opt': {'kind': 'adam', 'decay': 0.1}}, 'opt.decay: 0.1 is for opt.kind'),
+    ({'opt.beta2': 1.0}, 'opt.beta2: 1.0 would never forget'),
+    ({'value_norm': {'kind': 'percentiles', 'rate': 0.0}},
+     'value_norm.rate: 0.0 takes nothing in')])
+def test_what_would_be_no_number(settings, wanted):
+  assert wanted in error(**settings)
+
+
 def test_multiples_are_numbers():
   assert "encoder.multiples: '2,x' are no whole numbers" in error(
       **{'encoder.multiples': '2,x'})

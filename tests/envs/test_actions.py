@@ -95,6 +95,11 @@ def test_dm_env_specs():
       spec.validate(mapping(mapping.space.sample(rng)))
 
 
+def test_a_whole_number_without_bounds():
+  with pytest.raises(UserError, match='whole numbers without bounds'):
+    actions.from_spec(dm_env.specs.Array((), np.int64))
+
+
 def test_bounds_that_look_like_a_space():
   space = types.SimpleNamespace(
       shape=(3,), dtype=np.float32, low=-2, high=np.array([1, 2, 3]))

@@ -19,8 +19,9 @@ def vector(size=2):
   return S.Box(-1, 1, (size,), np.float32)
 
 
-def select(space, key='', images=True):
-  return selected.select(observations.entries(space), key, images)
+def select(space, key='', images=True, beside=False):
+  return selected.select(
+      observations.entries(space), key, images, beside=beside)
 
 
 def names(selection):
@@ -105,6 +106,15 @@ def test_nobody_wants_images():
   found = select(S.Dict(a=picture(), b=picture(), c=vector()), images=False)
   assert not found.images and list(found.vectors) == ['c']
   assert set(found.left_out) == {'a', 'b'}
+
+
+def test_a_vector_that_evaluations_show():
+  """It stays one beside the image; a picture is none."""
+  space = S.Dict(board=S.Box(0, 255, (10, 10, 4), np.uint8), rgb=picture())
+  assert list(select(space, 'board').vectors) == []
+  assert list(select(space, 'board', beside=True).vectors) == ['board']
+  assert list(select(space, 'board', images=False).vectors) == ['board']
+  assert list(select(space, 'rgb', beside=True).vectors) == ['board']
 
 
 def test_joined_pictures():

@@ -10,7 +10,7 @@ import dreamerv1
 import dreamerv2
 from dreamer.config import inputs
 from dreamer.envs.spaces import ActionSpace
-from dreamer.nn import chunks, layers, nets
+from dreamer.nn import chunks, layers, nets, norms
 from dreamer.nn import flops as convs
 from dreamerv1 import flops
 from tests.support import quick
@@ -165,6 +165,16 @@ def test_layer_norm_on_a_worked_example():
   norm.w['beta'].assign([5., 6., 7.])
   np.testing.assert_allclose(
       norm(x), [scaled * [2, 3, 4] + [5, 6, 7]], rtol=1e-5)
+
+
+@pytest.mark.parametrize('kind', [layers.LayerNorm, norms.RMSNorm])
+def test_scales_of_norms_are_float32_in_any_precision(kind):
+  """1.003 would be 1 in bfloat16."""
+  norm, x = kind('x', 2), tf.constant([[3., -1.]])
+  before = bind(norm, tf.bfloat16)(x)
+  norm.w['gamma'].assign([1.003, 1.003])
+  np.testing.assert_allclose(
+      bind(norm, tf.bfloat16)(x), 1.003 * before, rtol=1e-5)
 
 
 def test_layer_norm_is_float32_inside():

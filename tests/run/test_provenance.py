@@ -154,6 +154,12 @@ class TestDescribe:
       assert set(provenance.presets(config)) == set(names)
     assert provenance.presets(schema.config(['atari', 'laptop'])) == ['laptop']
 
+  def test_a_size_keeps_the_task_of_its_suite(self):
+    for suite in ('dmc', 'atari', 'dmlab'):
+      config = dreamerv1.schema().config([suite, 'laptop'])
+      assert config.task.startswith(suite)
+      assert {suite, 'laptop'} - set(provenance.presets(config)) <= {'dmc'}
+
   def test_hash(self):
     hash_of = provenance.config_hash
     base = dreamerv1.schema().config()

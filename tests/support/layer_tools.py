@@ -28,7 +28,8 @@ def fill_biases(module):
 
 
 def bind(module, precision):
-  return module.map(lambda w: tf.cast(w, precision))
+  return module.map(
+      lambda w: tf.cast(w, precision), lambda w: tf.cast(w, tf.float32))
 
 
 def sigmoid(x):

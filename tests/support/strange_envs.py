@@ -2,6 +2,7 @@
 
 import collections
 import os
+import subprocess
 import time
 import types
 
@@ -143,6 +144,30 @@ class BadClose(NewStyle):
 
   def close(self):
     raise RuntimeError('the display is gone')
+
+
+class SlowClose(NewStyle):
+  """Writes when it closes, after a while."""
+
+  def close(self):
+    time.sleep(2.5)
+    with open(os.environ['SLOW_CLOSE'], 'w') as file:
+      file.write('closed')
+
+
+class Leaves(NewStyle):
+  """Starts a process of its own, its first reward, and dies in a third step.
+  """
+
+  def __init__(self):
+    super().__init__()
+    self.other = subprocess.Popen(['sleep', '977'])
+
+  def step(self, action):
+    if self.count == 2:
+      os.abort()
+    obs, _, *rest = super().step(action)
+    return obs, float(self.other.pid) * (self.count == 1), *rest
 
 
 class SlowReset(NewStyle):

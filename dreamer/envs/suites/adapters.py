@@ -42,7 +42,7 @@ class GymAdapter:
     self.interface = _library(env) + ', num_envs 1' * bool(self._one)
     self.entries = observations.entries(space)
     if self._one:
-      self.entries = vector.entries(self.entries)
+      self.entries = vector.entries(self.entries, self._one.single)
     self._space = (self._one or env).action_space
     self.actions = actions.from_space(self._space)
     self.stacks = self._one.stacks if self._one else False
@@ -164,10 +164,11 @@ def adapt(env: Any) -> GymAdapter | DmAdapter:
     UserError: it is neither a gym nor a dm_env environment, or several.
   """
   vector.check(env)
-  if hasattr(env, 'action_spec') and hasattr(env, 'observation_spec'):
-    return DmAdapter(env)
+  # Those of gym around one of dm_env may show its specs as well.
   if hasattr(env, 'action_space') and hasattr(env, 'observation_space'):
     return GymAdapter(env)
+  if hasattr(env, 'action_spec') and hasattr(env, 'observation_spec'):
+    return DmAdapter(env)
   raise UserError(
       'not a gym, gymnasium or dm_env object; it needs action_space and '
       'observation_space, or their specs')

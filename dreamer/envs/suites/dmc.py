@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer import cli
 from dreamer.config.schema import Section
 from dreamer.envs import base, gl, spaces, suggest, wrappers
 from dreamer.errors import UserError
@@ -68,7 +69,8 @@ class DMC(base.Env):
            for key, value in self._env.observation_spec().items()}}
     self._flags = {'shadow': False} if shadows == 'off' else None
     buffers = size if buffer == 'small' else 0
-    _set_quality(self._env.physics.model, buffers, shadows, multisampling)
+    _set_quality(
+        self._env.physics.model, buffers, shadows, multisampling, size)
     self.opengl = images
     self._camera: Any = images and _camera(
         self._env.physics, name, camera, self.domain, size)
@@ -111,17 +113,21 @@ def _import_suite():
         f'dmc tasks need dm_control, but {error}; pip install -r '
         'requirements.txt') from error
   except Exception as error:  # Whatever the OpenGL bindings throw.
-    raise gl.no_gl(gl.BACKENDS) from error
+    if gl.remedy(error):
+      raise gl.no_gl(gl.BACKENDS) from error
+    raise UserError(
+        f'dmc tasks: dm_control does not load: {type(error).__name__}: '
+        f'{cli.one_line(error)}; pip install -r requirements.txt') from error
 
 
-def _set_quality(model, buffer, shadows, multisampling):
+def _set_quality(model, buffer, shadows, multisampling, size):
   """Must precede the OpenGL context, which reads the sizes once.
 
-  buffer: pixels of its side; 0: as the model has it.
+  buffer: pixels of its side; 0: as the model has it, but at least `size`.
   """
-  if buffer:
-    model.vis.global_.offwidth = buffer
-    model.vis.global_.offheight = buffer
+  sides = model.vis.global_
+  sides.offwidth = buffer or max(size, sides.offwidth)
+  sides.offheight = buffer or max(size, sides.offheight)
   if shadows == 'low':
     model.vis.quality.shadowsize = SHADOW_MAP
   elif shadows == 'off':

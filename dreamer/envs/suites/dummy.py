@@ -57,7 +57,7 @@ class Dummy(base.Env):
     move = MOVES[np.argmax(action)] if self.act_space.discrete else action
     moved = self._position + SPEED * np.clip(move, -1, 1)
     self._position = np.clip(moved, -1, 1)
-    distance = np.linalg.norm(self._position - TARGET)
+    distance = float(np.linalg.norm(self._position - TARGET))
     return base.following(self._vectors(), 1 - distance)
 
   def render(self) -> np.ndarray:

@@ -29,7 +29,8 @@ def wrap(env: Any, name: str, config: Section, mode: str) -> UserEnv:
   return UserEnv(
       env, name, config.image_key, base.has_images(config, mode),
       BLIND if 'images' in config else '',
-      config.get(base.LOSSES, '').split(','), base.image_size(config))
+      config.get(base.LOSSES, '').split(','), base.image_size(config),
+      config.get('images') == 'eval')
 
 
 class UserEnv(base.Env):
@@ -49,6 +50,8 @@ class UserEnv(base.Env):
       '' where the agent needs one.
     losses: Of the agent, which no vector is called like; see `base.inside`.
     size: Pixels of the image's side.
+    beside: Whether others of this run go without images; see
+      `selected.select`.
 
   Raises:
     UserError: the object has another interface or unsupported spaces.
@@ -57,7 +60,8 @@ class UserEnv(base.Env):
   def __init__(
       self, env: Any, name: str = '', image_key: str = '',
       images: bool = True, blind: str = '',
-      losses: Collection[str] = (), size: int = spaces.SIZE) -> None:
+      losses: Collection[str] = (), size: int = spaces.SIZE,
+      beside: bool = False) -> None:
     self._env, self._size = env, size
     self.name = name or type(
         objects.ask(env, 'unwrapped', env)).__name__
@@ -67,7 +71,7 @@ class UserEnv(base.Env):
     with self._named():
       self._adapter = adapters.adapt(env)
       self._selection = selected.select(
-          self._adapter.entries, image_key, images, losses)
+          self._adapter.entries, image_key, images, losses, beside)
     self.act_space = self._adapter.actions.space
     chosen = self._selection.images
     self._image = selected.Image(chosen, size) if chosen else None

@@ -33,12 +33,14 @@ class One:
 
   Attributes:
     observation_space, action_space: Of the one.
+    single: Whether its space is known without the axis of the vector.
   """
 
   def __init__(self, env: Any) -> None:
     self._env = env
-    self.observation_space = objects.ask(
-        env, 'single_observation_space') or env.observation_space
+    one = objects.ask(env, 'single_observation_space')
+    self.observation_space = one or env.observation_space
+    self.single = one is not None or objects.has(env, 'step_async')
     single = objects.ask(env, 'single_action_space')
     self.action_space = single or env.action_space
     shapes = [getattr(x, 'shape', None) for x in (
@@ -71,10 +73,13 @@ def frame(drawn: Any) -> Any:
   return drawn[0] if axes == 4 and len(drawn) == 1 else drawn
 
 
-def entries(found: list[Entry]) -> list[Entry]:
-  """Entries without the leading axis of 1, if all with axes have it."""
+def entries(found: list[Entry], single: bool = False) -> list[Entry]:
+  """Entries without the leading axis of 1, if all with axes have it.
+
+  single: they are those of the one environment, whose axes are its own.
+  """
   axes = [entry.shape for entry in found if len(entry.shape) > 1]
-  has_axis = bool(axes) and all(shape[0] == 1 for shape in axes)
+  has_axis = not single and bool(axes) and all(shape[0] == 1 for shape in axes)
   return [dataclasses.replace(
       entry, alone=True, shape=entry.shape[1:] if has_axis and len(
           entry.shape) > 1 else entry.shape) for entry in found]

@@ -16,6 +16,8 @@ from dreamer.processes import nested
 from dreamer.processes.client import Client
 from dreamer.processes.failure import WorkerError
 
+CLOSING = 30.0  # s that `close` of an environment may take
+
 __all__ = ['HalfCalls', 'RemoteEnv', 'WorkerError']
 COMMAND = ('dreamer.envs.workers.worker',)
 FLAGS = ('is_first', 'is_last', 'is_terminal')
@@ -156,6 +158,12 @@ class RemoteEnv(HalfCalls, Client):
       self._spaces = obs, act
       self._most_resets = meta['resets']
       self._is_ready = True
+
+  @property
+  def _closing(self):
+    """It may have files to write, unless it hangs in a step."""
+    ready = self._is_ready and not self._waiting
+    return CLOSING if ready else super()._closing
 
   def _patience(self):
     key = 'timeout' if self._asked == 'step' and self._is_ready else (

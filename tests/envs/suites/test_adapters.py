@@ -168,6 +168,19 @@ def test_interface():
   assert names == ['gymnasium', 'gym-like', 'dm_env']
 
 
+class Shown(strange.NewStyle):
+  """Gym's form around another one, whose specs can be asked for as well."""
+
+  action_spec = np.zeros(2), np.ones(2)
+
+  def observation_spec(self):
+    return {}
+
+
+def test_gym_around_something_else():
+  assert adapters.adapt(Shown()).interface == 'gymnasium'
+
+
 def test_several_environments_in_one():
   several = gymnasium.vector.SyncVectorEnv([strange.NewStyle] * 2)
   with pytest.raises(UserError, match='it holds 2 environments'):

@@ -134,6 +134,27 @@ def test_a_vector_of_one_is_that_one(space, actions, mode):
     assert_same(left, right)
 
 
+class Leading(gymnasium.Env):
+  """Observations whose own first axis is 1."""
+
+  observation_space = S.Dict(
+      camera=S.Box(0, 255, (1, 64, 64), np.uint8), arm=S.Box(-9, 9, (1, 6)))
+  action_space = S.Discrete(2)
+
+  def reset(self, seed=None, options=None):
+    super().reset(seed=seed)
+    return self.observation_space.sample(), {}
+
+  def step(self, action):
+    return self.observation_space.sample(), 1.0, False, False, {}
+
+
+def test_an_axis_of_one_that_is_the_environments_own():
+  rows = play(lambda: gymnasium.vector.SyncVectorEnv([Leading]),
+              np.eye(2, dtype=np.float32))
+  assert [x['arm'].shape for x in rows] == [(6,)] * 3
+
+
 def test_its_picture():
   actions = np.zeros((2, 2), np.float32)
   rows = play(lambda: gymnasium.vector.SyncVectorEnv([Room]), actions,

@@ -212,6 +212,35 @@ def test_a_close_that_fails_in_a_worker_is_reported(make, capfd):
           f'{os.getcwd()}/', '')
 
 
+def test_a_close_has_time(make, monkeypatch, tmp_path):
+  monkeypatch.setenv('SLOW_CLOSE', str(tmp_path / 'file'))
+  env = make(strange.SlowClose)
+  env.reset(0)
+  env.close()
+  assert (tmp_path / 'file').read_text() == 'closed'
+
+
+def test_a_close_without_end_is_told(make, monkeypatch, tmp_path):
+  monkeypatch.setenv('SLOW_CLOSE', str(tmp_path / 'file'))
+  monkeypatch.setattr(remote, 'CLOSING', 2.1)
+  env = make(strange.SlowClose)
+  env.reset(0)
+  with pytest.warns(UserWarning, match='closing took over 2.1 seconds'):
+    env.close()
+  assert not (tmp_path / 'file').exists()
+
+
+def test_what_a_crashed_worker_started_ends(make):
+  env = make(strange.Leaves)
+  env.reset(0)
+  pid = int(env.step(np.zeros(2, np.float32))['reward'])
+  assert not Path(f'/proc/{pid}/stat').read_text().count(' Z ')
+  with pytest.raises(remote.WorkerError, match='signal 6'):
+    for _ in range(3):
+      env.step(np.zeros(2, np.float32))
+  assert gone(pid)
+
+
 def test_a_close_that_fails_inline_is_reported(make):
   env = make(strange.BadClose, envs__worker='inline')
   env.reset(0)
