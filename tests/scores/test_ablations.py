@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from dreamer.config import agents
 from dreamer.errors import UserError
 from scores import __main__, ablations, intervals, matrix
 from scores.ablations import Claim, Effect
@@ -38,6 +39,17 @@ def test_verdicts(what, low, high, verdict):
 def test_the_papers_effects():
   """Figure 11 at 200 000 steps: 164.52 and 587.71."""
   assert BAD.effect == pytest.approx(164.52 / 587.71 - 1)
+
+
+def test_the_default_on_minatar_learns_by_reinforce_alone():
+  schema = agents.schema('dreamerv2')
+  one, two = (schema.config(['minatar', *names, 'laptop']) for names in (
+      [], ['mixed_gradients', 'reinforce_only']))
+  other = {x.split('.')[0] for x in one.flat if one.flat[x] != two.flat[x]}
+  assert other == {'actor_gradient', 'actor_mix', 'actor_entropy'}
+  assert (one.actor_gradient, two.actor_gradient) == ('auto', 'reinforce')
+  assert one.actor_entropy.start == two.actor_entropy.start == (
+      two.actor_entropy.end)
 
 
 def test_a_paper_that_counts_games():
