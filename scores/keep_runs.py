@@ -79,7 +79,9 @@ def keep(folder: RunFolder, target: pathlib.Path, logdir: str,
       with atomic_write(target / name) as file:
         file.write(source.read_bytes())
   config = target / 'config.yaml'
-  text = re.sub(r'(?m)^logdir: .*$', f'logdir: {logdir}', config.read_text())
+  # A long one goes on in lines of their own.
+  text = re.sub(r'(?m)^logdir:.*(\n +.*)*$', lambda _: f'logdir: {logdir}',
+                config.read_text())
   with atomic_write(config, 'w') as file:
     file.write(text)
   for name, path in page.newest(folder).items() if videos else ():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dreamer.config import agents
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.log import video
@@ -78,6 +79,17 @@ def test_the_newest_video_is_kept(ours, trained):
   run('keep', trained[0], '--name', 'mine')
   with Image.open(ours / 'mine/seed0/openloop.gif') as gif:
     assert gif.n_frames == 12
+
+
+def test_a_long_logdir(ours, trained):
+  """Which YAML writes in two lines."""
+  saved = agents.saved(trained[0]).config.flat
+  config = agents.schema('dreamerv1').config(
+      overrides={**saved, 'logdir': '/somewhere/' + 'long/' * 20})
+  config.save(trained[0] / 'config.yaml')
+  run('keep', trained[0], '--name', 'mine')
+  kept = agents.saved(ours / 'mine' / 'seed0').config
+  assert kept.flat == {**saved, 'logdir': 'runs/mine/seed0'}
 
 
 def test_mistakes(ours, trained, tmp_path):
