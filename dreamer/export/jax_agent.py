@@ -21,26 +21,16 @@ from typing import Any
 import numpy as np
 
 from dreamer import cli, npz
-from dreamer.config import agents, rules
+from dreamer.config import agents
 from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
-from dreamer.export import act, jax_timing
+from dreamer.export import act, fits, jax_timing
 from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
 from dreamer.replay.stored import Stored
 from dreamer.run.protocols import ObsSpace
-from dreamer.run.resume import HARMLESS
 from dreamer.scalars import Scalars
 
-# Settings of the loop, its environments and its replay: no program depends on
-# them.
-FREE = {
-    *HARMLESS, 'task', 'prefill', 'prefill_end', 'pretrain_updates',
-    'train_every', 'train_ratio', 'train_updates', 'sync_updates',
-    'eval_episodes', 'action_repeat', 'time_limit', 'images',
-    'image_key', 'image_size'}
-FREE_GROUPS = 'update_ratio', 'envs', 'atari', 'dmc', 'dmlab', 'replay'
-COMPILED = 'devices', 'replay.context', 'replay.consec'
 OLDEST = '0.7.1'  # JAX whose public interfaces suffice
 STABLEHLO = '1.9.0'  # the version that programs are handed over in
 PARALLEL = ('parallel: true needs TensorFlow in the process that acts, and '
@@ -321,19 +311,7 @@ class Exported:
   def fits(self, config: Config) -> None:
     """Raises UserError for settings that the programs don't have."""
     compiled = self.schema().parse(self.settings(), self.name).flat
-    for key, value in config.flat.items():
-      free = key in FREE or key.split('.')[0] in FREE_GROUPS
-      if value != compiled[key] and (key in COMPILED or not free):
-        raise UserError(
-            f'{key}: {rules.typed(value)} is not what the programs in '
-            f'{self.folder} were compiled with, {rules.typed(compiled[key])}; '
-            'leave it out, or export again')
-    rows = self._content['rows']
-    if config.envs.amount > rows:
-      raise UserError(
-          f'envs.amount: {config.envs.amount}, but {self.folder} acts for '
-          f'{rows}; lower it, or export again with --envs '
-          f'{config.envs.amount}')
+    fits.check(config, compiled, self.folder, self._content['rows'])
 
   def make_agent(self, config: Config, obs_space: ObsSpace,
                  act_space: ActionSpace) -> JaxAgent:

@@ -275,18 +275,15 @@ def portable(text: str) -> str:
 
 def _aliases(text):
   """{output: parameter} of the variables that a program writes."""
-  head = text.split('\n', 1)[0]
   return {int(a): int(b) for a, b in re.findall(
-      r'\{(\d+)\}: \((\d+), \{\}', head)}
+      r'\{(\d+)\}: \((\d+), \{\}', text.split('\n', 1)[0])}
 
 
 def _named_inputs(python, args):
   """(name, tensor) of all tensors among the arguments, in their order."""
-  names = list(inspect.signature(python).parameters)
-  found = []
-  for name, arg in zip(names, args, strict=True):
-    found += _named(name, arg)
-  return found
+  names = inspect.signature(python).parameters
+  return [pair for name, arg in zip(names, args, strict=True)
+          for pair in _named(name, arg)]
 
 
 def _named(name, nested):
@@ -349,6 +346,5 @@ def _parser():
   parser.add_argument('--out', required=True, metavar='DIR')
   parser.add_argument('--logdir', help='a run whose trained agent is exported')
   parser.add_argument('--envs', type=int, metavar='N',
-                      help='environments that the policy acts for, at most; '
-                      'default: envs.amount')
+                      help='it acts for so many, at most (envs.amount)')
   return parser

@@ -168,8 +168,10 @@ def main(agent: Named, make_envs: MakeEnvs, argv: Sequence[str]) -> None:
 
   wish = _parse(agent.name, argv)
   line, result = evaluate_run(agent, make, wish)
-  keep(wish, line)
-  print(f'{line["task"]}, {wish.policy}: {told(result.returns)}', flush=True)
+  try:
+    print(f'{line["task"]}, {wish.policy}: {told(result.returns)}', flush=True)
+  finally:  # Also where nobody reads.
+    keep(wish, line)
   save_video(wish, result)
 
 

@@ -133,7 +133,8 @@ TABLE = {
     'own+laptop': Row(
         'action_repeat discount discount_head.enabled steps train_every '
         'eval_every', trace=False),
-    'atari+laptop': Row('discount_head.enabled', trace=False),
+    'atari+laptop': Row('task discount_head.enabled', trace=False),
+    'dmlab+laptop': Row('task', trace=False),
     # Sizes: no trace, as no array has the same shape.
     'debug': Row(
         f'{SIZES} eval_every time_limit save_every '

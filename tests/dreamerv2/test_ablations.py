@@ -127,6 +127,7 @@ TABLE = [
     Row(('humanoid', 'released'), base=('humanoid',), settings=FLOAT32,
         **CONTINUOUS),
     Row(('crafter', 'released'), base=('crafter',), settings=FLOAT32),
+    Row(('minatar', 'released'), base=('minatar',), settings=FLOAT32),
     Row(('own', 'released'), base=('own',), settings=FLOAT32),
 
     # On a task of its own.

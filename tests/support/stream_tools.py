@@ -98,7 +98,7 @@ def content(config, stored):
       config.update({'replay.spare_gb': 1.0}),
       pathlib.Path(config.logdir, 'episodes'),
       types.SimpleNamespace(stored=stored),
-      ({}, types.SimpleNamespace(dim=1)))
+      ({}, types.SimpleNamespace(dim=2)))
   replay.restore(state, unfinished(below(arrays, 'driver/')))
   streams = np.repeat(np.arange(len(state['rows'])), state['rows'])
   rows = np.concatenate([np.arange(x) for x in state['rows']])

@@ -94,7 +94,11 @@ CASES = {
 }
 
 # What may be off by how much where rounding decides.
-NEAR_TIES = {'v3_size1m': {
+NEAR_TIES = {'v3_atari_small': {
+    'why': 'of three pooled windows rounding orders the two largest values',
+    'allowed': {'grad/enc/': 0.005, 'extra/agc_scale/enc/': 0.005,
+                'slot/momentum/enc/': 0.005, 'slot/rms/enc/': 0.005}},
+             'v3_size1m': {
     'why': 'LaProp gives elements whose gradient is rounding noise full steps',
     'allowed': {'slot/momentum/': 0.01, 'step0/metric/opt/update_rms': 3e-4}}}
 
