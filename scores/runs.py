@@ -10,7 +10,13 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 
 from dreamer.errors import UserError
-from dreamer.run.run_folder import RunFolder, final_entry, finite, modern
+from dreamer.run.run_folder import (
+  RETURNS,
+  RunFolder,
+  final_entry,
+  finite,
+  modern,
+)
 
 from . import csv_rows
 
@@ -150,9 +156,10 @@ def kind_of_file(path: pathlib.Path) -> str:
   """Returns which returns a file of `collect` holds, as far as it says."""
   try:
     content = json.loads(path.read_text(encoding='utf-8'))
-    return content['runs'][0]['protocol']['returns']
+    kind = content['runs'][0]['protocol']['returns']
   except (OSError, ValueError, RecursionError, LookupError, TypeError):
-    return 'evaluation'
+    kind = None
+  return kind if kind in RETURNS else 'evaluation'
 
 
 def to_json(run: Run) -> dict:

@@ -166,9 +166,9 @@ class JaxAgent:
     if state is None:
       state = self.initial_state(name)
     del env_steps  # No schedule of exploration is exported.
-    rest = self.content['rows'] - amount
-    obs = {key: np.concatenate([x, np.zeros((rest, *x.shape[1:]), x.dtype)])
-           for key, x in obs.items()}
+    if rest := self.content['rows'] - amount:
+      obs = {key: np.concatenate([x, np.zeros((rest, *x.shape[1:]), x.dtype)])
+             for key, x in obs.items()}
     out = self._call(name, {'state': state, 'obs': obs})
     out = {key: np.asarray(x) for key, x in out.items()}
     return out['action'][:amount], out

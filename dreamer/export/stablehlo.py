@@ -11,8 +11,7 @@ trained agent of a run. DIR then holds
                       of a user's what becomes of its observations and actions
     *.stablehlo       train, policy_train, policy_eval, report: the compiled
                       functions, as text
-    state.npz         weights, moments and counters by checkpoint name, but
-                      for those that are all nought
+    state.npz         weights, moments, counters by name, but those all nought
     act.py            an example; environment.py, resize.py: what it needs to
                       act in an environment of a user's
 
@@ -71,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     raise UserError(f'--out: can not create {out}: {e.strerror}') from None
   with locks.alone(out):
     sizes = export(entry, config, out, arrays, args.envs, recorded)
+  print(f'acts for {args.envs or config.envs.amount} environment(s) at once')
   for name, size in sizes.items():
     print(f'{out / name}: {size / 2 ** 20:.1f} MiB')
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,8 +68,7 @@ class Client:
     self._start()
 
   def close(self) -> None:
-    """Lets the process end itself; kills it, and says so, if that takes long.
-    """
+    """Lets the process end itself; kills it if that takes long."""
     if self.closed:
       return
     self._ask_to_close()
@@ -177,7 +177,7 @@ class Client:
     try:
       self._process.wait(seconds)
     except subprocess.TimeoutExpired:
-      if seconds > CLOSE_SECONDS:
+      if self._closing > CLOSE_SECONDS:
         files.warn(f'{self._name}: closing took over {seconds:g} seconds and '
                    'was ended')
     self._kill()
@@ -203,5 +203,7 @@ def _close_all():
   live = [x for x in _LIVE if x.owner == os.getpid()]
   for client in live:
     client._ask_to_close()
+  start = time.monotonic()  # They close at the same time.
   for client in live:
-    client._finish(client._closing)
+    left = client._closing - (time.monotonic() - start)
+    client._finish(max(left, CLOSE_SECONDS))

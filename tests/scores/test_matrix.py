@@ -152,6 +152,9 @@ class TestSettings:
     assert jobs.config_of(job).batch_size == 16
     job = matrix.jobs('atari100k', profile='curves_2024')[0]
     assert job.presets == ('atari100k', 'paper_2024', 'curves_2024')
+    config = jobs.config_of(job)
+    assert (config.train_ratio, config.time_limit) == (256, 100_000)
+    assert config.atari.actions == 'full'
 
 
 class TestEstimates:
