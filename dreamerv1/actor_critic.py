@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tensorflow as tf
 
 from dreamer.nn import dists, layers, nets, returns
@@ -31,7 +30,7 @@ class Actor(nets.Actor):
       return dists.OneHot(outs)
     mean, raw = tf.split(outs, 2, -1)
     mean = config.mean_scale * tf.tanh(mean / config.mean_scale)
-    shift = np.log(np.expm1(config.init_std))
+    shift = dists.softplus_inverse(config.init_std)
     std = tf.nn.softplus(raw + shift) + config.min_std
     return dists.TanhNormal(mean, std)
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from dreamer.config.choices import Choices
-from dreamer.nn import layers, nets
+from dreamer.nn import dists, layers, nets
 from dreamerv1.world_model import WorldModel
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class StateHead(nets.MLP):
   def __call__(self, embed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Embeds [..., E] to mean and standard deviation [..., F], float32."""
     mean, raw = super().__call__(embed)
-    shift = np.log(np.expm1(self.config.init_std))
+    shift = dists.softplus_inverse(self.config.init_std)
     return mean, tf.nn.softplus(raw + shift) + self.config.min_std
 
   def loss(self, embed: tf.Tensor,

@@ -88,8 +88,8 @@ class Comparison:
     note = ''
     if form == '' and ours.shape != theirs.shape:
       error = np.inf
-    elif form and ours.size < HEAD:  # Smaller ones are given whole.
-      error, note = np.inf, f': {ours.size} elements are too few'
+    elif form and (wrong := self._wrong_size(base, ours.size)):
+      error, note = np.inf, wrong
     elif form and ours.shape != self.shapes.get(base, ours.shape):
       error, note = np.inf, f': not of shape {self.shapes[base]}'
     elif kind == 'param':
@@ -98,6 +98,13 @@ class Comparison:
     else:
       error = self._error(base, form, ours, theirs, kind)
     self.add(kind, name, error, note)
+
+  def _wrong_size(self, base, size):
+    """What is wrong with it, by the elements that are given of the array."""
+    least = len(self.expected[f'{base}.head'])
+    if least < HEAD and size != least:  # All of them are given.
+      return f': {size} elements, not {least}'
+    return f': {size} elements are too few' * (size < least)
 
   def _head_note(self, base, form, ours, theirs):
     """How many elements stand behind the error of a parameter's head.

@@ -80,6 +80,11 @@ def bernoulli_log_prob(target: tf.Tensor, logit: tf.Tensor) -> tf.Tensor:
   return -tf.nn.sigmoid_cross_entropy_with_logits(target, logit)
 
 
+def softplus_inverse(std: float) -> float:
+  """The x of softplus(x) = std > 0, for large ones too."""
+  return std + np.log(-np.expm1(-std))
+
+
 class Normal:
   """Independent Normals over actions [..., A], not squashed nor cut."""
 

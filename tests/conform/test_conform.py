@@ -9,6 +9,7 @@ import pytest
 from dreamer import conform
 from dreamer.conform import __main__ as command
 from dreamer.conform import flow, rounding
+from dreamer.conform.compare import HEAD
 from dreamer.conform.verdict import judge
 from dreamer.errors import UserError
 from tests.support import GOLDEN
@@ -231,6 +232,17 @@ class TestBadInput:
     given = np.zeros((10, 50, 1024), np.float32)
     found, = judge(case, {'tensor/embed': change(given)}).given
     assert found.status == 'off' and re.match(words, found.note)
+
+  def test_small_arrays_are_given_whole(self):
+    case = conform.case('v1_dmc_full')
+    heads = {name.removesuffix('.head'): case.expected[name]
+             for name in case.expected if name.endswith('.head')}
+    small = {name: x for name, x in heads.items() if len(x) < HEAD}
+    assert len(small) == 8
+    assert {x.status for x in judge(case, small).given} == {'agrees'}
+    longer = {name: np.append(x, 0) for name, x in small.items()}
+    for found in judge(case, longer).given:
+      assert found.status == 'off' and 'elements, not' in found.note
 
   def test_the_list_says_no_shape_that_is_not_known(self):
     lines = command.names(conform.case('v1_dmc_full'))

@@ -59,6 +59,12 @@ def test_bernoulli_with_soft_labels():
   np.testing.assert_allclose(grid[np.argmax(scores)], 0.95, atol=2e-3)
 
 
+@pytest.mark.parametrize('std', [1e-6, 0.5, 1.0, 5.0, 50.0, 1e4])
+def test_softplus_inverse(std):
+  shift = tf.constant(dists.softplus_inverse(std), tf.float64)
+  np.testing.assert_allclose(tf.nn.softplus(shift), std, rtol=1e-7)
+
+
 class TestTanhNormal:
 
   def test_sample_is_reparameterised(self):
