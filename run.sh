@@ -46,7 +46,8 @@ TXT
 fail() { echo "error: $*" >&2; exit 2; }
 
 absolute() {  # absolute PATH: counted from the caller's folder
-  local path=${1/#\~\//$HOME/}
+  local path=$1
+  [[ $path != '~/'* ]] || path=~/${path#'~/'}
   [[ $path == /* ]] || path=$PWD/$path
   while [[ $path == */ && $path != / ]]; do path=${path%/}; done
   echo "$path"

@@ -11,12 +11,13 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from dreamer import files
 from dreamer.errors import UserError
 
 PIPE = 141  # the status of what a closed pipe ends, as shells give it
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EIO  # also a terminal that has gone
 
 
 def guard(function: Callable[..., Any], *args: Any) -> None:
@@ -36,6 +37,13 @@ def guard(function: Callable[..., Any], *args: Any) -> None:
   except BrokenPipeError:
     _print_to_nowhere(sys.stdout, sys.stderr)
     sys.exit(PIPE)
+  except OSError as error:
+    if error.errno not in FULL:
+      raise
+    _print_to_nowhere(sys.stdout)
+    what = error.filename or 'what is printed, or a file'
+    tell(f'error: can not write {what}: {error.strerror}')
+    sys.exit(2)
 
 
 def _open_closed():
@@ -90,14 +98,21 @@ def tell(text: str, write: Callable[..., Any] = print) -> None:
   """
   if sys.stderr is None:  # It was closed when Python started.
     return
-  try:
+  with may_be_lost(sys.stderr):
     write(text, file=sys.stderr)
     sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def may_be_lost(stream: TextIO) -> Iterator[None]:
+  """What is written to a stream within may be lost, as in `tell`."""
+  try:
+    yield
   except BrokenPipeError:
     raise
   except OSError as error:
     if error.errno == errno.EIO:  # The terminal has gone, for ever.
-      _print_to_nowhere(sys.stderr)
+      _print_to_nowhere(stream)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,9 @@ def main(args: argparse.Namespace) -> None:
   longer = agent.schema().parse([*OPTIONS, *run], './run.sh')
   config = longer.update({'steps': (
       steps(longer) if args.steps is None else args.steps)})
+  agent.validate(config)
+  with resume.locked(config.logdir):
+    pass  # What training refuses, before random play is scored.
   told = f'{config.steps:,} of the {longer.steps:,} steps of the preset'
   print(f'Trains for {told}')
   agent.main(

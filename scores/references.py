@@ -104,6 +104,14 @@ def _loaded(name, method):
   return load(name, method)
 
 
+def check(name: str) -> None:
+  """Raises UserError for what is neither a known reference nor a file."""
+  if name not in catalog.SOURCES and not pathlib.Path(name).is_file():
+    raise UserError(
+        f'--to: {name} is no file and no known reference; known: '
+        f'{", ".join(catalog.SOURCES)}')
+
+
 def load(name: str, method: str | None = None, width: str | None = None,
          returns: str = 'evaluation') -> Reference:
   """Returns the Reference of a name or a file. Raises UserError.
@@ -112,6 +120,7 @@ def load(name: str, method: str | None = None, width: str | None = None,
     binning.rule; only for files, whose bins are not known. returns: which ones
     a file of runs has to hold; others say it themselves.
   """
+  check(name)
   if name not in catalog.SOURCES:
     return _from_file(name, method, width, returns)
   if width:
@@ -212,10 +221,6 @@ def _sample(name, rows):
 
 def _from_file(path, method, width, returns):
   path = pathlib.Path(path)
-  if not path.is_file():
-    raise UserError(
-        f'--to: {path} is no file and no known reference; known: '
-        f'{", ".join(catalog.SOURCES)}')
   if path.suffix == '.csv':
     rows = csv_rows.read(path)
     if not rows:

@@ -13,7 +13,7 @@ from dreamer.files import expand
 from dreamer.sweep import own_runs, run_all
 from dreamer.sweep.jobs import Job
 
-from . import compare, matrix
+from . import compare, matrix, references
 from .__main__ import parse
 
 
@@ -23,6 +23,8 @@ def main(args: argparse.Namespace) -> None:
   Exits with 1 where a run has failed.
   """
   jobs, reference, name = _planned(args)
+  if args.to:
+    references.check(args.to)  # Not only when all runs are over.
   root = str(pathlib.Path(expand(args.logdir or f'runs/{name}')).resolve())
   states, signum = run_all.run(name, jobs, root, run_all.Options(
       args.address, args.cpus_per_run, args.gpus_per_run, args.retries))

@@ -124,6 +124,23 @@ def test_a_pipe_that_closes_early(command):
       assert getattr(done, other)
 
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+@pytest.mark.parametrize('size', [1, 100_000])
+def test_a_full_disk_for_what_is_printed(size, unbuffered):
+  code = ('from dreamer import cli\n'
+          f'cli.guard(lambda: print("x" * {size}))')
+  with open('/dev/full', 'w') as full:
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, text=True, stdout=full,
+        stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONUNBUFFERED': unbuffered})
+  assert done.returncode == 2
+  assert done.stderr == (
+      'error: can not write what is printed, or a file: '
+      'No space left on device\n')
+
+
 @pytest.mark.parametrize('closed', [(0, 1, 2), (1,), (2,)])
 def test_streams_that_are_closed(tmp_path, closed):
   """What is written there is lost; nothing else gets their numbers."""

@@ -384,6 +384,12 @@ class TestWhoseModules:
     assert done.returncode == 0, done.stderr
     assert ' --' in done.stdout and not done.stderr
 
+  def test_without_a_home(self, folder):
+    done = subprocess.run(
+        ['env', '-u', 'HOME', ROOT / 'run.sh', 'help'], cwd=folder, text=True,
+        capture_output=True)
+    assert done.returncode == 0 and not done.stderr
+
   def test_the_callers_modules_come_last(self, folder):
     """Names such as `module:Task` are found where the caller stands."""
     (folder / 'my_own_module.py').write_text('import random; print("found")')

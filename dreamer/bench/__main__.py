@@ -59,15 +59,17 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument('--quick', action='store_true', help='fewer repetitions')
   args = parser.parse_args(argv)
   known = benchmarks()
-  chosen = [(name, run) for name, run in known.items() if any(
-      x == name or x in name and x not in known for x in args.filters or [''])]
-  if not chosen:
-    raise UserError(
-        f'filter: nothing is called {" or ".join(args.filters)}; there are '
-        f'{", ".join(benchmarks())}')
+  chosen = set[str]()
+  for text in args.filters or ['']:
+    found = [x for x in known if x == text or text in x and text not in known]
+    if not found:
+      raise UserError(f'filter: nothing is called {text}; there are '
+                      f'{", ".join(known)}')
+    chosen.update(found)
   show({'name': 'machine', **machine()})
-  for name, run in chosen:
-    show({'name': name, **run(name, args.quick)})
+  for name, run in known.items():
+    if name in chosen:
+      show({'name': name, **run(name, args.quick)})
 
 
 def benchmarks() -> dict[str, Benchmark]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dreamer.config import agents
 from dreamer.config.schema import Config
 from dreamer.errors import UserError
-from dreamer.run.resume import checkpoints
+from dreamer.run.resume import HARMLESS, checkpoints
 from dreamer.run.run_folder import RunFolder
 
 
@@ -55,15 +55,19 @@ def config_of(job: Job) -> Config:
 def progress(job: Job, root: str) -> int:
   """Returns the environment steps that a run has done.
 
-  Raises UserError where its folder holds another run.
+  Raises UserError where its folder holds another run, or has done something
+  by other settings.
   """
   logdir = pathlib.Path(root) / job.folder
   if not (logdir / 'config.yaml').exists():
     return 0
   folder = RunFolder(logdir)
-  check(job, folder)
   newest = checkpoints(logdir).newest  # None: a run that was kept without.
-  return folder.reached if newest is None else min(newest, folder.reached)
+  done = folder.reached if newest is None else min(newest, folder.reached)
+  check(job, folder, {
+      key: value for key, value in config_of(job).flat.items()
+      if key not in HARMLESS} if done else None)
+  return done
 
 
 def check(job: Job, folder: RunFolder,

@@ -8,6 +8,8 @@ import time
 import types
 from collections.abc import Mapping
 
+from dreamer import cli
+
 PERIOD = 60.0  # s between two lines of how many are done, without a terminal
 STATES = 'finished', 'running', 'waiting', 'stopped', 'failed'
 
@@ -31,12 +33,14 @@ class View:
 
   def __enter__(self) -> View:
     if self._live:
-      self._live.start()
+      with cli.may_be_lost(sys.stdout):
+        self._live.start()
     return self
 
   def __exit__(self, *_: types.TracebackType | type | object) -> None:
     if self._live:
-      self._live.stop()
+      with cli.may_be_lost(sys.stdout):
+        self._live.stop()
 
   def update(self, said: Mapping[str, tuple]) -> None:
     """said: {name: (machine, progress, score)} of those that run."""
@@ -48,7 +52,8 @@ class View:
         self._line(f'{name}: goes on on {node}')
     self._said = said
     if self._live:
-      self._live.update(self._table(), refresh=True)
+      with cli.may_be_lost(sys.stdout):
+        self._live.update(self._table(), refresh=True)
     elif time.monotonic() - self._shown > PERIOD:
       self._shown = time.monotonic()
       self._line(self._counts())
@@ -68,7 +73,8 @@ class View:
       self._line(f'  all of it: {log}')
 
   def _line(self, text):
-    self._console.print(text, markup=False, highlight=False)
+    with cli.may_be_lost(sys.stdout):
+      self._console.print(text, markup=False, highlight=False)
 
   def _counts(self):
     amounts = collections.Counter(self._states.values())

@@ -40,7 +40,7 @@ def jobs(path: str, seeds: int | None = None,
   for name, command in content.items():
     if methods and name not in methods:
       continue
-    for task in tasks or (None,):
+    for task in dict.fromkeys(tasks or (None,)):
       found += [_job(path, name, command, task, seed)
                 for seed in range(seeds or 1)]
   if not found:
@@ -56,8 +56,10 @@ def _written(name):
 
 def _job(path, name, command, task, seed):
   where = f'{path}: {name}'
-  if not re.fullmatch(r'[\w.-]+', name):
+  if not re.fullmatch(r'[\w.-]*\w[\w.-]*', name):
     raise UserError(f'{where}: no name of a folder; use letters, digits, _ . -')
+  if name == 'logs':
+    raise UserError(f'{where}: is the folder of what runs print; use another')
   agent, *options = _words(where, command)
   for key in GIVEN:
     if any(x.split('=')[0] == f'--{key}' for x in options):

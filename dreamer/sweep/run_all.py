@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import pathlib
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dreamer import launch
-from dreamer.cli import one_line
+from dreamer import cli, launch
 from dreamer.errors import UserError
 from dreamer.files import ROOT
 from dreamer.run import resume
@@ -54,16 +55,30 @@ def run(name: str, jobs: Sequence[Job], root: str,
               for x in jobs}
     if not waiting:
       return states, None
-    logs = pathlib.Path(root) / 'logs'
-    logs.mkdir(exist_ok=True)
+    logs = _folder_of_logs(root)
     with cluster(str(logs), options.address) as ray, Stop() as stop:
       needs = _needs(ray, options)
-      print(_plan(name, jobs, waiting, root, needs, ray), flush=True)
+      with cli.may_be_lost(sys.stdout):
+        print(_plan(name, jobs, waiting, root, needs, ray), flush=True)
       tasks = {x.folder: _task(x, root, options.retries, needs)
                for x in waiting}
       with live.View(states) as view:
         _drive(ray, tasks, needs, view, stop)
     return states, stop.signum
+
+
+def _folder_of_logs(root):
+  """Makes it; refused before Ray's seconds where it can't be written."""
+  logs = pathlib.Path(root) / 'logs'
+  try:
+    logs.mkdir(exist_ok=True)
+    with tempfile.TemporaryFile(dir=logs):
+      pass
+  except OSError as e:
+    raise UserError(
+        f'can not write into {logs}: {e.strerror}; --logdir names another '
+        'folder for a sweep') from None
+  return logs
 
 
 def _check(options):
@@ -161,4 +176,4 @@ def _outcome(ray, ref):
   except ray.exceptions.TaskCancelledError:
     return 'stopped', 0, []
   except ray.exceptions.RayError as e:
-    return 'failed', 1, [one_line(e)[:300]]
+    return 'failed', 1, [cli.one_line(e)[:300]]

@@ -187,7 +187,8 @@ def _die_with_parent():
 
   Ray blocks signals in its processes, and what they start inherits that.
   """
-  ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+  if sys.platform == 'linux':
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
   signal.pthread_sigmask(signal.SIG_SETMASK, ())
   for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(signum, signal.SIG_DFL)

@@ -10,6 +10,7 @@ from dreamer.bench import __main__ as bench
 from dreamer.bench import agents as bench_agents
 from dreamer.bench import replay as bench_replay
 from dreamer.config.agents import Size
+from dreamer.errors import UserError
 from tests.support import agent_tools
 
 
@@ -51,6 +52,12 @@ def test_benchmarks_by_name(monkeypatch, capsys, filters, expected):
   bench.main(filters)
   lines = [json.loads(x) for x in capsys.readouterr().out.splitlines()]
   assert [x['name'] for x in lines] == ['machine', *expected]
+
+
+def test_each_filter_names_something(monkeypatch):
+  monkeypatch.setattr(bench, 'benchmarks', lambda: {'replay': None})
+  with pytest.raises(UserError, match='nothing is called udpate; there are re'):
+    bench.main(['replay', 'udpate'])
 
 
 class TestAgents:

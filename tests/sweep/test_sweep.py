@@ -31,6 +31,13 @@ def write(folder, **runs):
   return str(path)
 
 
+def begin(job, folder):
+  """The folder of a run of a Job that has done nothing yet."""
+  config = jobs.config_of(job).flat
+  del config['logdir']
+  write_run(folder, [], agent=job.agent, **config)
+
+
 def sweep(*argv):
   __main__.main(['sweep', *map(str, argv)])
 
@@ -48,6 +55,8 @@ class TestRefusals:
       ('a: [dreamerv1]', 'a: no command'),
       ('a: ""', 'a: no command'),
       ('a/b: dreamerv1', 'a/b: no name of a folder'),
+      ('..: dreamerv1', '..: no name of a folder'),
+      ('logs: dreamerv1', 'logs: is the folder of what runs print'),
       ('1: dreamerv1', "1: is no text to YAML; .* quotes: '1'"),
       ('0.5: dreamerv1', "0.5: is no text to YAML; .* quotes: '0.5'"),
       ('true: dreamerv1', "true: is no text to YAML; .* quotes: 'true'"),
@@ -79,11 +88,20 @@ class TestRefusals:
       (['table_g', '--gpus-per-run', '-1'], '--gpus-per-run: -1'),
       (['table_g', '--gpus-per-run', '1.5'], '--gpus-per-run: 1.5'),
       (['table_g', '--gpus-per-run', 'nan'], '--gpus-per-run: nan'),
-      (['table_g', '--retries', '-1'], '--retries: -1')])
+      (['table_g', '--retries', '-1'], '--retries: -1'),
+      (['table_g', '--to', 'dreamerv1/tabel_g'], '--to: dreamerv1/tabel_g')])
   def test_options(self, argv, wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=wanted):
       sweep(*argv)
+
+  @pytest.mark.parametrize('root', ['file', '/proc/sys'])
+  def test_a_folder_for_logs_that_can_not_be_written(self, tmp_path, root):
+    if root == 'file':
+      (tmp_path / 'logs').touch()
+      root = tmp_path
+    with pytest.raises(UserError, match='can not write into .*logs: .*--logdi'):
+      sweep('table_g', '--logdir', root)
 
   def test_nobody_answers(self, tmp_path):
     argv = ['table_g', '--logdir', tmp_path / 'x', '--address', '127.0.0.1:1']
@@ -117,6 +135,8 @@ class TestFiles:
     assert [x.steps for x in found] == [x.steps for x in configs]
     other, = own_runs.jobs(path, None, ['dummy_discrete'], ['a'])
     assert jobs.config_of(other).task == other.task == 'dummy_discrete'
+    twice = own_runs.jobs(path, None, ['dummy_discrete'] * 2, ['a'])
+    assert twice == [other]
 
   def test_tables_name_what_they_are_compared_with(self):
     from scores import references  # Only here.
@@ -130,13 +150,59 @@ def test_a_run_is_as_far_as_its_checkpoint(tmp_path):
   """What was scored after it is not in it."""
   job = matrix.jobs('laptop_ablations_v2')[0]
   folder = tmp_path / job.folder
-  write_run(folder, [], seed=job.seed, task=job.task, agent=job.agent)
+  begin(job, folder)
   write_lines(folder / 'metrics.jsonl', [{'step': 480, 'agent_steps': 480}])
   assert jobs.progress(job, str(tmp_path)) == 480  # as it was kept
   (folder / 'checkpoints').mkdir()
   for steps in (260, 390):
     (folder / 'checkpoints' / f'{steps:012d}.npz').touch()
   assert jobs.progress(job, str(tmp_path)) == 390
+
+
+def test_finished_by_other_settings(tmp_path):
+  job, = own_runs.jobs(write(tmp_path, a=RUN))
+  begin(job, tmp_path / job.folder)
+  assert jobs.progress(job, str(tmp_path)) == 0
+  lines = [{'step': job.steps, 'agent_steps': job.steps}]
+  write_lines(tmp_path / job.folder / 'metrics.jsonl', lines)
+  assert jobs.progress(job, str(tmp_path)) == job.steps
+  more, = own_runs.jobs(write(tmp_path, a=f'{RUN} --steps 3000 --threads 2'))
+  assert jobs.progress(more, str(tmp_path)) == job.steps
+  other, = own_runs.jobs(write(tmp_path, a=f'{RUN} --kl.free 2.5'))
+  with pytest.raises(UserError, match='a run of kl.free 3.0, not 2.5; move it'):
+    jobs.progress(other, str(tmp_path))
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no /dev/full')
+def test_a_full_disk_for_the_table_ends_nothing(monkeypatch):
+  full = open('/dev/full', 'w')
+  monkeypatch.setattr(sys, 'stdout', full)
+  states = {'a': 'waiting'}
+  with live.View(states) as view:
+    view.update({'a': ('one', '5% | 3 steps', '')})
+    view.ended('a', 'finished', 1, [], 'logs/a.log')
+  monkeypatch.undo()
+  with pytest.raises(OSError):
+    full.close()
+  assert states == {'a': 'finished'}
+
+
+@pytest.mark.parametrize('gone', [True, False])
+def test_a_terminal_that_has_gone_ends_nothing(monkeypatch, gone):
+  keep, terminal = os.openpty()
+  with open(terminal, 'w') as screen:
+    monkeypatch.setattr(sys, 'stdout', screen)
+    states = {'a': 'waiting', 'b': 'waiting'}
+    with live.View(states) as view:
+      view.update({'a': ('one', '5% | 3 steps', '')})
+      if gone:
+        os.close(keep)
+      view.update({'b': ('one', '5% | 3 steps', '')})
+      view.ended('a', 'finished', 1, [], 'logs/a.log')
+    monkeypatch.undo()
+  if not gone:
+    os.close(keep)
+  assert states == {'a': 'finished', 'b': 'running'}
 
 
 def test_the_table_as_lines(capsys):
