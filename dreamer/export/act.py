@@ -75,6 +75,9 @@ class Policy:
   def __call__(self, obs: dict, is_first: bool) -> np.ndarray:
     """Action [A]; obs: arrays by name, see Environment.observe."""
     seen = {**obs, 'is_first': is_first}
+    missing = [key for key in self.obs_space if key not in seen]
+    if missing:
+      raise KeyError(f'no observation {missing[0]}; given: {", ".join(obs)}')
     self.values.update({f'obs/{key}': x for key, x in seen.items()})
     # All environments that the policy acts for see this one.
     args = [self._put(np.broadcast_to(

@@ -25,8 +25,8 @@ from dreamer.config import agents
 from dreamer.config.schema import Config, Schema
 from dreamer.envs.spaces import ActionSpace
 from dreamer.errors import UserError
-from dreamer.export import act, fits, jax_timing
-from dreamer.export.stablehlo import MANIFEST, STATE, STEPS
+from dreamer.export import act, fits, jax_timing, manifest
+from dreamer.export.stablehlo import STATE, STEPS
 from dreamer.replay.stored import Stored
 from dreamer.run.protocols import ObsSpace
 from dreamer.scalars import Scalars
@@ -108,7 +108,7 @@ class JaxAgent:
     jax = load_jax()
     jax.config.update('jax_enable_x64', True)  # Counters are int64.
     folder = pathlib.Path(folder).expanduser()
-    self.content = read(folder)
+    self.content = manifest.read(folder)
     self.device = jax.devices()[0]
     self.batch_keys = tuple(self.content['batch_keys'])
     self.obs_keys = tuple(self.content['obs_keys'])
@@ -222,15 +222,6 @@ def load_jax() -> Any:
     raise UserError(str(error)) from None
 
 
-def read(folder: pathlib.Path) -> dict[str, Any]:
-  """What program.json says."""
-  try:
-    return json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
-  except (OSError, ValueError) as e:
-    raise UserError(f'{folder}: no exported agent: {e}; write one with '
-                    'python -m dreamer.export') from None
-
-
 def _flatten(nested, prefix=''):
   flat = {}
   for key, value in nested.items():
@@ -281,7 +272,7 @@ class Exported:
   """What a run is told of an agent, for that of a folder."""
 
   def __init__(self, folder: pathlib.Path) -> None:
-    self.folder, self._content = folder, read(folder)
+    self.folder, self._content = folder, manifest.read(folder)
     self.name = self.module = self._content['agent']
     self._agent = agents.find(self.name)
     self.replay = self._agent.replay
@@ -297,7 +288,9 @@ class Exported:
     if any(x.split('=')[0] == '--configs' for x in argv):
       raise UserError('--configs: an exported agent has the presets of its '
                       'export; export again with others')
-    return [*(f'--{key}={value}'
+    presets = self._content.get('presets', ())
+    return [*(['--configs', *presets] if presets else []),
+            *(f'--{key}={value}'
               for key, value in self._content['config'].items()
               if key != 'logdir'), *argv]
 

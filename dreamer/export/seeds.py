@@ -95,7 +95,6 @@ def train(folder: pathlib.Path, logdir: pathlib.Path,
     raise UserError(f'--minutes: {minutes:g} is not allowed; allowed: above 0')
   tasks = _tasks(folder, logdir, rest or [])
   jax_agent.load_jax()
-  logdir.mkdir(parents=True, exist_ok=True)
   os.environ.setdefault(MEMORY, 'false')
   os.environ.setdefault(COMPILED, str(logdir / 'compiled'))
   with resume.locked(str(logdir), 'another command trains'), Stop() as stop:

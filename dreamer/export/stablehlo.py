@@ -39,10 +39,10 @@ from dreamer.config import agents
 from dreamer.envs import resize
 from dreamer.envs.spaces import ActionSpace, Space
 from dreamer.errors import UserError
+from dreamer.export import manifest, trained
 from dreamer.files import atomic_write
-from dreamer.run import env_identity
+from dreamer.run import arguments, env_identity
 
-MANIFEST = 'program.json'
 STATE = 'state.npz'
 HERE = pathlib.Path(__file__).parent
 COPIES = (
@@ -56,13 +56,16 @@ def main(argv: list[str] | None = None) -> None:
   if args.envs is not None and args.envs < 1:
     raise UserError(f'--envs: {args.envs} is not allowed; allowed: 1..')
   entry = agents.find(args.agent)
+  out = pathlib.Path(arguments.folder(args.out, '--out'))
   arrays = recorded = None
-  if args.logdir:
-    config, arrays, recorded = _trained(args.logdir, entry.name, rest)
+  if args.logdir is not None:
+    if rest:
+      raise UserError(
+          f'{rest[0]}: the run in {args.logdir} has its settings already')
+    config, arrays, recorded = trained.load(args.logdir, entry)
   else:
     config = entry.schema().parse(rest, f'{_PROG} {args.agent}')
     entry.validate(config)
-  out = pathlib.Path(args.out).expanduser()
   check_out(out)
   try:
     out.mkdir(parents=True, exist_ok=True)
@@ -81,7 +84,7 @@ def check_out(out: pathlib.Path) -> None:
   Of the example and what it needs also where they were changed since.
   """
   before = _exported(out)
-  names = [MANIFEST, STATE, *(f'{x}.stablehlo' for x in STEPS)] * (
+  names = [manifest.FILE, STATE, *(f'{x}.stablehlo' for x in STEPS)] * (
       before is None)
   names += [x.name for x in COPIES if _digest(out / x.name) not in (
       None, _digest(x), (before or {}).get('copies', {}).get(x.name))]
@@ -95,7 +98,7 @@ def check_out(out: pathlib.Path) -> None:
 def _exported(out):
   """What program.json of an earlier export says; None: it is none."""
   try:
-    content = json.loads((out / MANIFEST).read_text(encoding='utf-8'))
+    content = json.loads((out / manifest.FILE).read_text(encoding='utf-8'))
     return content if {'agent', 'programs', 'state'} <= set(content) else None
   except (OSError, ValueError, TypeError):
     return None
@@ -143,7 +146,8 @@ def export(entry: agents.Entry, config: Any, out: pathlib.Path,
   npz.write(out / STATE, some)
   sizes[STATE] = sum(x.nbytes for x in some.values())
   content = {
-      'agent': entry.name, 'config': config.flat,
+      'agent': entry.name, 'presets': list(config.presets or ()),
+      'config': config.flat,
       'obs_space': {key: [list(x.shape), str(np.dtype(x.dtype))]
                     for key, x in obs_space.items()},
       'act_space': [act_space.kind, act_space.dim], 'rows': rows,
@@ -158,7 +162,7 @@ def export(entry: agents.Entry, config: Any, out: pathlib.Path,
       'state': {key: [list(x.shape), x.dtype.name] for key, x in (
           state.items())},
       'programs': programs, 'copies': {x.name: _digest(x) for x in COPIES}}
-  with atomic_write(out / MANIFEST, 'w') as file:
+  with atomic_write(out / manifest.FILE, 'w') as file:
     json.dump(content, file, indent=1)
   for source in COPIES:
     with atomic_write(out / source.name, 'w') as file:
@@ -297,41 +301,6 @@ def _named(name, nested):
   if hasattr(nested, 'dtype') and hasattr(nested, 'shape'):
     return [(name or 'output', nested)]
   return []
-
-
-def _trained(logdir, agent, rest):
-  """Config and state of a run's newest checkpoint, and its environment."""
-  from dreamer.run.checkpoint import below  # Only for runs.
-  from dreamer.run.resume import checkpoints  # As above.
-  if rest:
-    raise UserError(f'{rest[0]}: the run in {logdir} has its settings already')
-  logdir = pathlib.Path(logdir).expanduser()
-  config = agents.read(logdir)
-  if config.agent != agent:
-    raise UserError(f'{agent}: the run in {logdir} is of {config.agent}; '
-                    f'write {_PROG} {config.agent} ...')
-  found = checkpoints(logdir).load()
-  if found is None:
-    raise UserError(f'logdir={logdir}: no checkpoint; train first')
-  return config, below(found[0], 'agent/'), recorded_environment(logdir, config)
-
-
-def recorded_environment(logdir: pathlib.Path, config: Any) -> dict | None:
-  """What the run recorded, None: nothing; see env_identity.read.
-
-  Raises UserError for a user's environment, of which nothing else tells.
-  """
-  recorded = env_identity.read(logdir)
-  own = env_identity.is_own(config.task)
-  remedy = (f'continue the run once, by {config.agent}.train(env, config) '
-            'with more steps, which records it')
-  if own and not recorded:
-    raise UserError(f'logdir={logdir}: has no {env_identity.FILE}, and '
-                    f'{config.task} is an environment of your own; {remedy}')
-  if own and recorded and not recorded[env_identity.MAPPING]:
-    cli.tell(f'warning: {logdir}: does not say how observations and actions '
-             f'are mapped, as it is of an older version; {remedy}')
-  return recorded
 
 
 _PROG = 'python -m dreamer.export'

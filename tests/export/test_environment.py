@@ -19,8 +19,8 @@ from dreamer.config import agents
 from dreamer.envs import resize
 from dreamer.envs.suites import user
 from dreamer.errors import UserError
-from dreamer.export import environment, stablehlo
-from dreamer.run import env_identity
+from dreamer.export import environment, stablehlo, trained
+from dreamer.run import env_identity, resume
 from dreamer.run.run_folder import RunFolder
 from tests.support import agent_tools
 from tests.support import strange_envs as strange
@@ -295,19 +295,36 @@ class TestRefusals:
     return config
 
   def test_a_run_of_another_agent(self, tmp_path):
-    self.logdir(tmp_path)
-    with pytest.raises(UserError, match='is of dreamerv1; write'):
+    self.save(tmp_path, self.logdir(tmp_path))
+    with pytest.raises(UserError, match='of dreamerv1, not dreamerv2; use dr'):
       stablehlo.main(['dreamerv2', '--logdir', str(tmp_path), '--out',
                       str(tmp_path / 'out')])
+
+  def save(self, tmp_path, config, **arrays):
+    resume.checkpoints(tmp_path).save(
+        arrays or {'x': np.zeros(1)}, {
+            'agent': config.agent, 'task': config.task, 'env_steps': 1,
+            'presets': [], 'config': config.flat})
+
+  def test_the_settings_are_those_of_the_checkpoint(self, tmp_path):
+    config = self.logdir(tmp_path).update(
+        {'task': 'dummy_continuous', 'devices': 2, 'horizon': 7})
+    self.save(tmp_path, config, **{'agent/x': np.arange(3)})
+    config.update({'horizon': 3}).save(tmp_path / 'config.yaml')
+    with pytest.warns(UserWarning, match="horizon is 3 there.*checkpoint's se"):
+      found, arrays, recorded = trained.load(
+          str(tmp_path), agents.find('dreamerv1'))
+    assert (found.horizon, found.devices, recorded) == (7, 1, None)
+    assert arrays['x'].tolist() == [0, 1, 2]
 
   def test_nothing_recorded(self, tmp_path):
     config = self.logdir(tmp_path)
     with pytest.raises(UserError, match='has no environment.json, and own_Any'):
-      stablehlo.recorded_environment(tmp_path, config)
+      trained.recorded_environment(tmp_path, config)
 
   def test_nothing_about_the_mapping(self, tmp_path, capsys):
     config = self.logdir(tmp_path, obs={}, act=['discrete', 2], first=None)
-    found = stablehlo.recorded_environment(tmp_path, config)
+    found = trained.recorded_environment(tmp_path, config)
     assert found['act'] == ['discrete', 2]
     assert 'does not say how observations and actions are mapped' in (
         capsys.readouterr().err)
@@ -316,7 +333,7 @@ class TestRefusals:
 
   def test_suites_need_no_record(self, tmp_path):
     config = self.logdir(tmp_path).update({'task': 'dummy_continuous'})
-    assert stablehlo.recorded_environment(tmp_path, config) is None
+    assert trained.recorded_environment(tmp_path, config) is None
 
 
 @pytest.mark.slow

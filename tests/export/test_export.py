@@ -13,7 +13,7 @@ import tensorflow as tf
 from dreamer import envs, npz
 from dreamer.config import agents
 from dreamer.errors import UserError
-from dreamer.export import act, jax_agent, stablehlo
+from dreamer.export import act, jax_agent, manifest, stablehlo
 from dreamer.files import ROOT
 from dreamer.run import training
 from tests.support import agent_tools, agent_tools_v2, agent_tools_v3
@@ -84,7 +84,7 @@ def test_what_no_other_compiler_reads_is_named():
 def test_state_is_that_of_a_new_agent(folder):
   config = agent_tools.make_config(task='dummy_continuous')
   state = npz.read(folder / 'state.npz')
-  content = jax_agent.read(folder)
+  content = manifest.read(folder)
   module = agents.find('dreamerv1')
   agent = make_agent(module, config)
   for key, value in agent.state().items():
@@ -98,8 +98,10 @@ def test_state_is_that_of_a_new_agent(folder):
     (['dreamerv9', '--out', 'x'], 'dreamerv1'),
     (['dreamerv1'], '--out'),
     (['dreamerv1', '--out', 'x', '--envs', '0'], 'envs: 0'),
+    (['dreamerv1', '--out', ''], '--out: is empty'),
+    (['dreamerv1', '--out', 'x', '--logdir', ''], '--logdir: is empty'),
     (['dreamerv1', '--out', 'x', '--logdir', 'none', '--steps', '3'], 'steps'),
-    (['dreamerv1', '--out', 'x', '--logdir', 'none'], 'none: ')])
+    (['dreamerv1', '--out', 'x', '--logdir', 'none'], 'none is no f')])
 def test_mistakes_are_one_line(argv, wanted, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   with pytest.raises(UserError) as info:
@@ -109,7 +111,22 @@ def test_mistakes_are_one_line(argv, wanted, tmp_path, monkeypatch):
 
 def test_a_folder_without_programs(tmp_path):
   with pytest.raises(UserError, match='no exported agent.*dreamer.export'):
-    jax_agent.read(tmp_path)
+    manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize('content', [
+    [], {}, {key: {} for key in manifest.KEYS if key != 'rows'}])
+def test_a_page_of_something_else(content, tmp_path):
+  (tmp_path / 'program.json').write_text(json.dumps(content))
+  with pytest.raises(UserError, match='lacks (agent|rows); write one'):
+    jax_agent.Exported(tmp_path)
+
+
+def test_a_policy_names_what_it_is_not_given():
+  policy = object.__new__(act.Policy)
+  policy.obs_space = {'image': [[64, 64, 3], 'uint8'], 'joints': [[3], 'float']}
+  with pytest.raises(KeyError, match='no observation joints; given: image, jo'):
+    policy({'image': None, 'joint': None}, is_first=True)
 
 
 STAND_INS = {
@@ -174,7 +191,7 @@ def test_the_run_that_was_exported_is_left_alone(tmp_path, monkeypatch):
   folder = tmp_path / 'a b'
   folder.mkdir()
   (folder / 'program.json').write_text(json.dumps(
-      {'agent': 'dreamerv3', 'config': config}))
+      {**dict.fromkeys(manifest.KEYS), 'agent': 'dreamerv3', 'config': config}))
   found = {}
   monkeypatch.setattr(
       training, 'main', lambda agent, envs, argv, **more: found.update(
@@ -187,10 +204,18 @@ def test_the_run_that_was_exported_is_left_alone(tmp_path, monkeypatch):
 
 def _manifest(folder, agent, rows=1, **overrides):
   """A folder that says what it was exported with."""
-  config = agents.schema(agent).config(['debug'], overrides).flat
-  (folder / 'program.json').write_text(json.dumps(
-      {'agent': agent, 'config': config, 'rows': rows}))
+  config = agents.schema(agent).config(['debug'], overrides)
+  (folder / 'program.json').write_text(json.dumps({
+      **dict.fromkeys(manifest.KEYS), 'agent': agent, 'rows': rows,
+      'presets': config.presets, 'config': config.flat}))
   return jax_agent.Exported(folder)
+
+
+def test_a_run_of_an_export_has_its_presets(tmp_path):
+  agent = _manifest(tmp_path, 'dreamerv1', horizon=3)
+  config = agent.schema().parse(agent.settings(['--steps', '900']), 'x')
+  assert config.presets == ('debug',)
+  assert config.horizon == 3 and config.steps == 900
 
 
 @pytest.mark.parametrize('agent, argv, wanted', [
