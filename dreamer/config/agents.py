@@ -151,7 +151,8 @@ def saved(run: str | pathlib.Path) -> Saved:
     content = yaml_files.read(file, prefix=False)
     agent, presets = yaml_files.header(content)
     keys = set(flatten(content))
-  return Saved(agent or _of_keys(keys), presets, Section(content))
+    agent = agent or _of_keys(keys)
+  return Saved(agent, presets, Section(content))
 
 
 def read(run: str | pathlib.Path) -> Config:
@@ -202,6 +203,11 @@ def _file(run: str | pathlib.Path) -> pathlib.Path:
 
 
 def _of_keys(keys: set[str]) -> str:
-  """The agent that has most of these keys."""
-  return max(known(), key=lambda agent: len(
-      keys & set(schema(agent).defaults.flat)))
+  """The agent that has most of these keys. Raises ConfigError for a tie."""
+  common = {agent: len(keys & set(schema(agent).defaults.flat))
+            for agent in known()}
+  found = [x for x, amount in common.items() if amount == max(common.values())]
+  if len(found) > 1:
+    raise ConfigError(f'names no agent, and its keys fit {", ".join(found)}; '
+                      'write a line such as agent: dreamerv1 into it')
+  return found[0]

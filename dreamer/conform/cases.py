@@ -137,8 +137,20 @@ class Case:
 
   @functools.cached_property
   def units(self) -> dict[str, float]:
-    """What errors of parameters are shares of; see terms.units."""
-    return terms.units(self.data)
+    """What errors of parameters are shares of; see terms.units.
+
+    Raises UserError where case.json does not say it.
+    """
+    path = self.path / 'case.json'
+    try:
+      found = terms.units(self.data)
+    except KeyError as e:
+      raise UserError(f'{path}: lacks {e.args[0]}, without which errors of '
+                      'parameters have no unit') from None
+    for name in self.names:
+      if name.startswith(('param/', 'param1/')) and name not in found:
+        raise UserError(f'{path}: param_shapes lacks the parameter of {name}')
+    return found
 
 
 def rule_parameter(name: str, shape: typing.Sequence[int],
@@ -164,9 +176,9 @@ def is_function(data: dict) -> bool:
 
 
 def check(data: dict, path: pathlib.Path) -> None:
-  """Raises UserError where case.json lacks a key or has one of another type.
+  """Raises UserError where case.json lacks a key or has one that can't be.
 
-  Keys and types are those of case.schema.json.
+  Keys, types and what is allowed are those of case.schema.json.
   """
   if is_function(data):
     raise UserError(f'{path}: {FUNCTIONS}')
@@ -175,10 +187,17 @@ def check(data: dict, path: pathlib.Path) -> None:
     if key not in data:
       raise UserError(f'{path}: lacks {key}; see tests/golden/README.md')
   for key, value in data.items():
-    kinds = schema['properties'].get(key, {}).get('type', [])
+    rule = schema['properties'].get(key, {})
+    kinds = rule.get('type', [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(isinstance(value, JSON_TYPES[x]) for x in kinds):
       raise UserError(f'{path}: {key}: {value!r} is no {" or ".join(kinds)}')
+    if value not in rule.get('enum', [value]):
+      raise UserError(f'{path}: {key}: {value!r} is not allowed; allowed: '
+                      f'{", ".join(map(str, rule["enum"]))}')
+    if 'minimum' in rule and value < rule['minimum']:
+      raise UserError(f'{path}: {key}: {value!r} is not allowed; allowed: '
+                      f'{rule["minimum"]}..')
 
 
 def read_json(path: pathlib.Path) -> dict:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import typing
 from collections.abc import Mapping
 
+import numpy as np
+
 from dreamer.conform.compare import Comparison
 
 MARGIN, LOOSE = 4e-5, 0.05
@@ -79,7 +81,7 @@ def _looser(row):
 
 def _after_step(comparison, data):
   """V3: all that comes after the first step with a close argmax."""
-  close = [min(margins.values()) < MARGIN for margins in
+  close = [min(margins.values(), default=np.inf) < MARGIN for margins in
            data.get('argmax_margins', [])]
   if comparison.ok or not any(close):
     return

@@ -16,7 +16,13 @@ import numpy as np
 
 from dreamer.conform import flow, rounding
 from dreamer.conform.cases import Case
-from dreamer.conform.compare import TOLERANCE, Comparison, kind_of, split
+from dreamer.conform.compare import (
+  TOLERANCE,
+  Comparison,
+  kind_of,
+  nonzero,
+  split,
+)
 from dreamer.conform.rounding import MARGIN
 from dreamer.errors import UserError
 
@@ -33,7 +39,8 @@ class Finding:
   """One expected array: how far the given one is from it.
 
   status: 'agrees', 'off' or 'absent'. error and allowed are relative, in the
-  kind's unit; of an array given by statistics and head, that of the worse.
+  kind's unit; of an array given by statistics and head (whole: False), that of
+  the worse.
   """
 
   name: str
@@ -43,10 +50,12 @@ class Finding:
   error: float = 0.0
   allowed: float = 0.0
   note: str = ''
+  whole: bool = True
 
   @property
   def unit(self) -> str:
-    return UNITS.get(self.kind, UNIT)
+    known = UNITS if self.whole else {'param': 'of N * learning rate'}
+    return known.get(self.kind, UNIT)
 
   @property
   def share(self) -> float:
@@ -214,7 +223,9 @@ def _initial(case, arrays):
     ours, theirs = arrays[key], case.parameters[name]
     error = np.inf
     if ours.shape == theirs.shape:
-      error = float(np.abs(ours.astype(np.float64) - theirs).max())
+      theirs = theirs.astype(np.float64)
+      error = float(np.abs(ours - theirs).max() / nonzero(
+          np.abs(theirs).max()))
     status = 'agrees' if error <= 1e-6 else 'off'
     found.append(Finding(key, 'parameters', 'tensor', status, error, 1e-6,
                          _shape_note(ours.shape, theirs.shape)))
@@ -247,7 +258,8 @@ def _finding(case, name, stage, array, rows):
   note = ''
   if status == 'off':
     note = _where(case, name, array) or worst.note.removeprefix(': ')
-  return Finding(name, stage, kind, status, worst.error, worst.allowed, note)
+  return Finding(name, stage, kind, status, worst.error, worst.allowed, note,
+                 whole=not split(worst.name)[1])
 
 
 def _where(case, name, array):

@@ -66,7 +66,8 @@ class RunFolder:
   @functools.cached_property
   def agent(self) -> str | None:
     """The agent's name."""
-    return self._agent or self._said('agent')
+    # Of a config.yaml that lacks it, its keys tell.
+    return self._said('agent') or self._agent
 
   @property
   def task(self) -> str | None:

@@ -147,6 +147,7 @@ class TestSaved:
 
   @pytest.mark.parametrize('damage, wanted', [
       (lambda x: '', 'no mapping'),
+      (lambda x: 'seed: 1', 'names no agent, and its keys fit dreamer'),
       (lambda x: '- 1', 'no mapping'),
       (lambda x: 'a: [', 'no valid YAML in line'),
       (lambda x: x + 'seed: 4\n', 'no valid YAML'),

@@ -105,3 +105,27 @@ def test_a_learning_rate_that_nobody_wrote(tmp_path):
   data = {**DATA['v2_atari_small'], 'resolved_config': {}}
   with pytest.raises(UserError, match='lacks model_opt.lr'):
     terms.units(data)
+
+
+@pytest.mark.parametrize('name, change, match', [
+    ('v3_dmc_vision_small', lambda x: x.pop('lr_per_update'),
+     'lacks lr_per_update'),
+    ('v3_dmc_vision_small', lambda x: x.pop('resolved_config'),
+     'lacks agent.slowvalue.rate'),
+    ('tf1_dreamer_small', lambda x: x.pop('groups'), 'lacks groups'),
+    ('v1_dmc_small', lambda x: x['param_shapes'].pop('encode/h1/kernel'),
+     'param_shapes lacks the parameter of param/encode/h1/kernel'),
+    ('v1_dmc_small', lambda x: x.update(agent='dreamerv4'),
+     "agent: 'dreamerv4' is not allowed; allowed: dreamerv1, dreamerv2"),
+    ('v1_dmc_small', lambda x: x.update(steps=0),
+     'steps: 0 is not allowed; allowed: 1..')])
+def test_a_case_that_lacks_something(tmp_path, name, change, match):
+  data = json.loads(json.dumps(DATA[name]))
+  change(data)
+  for file in (GOLDEN / name).iterdir():
+    (tmp_path / file.name).symlink_to(file)
+  (tmp_path / 'case.json').unlink()
+  (tmp_path / 'case.json').write_text(json.dumps(data))
+  with pytest.raises(UserError, match=match) as info:
+    assert conform.case(tmp_path).units
+  assert '\n' not in str(info.value)

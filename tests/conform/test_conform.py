@@ -244,6 +244,24 @@ class TestBadInput:
     for found in judge(case, longer).given:
       assert found.status == 'off' and found.note
 
+  def test_what_is_not_whole_has_another_unit(self):
+    case = conform.case('v1_dmc_full')
+    array = case.expected['grad/actor/hout/bias.head']
+    found, = judge(case, {'grad/actor/hout/bias': 2 * array}).given
+    assert found.unit == "of the array's largest element"
+    case = conform.case(V1)
+    array = case.expected['grad/actor/hout/bias']
+    found, = judge(case, {'grad/actor/hout/bias': 2 * array}).given
+    assert found.unit == "of the gradient's norm"
+
+  def test_rounding_of_large_initial_parameters_is_none(self):
+    case = conform.case('v3_dmc_vision_small')
+    name = 'rew/head/logits/bias'
+    value = case.parameters[name]
+    arrays = {f'init/{name}': np.nextafter(value, np.float32(99))}
+    assert np.abs(arrays[f'init/{name}'] - value).max() > 1e-6
+    assert judge(case, arrays).findings[0].status == 'agrees'
+
   def test_the_list_says_no_shape_that_is_not_known(self):
     lines = command.names(conform.case('v1_dmc_full'))
     assert [x for x in lines if x.endswith(' tensor/embed ?')]

@@ -312,11 +312,11 @@ class TestMain:
     argv = ['humanoid', '--missing', tmp_path, '--seeds', 3]
     assert len(run(capsys, *argv)[0]) == 3
     folder = tmp_path / 'dreamerv2' / 'dmc_humanoid_walk'
-    task = 'dmc_humanoid_walk'
-    write_run(folder / 'seed0', [(42_000_000, [1.0])], task=task,
-              agent='dreamerv2')
-    write_run(folder / 'seed2', [(1_000_000, [1.0])], seed=2, task=task,
-              agent='dreamerv2')
+    settings = jobs.config_of(matrix.jobs('humanoid')[0]).flat
+    del settings['logdir']
+    for seed, steps in ((0, 42_000_000), (2, 1_000_000)):
+      write_run(folder / f'seed{seed}', [(steps, [1.0])], agent='dreamerv2',
+                **{**settings, 'seed': seed})
     commands, comments = run(capsys, *argv)
     assert ['--seed 1' in commands[0], '--seed 2' in commands[1]] == [True] * 2
     assert comments[0] == (

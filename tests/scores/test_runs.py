@@ -6,6 +6,7 @@ import os
 import pytest
 
 from dreamer.errors import UserError
+from dreamer.run.run_folder import RunFolder
 from scores import plot, references, runs
 from tests.support.scores_tools import TASK, run, write_lines, write_run
 
@@ -128,6 +129,13 @@ class TestOrigin:
     before = runs.to_json(runs.load([logdir])[0])
     os.remove(logdir / 'config.yaml')
     assert runs.to_json(runs.load([logdir])[0]) == before
+
+  def test_lines_say_it_where_the_config_does_not(self, tmp_path):
+    logdir = write_run(tmp_path / 'a', [(10, [1.0])], agent='dreamerv3')
+    text = (logdir / 'config.yaml').read_text().splitlines(keepends=True)
+    kept = [x for x in text if x.startswith(('seed', 'task', 'steps'))]
+    (logdir / 'config.yaml').write_text(''.join(kept) + 'cpc: {units: 1}\n')
+    assert RunFolder(logdir).agent == 'dreamerv3'
 
   def test_only_an_evaluation(self, tmp_path):
     write_lines(tmp_path / 'eval.jsonl', [{
