@@ -209,5 +209,5 @@ def _of_keys(keys: set[str]) -> str:
   found = [x for x, amount in common.items() if amount == max(common.values())]
   if len(found) > 1:
     raise ConfigError(f'names no agent, and its keys fit {", ".join(found)}; '
-                      'write a line such as agent: dreamerv1 into it')
+                      f'write a line such as agent: {found[0]} into it')
   return found[0]

@@ -14,6 +14,8 @@ from dreamer.errors import UserError
 from dreamer.run.resume import HARMLESS, checkpoints
 from dreamer.run.run_folder import RunFolder
 
+LOGS = 'logs'  # the folder of a sweep for what its runs print
+
 
 class Job(typing.NamedTuple):
   """One run. keys: settings beside presets, task, seed, steps and logdir.

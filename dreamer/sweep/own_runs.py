@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dreamer.config import agents, yaml_files
 from dreamer.errors import UserError
-from dreamer.sweep.jobs import Job
+from dreamer.sweep.jobs import LOGS, Job
 
 GIVEN = ('logdir', 'seed')  # by the sweep
 EXAMPLE = 'walker: dreamerv1 --configs dmc laptop --task dmc_walker_walk'
@@ -58,7 +58,7 @@ def _job(path, name, command, task, seed):
   where = f'{path}: {name}'
   if not re.fullmatch(r'[\w.-]*\w[\w.-]*', name):
     raise UserError(f'{where}: no name of a folder; use letters, digits, _ . -')
-  if name == 'logs':
+  if name == LOGS:
     raise UserError(f'{where}: is the folder of what runs print; use another')
   agent, *options = _words(where, command)
   for key in GIVEN:

@@ -21,7 +21,7 @@ from dreamer.files import ROOT
 from dreamer.run import resume
 from dreamer.run.stop import Stop
 from dreamer.sweep import live, supervise
-from dreamer.sweep.jobs import Job, config_of, progress
+from dreamer.sweep.jobs import LOGS, Job, config_of, progress
 from dreamer.sweep.ray_cluster import cluster
 
 LOST = 20  # machines that a run may lose before it counts as failed
@@ -69,7 +69,7 @@ def run(name: str, jobs: Sequence[Job], root: str,
 
 def _folder_of_logs(root):
   """Makes it; refused before Ray's seconds where it can't be written."""
-  logs = pathlib.Path(root) / 'logs'
+  logs = pathlib.Path(root) / LOGS
   try:
     logs.mkdir(exist_ok=True)
     with tempfile.TemporaryFile(dir=logs):
@@ -130,7 +130,7 @@ def _task(job, root, retries, needs):
   if not any(x.split('=')[0] == '--threads' for x in options):
     least = max(1, config_of(job).threads_per_op)
     options += ['--threads', str(max(least, int(needs['CPU'])))]
-  log = pathlib.Path(root) / 'logs' / f'{job.folder.replace("/", "-")}.log'
+  log = pathlib.Path(root) / LOGS / f'{job.folder.replace("/", "-")}.log'
   return supervise.Task(
       job.folder, launch.command(agent, 'train', *options)[1:], os.getcwd(),
       str(ROOT),
